@@ -1,0 +1,17 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""Knowledge distillation, stage by stage, as a plug-in for OpenMMLab.
+
+``custom_imports = dict(imports=['sskd_mm'])`` in a config is all that an
+mmdet or mmpretrain project needs: importing the package registers its
+components in MMEngine's root registries.
+"""
+from . import compat
+from .version import __version__
+
+compat.check_stack()
+compat.mmcv_ext.install()
+compat.allow_mmengine_globals()
+
+from . import adapters, distillers, engine, losses  # noqa: E402, F401
+
+__all__ = ['__version__']

@@ -1,0 +1,24 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""Run a script of another project with sskd_mm imported first.
+
+python -m sskd_mm SCRIPT [ARGUMENT ...]
+
+On a machine without mmcv's compiled operators mmdet's own ``tools/test.py``
+fails before it reads a config and the ``custom_imports`` in it. Run like
+this, it finds sskd_mm's stand-in operators.
+"""
+import runpy
+import sys
+
+import sskd_mm  # noqa: F401
+
+
+def main() -> None:
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    del sys.argv[0]
+    runpy.run_path(sys.argv[0], run_name='__main__')
+
+
+if __name__ == '__main__':
+    main()

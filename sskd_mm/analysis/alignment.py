@@ -1,0 +1,99 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from typing import Dict, Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+
+class Alignment:
+    """How near a student's features are to a teacher's, over many batches.
+
+    Three figures, each over all positions of all images seen:
+
+    - ``relative_l2``: :math:`\\lVert s-t \\rVert / \\lVert t \\rVert` of the
+      adapted feature; 0 is a perfect copy, 1 what zeros score.
+    - ``cosine``: mean cosine between the channel vectors of the adapted
+      feature and the teacher's; 1 is best.
+    - ``cka``: linear CKA (Kornblith et al., arXiv 1905.00414, equation 3)
+      of the student's own feature, before the adapter; 1 is best. It does
+      not change with rotation or scale of the channels.
+    """
+
+    def __init__(self) -> None:
+        self._sums: Dict[str, Tensor] = {}
+        self._count = 0
+
+    def update(self, student: Tensor, adapted: Tensor,
+               teacher: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            student (Tensor): The student's feature (N, C_s, H_s, W_s).
+            adapted (Tensor): The same after its adapter, (N, C_t, H, W).
+            teacher (Tensor): The teacher's feature, (N, C_t, H, W).
+        """
+        if student.shape[-2:] != teacher.shape[-2:]:
+            student = torch.nn.functional.interpolate(
+                student, size=teacher.shape[-2:], mode='bilinear')
+        s, a, t = (x.flatten(2).transpose(1, 2).flatten(0, 1).double()
+                   for x in (student, adapted, teacher))
+        self._count += len(t)
+        for name, value in dict(
+                error=(a - t).square().sum(),
+                energy=t.square().sum(),
+                cosine=torch.cosine_similarity(a, t, dim=1).sum(),
+                s=s.sum(0),
+                t=t.sum(0),
+                ss=s.T @ s,
+                tt=t.T @ t,
+                st=s.T @ t).items():
+            self._sums[name] = self._sums.get(name, 0) + value
+
+    def compute(self) -> Dict[str, float]:
+        """The three figures over everything seen."""
+        x, n = self._sums, self._count
+        ss = x['ss'] - torch.outer(x['s'], x['s']) / n
+        tt = x['tt'] - torch.outer(x['t'], x['t']) / n
+        st = x['st'] - torch.outer(x['s'], x['t']) / n
+        cka = st.square().sum() / (ss.norm() * tt.norm()).clamp_min(1e-12)
+        return dict(
+            relative_l2=float((x['error'] / x['energy']).sqrt()),
+            cosine=float(x['cosine'] / n),
+            cka=float(cka))
+
+
+@torch.no_grad()
+def measure_alignment(distiller, dataloader: Iterable, stages: Sequence[str],
+                      batches: int) -> Dict[str, Dict[str, float]]:
+    """Measure the alignment of a distiller's taps on a data set.
+
+    Args:
+        distiller (StageByStageDistiller): With its teacher.
+        dataloader (Iterable): Yields batches for its data preprocessor.
+        stages (Sequence[str]): Names of the stages.
+        batches (int): How many batches to look at.
+
+    Returns:
+        dict[str, dict[str, float]]: The figures of :class:`Alignment` by
+        stage; of a tap with several levels the mean over them.
+    """
+    mode = distiller.training
+    distiller.eval()
+    levels: Dict[str, list] = {}
+    for index, batch in enumerate(dataloader):
+        if index == batches:
+            break
+        inputs = distiller.data_preprocessor(batch, False)['inputs']
+        for name, triples in distiller.compare(inputs, stages).items():
+            measures = levels.setdefault(name, [Alignment() for _ in triples])
+            for measure, triple in zip(measures, triples):
+                measure.update(*triple)
+    distiller.train(mode)
+    result = {}
+    for name, measures in levels.items():
+        values = [measure.compute() for measure in measures]
+        result[name] = {
+            key: sum(v[key] for v in values) / len(values)
+            for key in values[0]
+        }
+    return result

@@ -1,0 +1,5 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from .check_data_files import check_data_files
+from .digits_detection import make_digits_detection
+
+__all__ = ['check_data_files', 'make_digits_detection']

@@ -1,0 +1,198 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import platform
+import resource
+import time
+from typing import Any, Dict, List, Optional
+
+import mmengine
+import torch
+from mmengine.dist import is_main_process
+from mmengine.fileio import dump, join_path
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+from ...analysis import measure_alignment
+from ...compat import installed_distributions
+from ...stages import Phase
+from ...version import __version__
+
+
+@HOOKS.register_module()
+class PhaseHook(Hook):
+    """Watches over the phases and writes ``result.json``.
+
+    At the end of each phase it asserts that everything frozen is bit-equal
+    to what it was at the beginning, measures how near the student has come
+    to the teacher, and notes both. The notes live in the message hub, so a
+    resumed run keeps them. :class:`StageByStageTrainLoop` registers this
+    hook by itself.
+
+    ``result.json`` holds a list ``phases`` (name, epochs, seconds, peak
+    memory in MiB, mean mimic loss of the first and the last epoch, alignment
+    of each tap), the metrics of ``teacher`` and ``student``, the seed and the
+    versions.
+
+    Args:
+        alignment_batches (int): Validation batches on which alignment is
+            measured. Defaults to 16.
+    """
+
+    # Before CheckpointHook (VERY_LOW), so that a checkpoint at the end of a
+    # phase holds the phase's notes.
+    priority = 'LOW'
+
+    def __init__(self, alignment_batches: int = 16) -> None:
+        self.alignment_batches = alignment_batches
+        self._phase: Optional[Phase] = None
+        self._frozen: Optional[Dict[str, str]] = None
+
+    def before_train(self, runner) -> None:
+        """Report how good the teacher is, before anything is trained."""
+        loop = runner.train_loop
+        if (runner.val_loop is None or not loop.evaluate_teacher
+                or loop.distiller.teacher is None
+                or self._notes(runner, 'teacher')):
+            return
+        runner.logger.info('Evaluating the teacher ...')
+        metrics = _plain(loop.validate_teacher())
+        runner.message_hub.update_info('sskd/teacher', metrics)
+        runner.logger.info('Teacher: ' + '  '.join(
+            f'{name}: {value:.4f}' for name, value in metrics.items()))
+
+    def before_phase(self, runner, phase: Phase) -> None:
+        """Report the phase; forget the last one's losses, which the log
+        would go on to smooth and show."""
+        loop = runner.train_loop
+        self._phase = phase
+        self._frozen = None
+        scalars = runner.message_hub.log_scalars
+        for name in [n for n in scalars if n.startswith('train/loss')]:
+            del scalars[name]
+        index = loop.phases.index(phase)
+        trains = sum(p.numel() for group in
+                     runner.optim_wrapper.optimizer.param_groups
+                     for p in group['params'])
+        runner.logger.info(
+            f'Phase {index + 1} of {len(loop.phases)}: {phase.name}, epochs '
+            f'{phase.begin + 1} to {phase.end}, {trains:,} parameters train.')
+
+    def before_train_epoch(self, runner) -> None:
+        """Start the epoch's clock and sums; at the phase's beginning note
+        how everything frozen looks."""
+        if self._frozen is None:
+            # Not before: a resumed run enters its phase, then loads weights.
+            self._frozen = runner.train_loop.distiller.partition.fingerprint(
+                self._phase.trains)
+        self._start = time.time()
+        self._loss_sum, self._iters = None, 0
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+
+    def after_train_iter(self,
+                         runner,
+                         batch_idx: int,
+                         data_batch=None,
+                         outputs: Optional[dict] = None) -> None:
+        """Add up the loss on its device, without waiting for it."""
+        loss = outputs['loss'].detach().double()
+        self._loss_sum = loss if self._loss_sum is None else (
+            self._loss_sum + loss)
+        self._iters += 1
+
+    def after_train_epoch(self, runner) -> None:
+        """At a phase's end, check and note it."""
+        phase = self._phase
+        epoch = dict(
+            phase=phase.name,
+            loss=float(self._loss_sum) / self._iters,
+            seconds=time.time() - self._start,
+            peak_memory_mib=_peak_memory())
+        epochs = [*(self._notes(runner, 'epochs') or []), epoch]
+        runner.message_hub.update_info('sskd/epochs', epochs)
+        if runner.epoch + 1 == phase.end:
+            self._end_phase(runner, epochs)
+
+    def _end_phase(self, runner, epochs: List[dict]) -> None:
+        phase, distiller = self._phase, runner.train_loop.distiller
+        now = distiller.partition.fingerprint(phase.trains)
+        changed = [name for name in now if now[name] != self._frozen[name]]
+        if changed:
+            raise RuntimeError(
+                f'Phase {phase.name!r} changed {len(changed)} tensors that '
+                f'were frozen, e.g. {changed[:3]}. Some hook or module writes '
+                'to them; a frozen stage must stay bit-equal.')
+        epochs = [e for e in epochs if e['phase'] == phase.name]
+        note = dict(
+            name=phase.name,
+            epochs=phase.max_epochs,
+            seconds=sum(e['seconds'] for e in epochs),
+            peak_memory_mib=max(e['peak_memory_mib'] for e in epochs),
+            loss_first=epochs[0]['loss'],
+            loss_last=epochs[-1]['loss'])
+        if phase.is_mimic and runner.val_loop is not None:
+            note['alignment'] = measure_alignment(
+                distiller, runner.val_dataloader, phase.taps,
+                self.alignment_batches)
+            for tap, values in note['alignment'].items():
+                runner.logger.info(
+                    f'{phase.name}: after {phase.max_epochs} epochs the '
+                    f'student\'s {tap} is aligned with the teacher\'s: ' +
+                    '  '.join(f'{k}: {v:.4f}' for k, v in values.items()))
+        notes = [*(self._notes(runner, 'phases') or []), note]
+        runner.message_hub.update_info('sskd/phases', notes)
+
+    def after_val_epoch(self,
+                        runner,
+                        metrics: Optional[Dict[str, float]] = None) -> None:
+        """Note the student's metrics."""
+        if self._phase is None:
+            return
+        note = dict(epoch=runner.epoch, **_plain(metrics))
+        curve = [*(self._notes(runner, 'student') or []), note]
+        runner.message_hub.update_info('sskd/student', curve)
+
+    def after_train(self, runner) -> None:
+        """Write ``result.json`` into the work directory."""
+        if not is_main_process():
+            return
+        curve = self._notes(runner, 'student') or []
+        result = dict(
+            phases=self._notes(runner, 'phases') or [],
+            teacher=self._notes(runner, 'teacher'),
+            student=curve[-1] if curve else None,
+            student_curve=curve,
+            schedule=runner.train_loop.schedule,
+            seed=runner.seed,
+            versions=dict(
+                sskd_mm=__version__,
+                torch=torch.__version__,
+                python=platform.python_version(),
+                mmengine=mmengine.__version__,
+                **{
+                    f'{package} from': name
+                    for package, name in installed_distributions().items()
+                }))
+        dump(result, join_path(runner.work_dir, 'result.json'), indent=2)
+
+    @staticmethod
+    def _notes(runner, key: str) -> Any:
+        return runner.message_hub.runtime_info.get(f'sskd/{key}')
+
+
+def _plain(metrics: Dict[str, Any]) -> Dict[str, float]:
+    """Numbers as JSON and ``weights_only`` loading take them."""
+    return {
+        name: float(value)
+        for name, value in metrics.items()
+        if isinstance(value, (int, float)) or hasattr(value, 'item')
+    }
+
+
+def _peak_memory() -> float:
+    """MiB: allocated on the GPU in this epoch, else of this process so
+    far."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    # Linux counts in KiB, macOS in bytes.
+    unit = 2**20 if platform.system() == 'Darwin' else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

@@ -1,0 +1,301 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import copy
+import difflib
+import random
+from dataclasses import replace
+from typing import Dict, List, Optional, Union
+
+import numpy as np
+import torch
+from mmengine.config import ConfigDict
+from mmengine.dist import get_rank
+from mmengine.evaluator import Evaluator
+from mmengine.model import is_model_wrapper
+from mmengine.registry import LOOPS
+from mmengine.runner import EpochBasedTrainLoop
+from torch.utils.data import DataLoader
+
+from ...datasets import check_data_files
+from ...distillers import StageByStageDistiller
+from ...stages import HEAD, Phase, plan_mimic_phases
+from ..hooks import PhaseCheckpointHook, PhaseHook
+
+
+@LOOPS.register_module()
+class StageByStageTrainLoop(EpochBasedTrainLoop):
+    """Leads a :class:`StageByStageDistiller` through its phases.
+
+    All mimic phases of the schedule come first, then the phase ``head``, in
+    one run of one Runner. At each phase's beginning it is set what trains;
+    optimizer, learning-rate schedule and DDP wrapper are built anew. Each
+    phase ends with a checkpoint.
+
+    A phase's ``optim_wrapper`` is merged into the config's, so that only
+    what differs has to be written; its ``param_scheduler`` replaces the
+    config's. Epochs and iterations of a scheduler count from the beginning
+    of the phase, and it ends with the phase where ``end`` is not given.
+
+    Args:
+        runner (Runner): The runner.
+        dataloader (DataLoader or dict): Training data.
+        mimic (dict): ``max_epochs`` of each mimic phase, and optionally
+            ``optim_wrapper`` and ``param_scheduler``.
+        head (dict): The same for the head phase. ``max_epochs=0`` leaves it
+            out.
+        phases (dict[str, dict], optional): The same for single phases by
+            their names, over what ``mimic`` and ``head`` say.
+        schedule (str or list[str]): How mimic phases are ordered, see
+            :func:`plan_mimic_phases`. A list runs one schedule after the
+            other. Defaults to ``'sequential'``, the paper's form.
+        evaluate_teacher (bool): Whether to validate the teacher before
+            training. Defaults to True.
+        val_begin (int): The first epoch of the head phase after which the
+            student is validated. Defaults to 1.
+        val_interval (int): Epochs between two validations in the head
+            phase. Defaults to 1.
+
+    Example:
+        >>> train_cfg = dict(
+        >>>     type='StageByStageTrainLoop',
+        >>>     mimic=dict(max_epochs=2),
+        >>>     head=dict(
+        >>>         max_epochs=4,
+        >>>         optim_wrapper=dict(optimizer=dict(lr=0.02))),
+        >>>     phases={'mimic/neck': dict(max_epochs=3)})
+    """
+
+    def __init__(self,
+                 runner,
+                 dataloader: Union[DataLoader, Dict],
+                 mimic: dict,
+                 head: dict,
+                 phases: Optional[Dict[str, dict]] = None,
+                 schedule: Union[str, List[str]] = 'sequential',
+                 evaluate_teacher: bool = True,
+                 val_begin: int = 1,
+                 val_interval: int = 1) -> None:
+        check_data_files(runner.cfg)
+        distiller = _unwrap(runner.model)
+        if not isinstance(distiller, StageByStageDistiller):
+            raise TypeError(
+                'StageByStageTrainLoop trains a StageByStageDistiller, but '
+                f'the model is a {type(distiller).__name__}. Write '
+                "model=dict(type='StageByStageDistiller', student=..., "
+                'teacher=...).')
+        super().__init__(
+            runner,
+            dataloader,
+            max_epochs=0,
+            val_begin=val_begin,
+            val_interval=val_interval)
+        self.distiller = distiller
+        self.evaluate_teacher = evaluate_teacher
+        self._optim_wrapper_cfg = copy.deepcopy(runner.optim_wrapper)
+        self._param_scheduler_cfg = copy.deepcopy(runner.param_schedulers)
+        distiller.prepare(self.sample())
+        self.schedule = schedule
+        self.phases = self._plan(mimic, head, phases or {}, schedule)
+        self._max_epochs = self.phases[-1].end
+        self._max_iters = self._max_epochs * len(self.dataloader)
+        self.entered: Optional[Phase] = None
+        self._validated: Optional[int] = None
+        runner.register_hook(PhaseHook())
+        runner.register_hook(PhaseCheckpointHook())
+
+    # --- The plan -----------------------------------------------------------
+
+    def sample(self) -> dict:
+        """The first training image as a batch, twice over since batch norm
+        cannot train on a single value a channel."""
+        sample = self.dataloader.dataset[0]
+        return self.dataloader.collate_fn([sample, copy.deepcopy(sample)])
+
+    def _plan(self, mimic: dict, head: dict, overrides: Dict[str, dict],
+              schedule: Union[str, List[str]]) -> List[Phase]:
+        names = list(self.distiller.stages)
+        schedules = [schedule] if isinstance(schedule, str) else schedule
+        phases = []
+        for each in schedules:
+            planned = plan_mimic_phases(each, names)
+            if len(schedules) > 1 and len(planned) > 1:
+                # Two schedules of a list may name a phase for the same stage.
+                planned = [
+                    replace(p, name=p.name.replace('mimic/', f'mimic/{each}/'))
+                    for p in planned
+                ]
+            phases += planned
+        phases.append(Phase('head', (), (HEAD, )))
+        valid = [phase.name for phase in phases]
+        for name in overrides:
+            if name not in valid:
+                close = difflib.get_close_matches(name, valid, n=1)
+                hint = f' Did you mean {close[0]!r}?' if close else ''
+                raise ValueError(f'train_cfg.phases: there is no phase '
+                                 f'{name!r}, only {", ".join(valid)}.{hint}')
+        begin, planned = 0, []
+        for phase in phases:
+            default = mimic if phase.is_mimic else head
+            phase = self._with_settings(
+                phase, begin, {
+                    **default,
+                    **overrides.get(phase.name, {})
+                })
+            if phase.max_epochs:
+                planned.append(phase)
+            begin = phase.end
+        if not planned:
+            raise ValueError('train_cfg: every phase has max_epochs=0.')
+        return planned
+
+    def _with_settings(self, phase: Phase, begin: int,
+                       settings: dict) -> Phase:
+        unknown = set(settings) - {
+            'max_epochs', 'optim_wrapper', 'param_scheduler'
+        }
+        if unknown or 'max_epochs' not in settings:
+            raise ValueError(
+                f'train_cfg: the phase {phase.name!r} has the keys '
+                f'{sorted(settings)}; it takes max_epochs, and optionally '
+                'optim_wrapper and param_scheduler.')
+        if int(settings['max_epochs']) != settings['max_epochs'] or settings[
+                'max_epochs'] < 0:
+            raise ValueError(
+                f'train_cfg: max_epochs of the phase {phase.name!r} must be a '
+                f'whole number of epochs, not {settings["max_epochs"]}.')
+        optim_wrapper = ConfigDict(copy.deepcopy(self._optim_wrapper_cfg))
+        optim_wrapper.merge(settings.get('optim_wrapper', {}))
+        return replace(
+            phase,
+            begin=begin,
+            max_epochs=int(settings['max_epochs']),
+            optim_wrapper=optim_wrapper,
+            param_scheduler=settings.get('param_scheduler',
+                                         self._param_scheduler_cfg))
+
+    # --- Running it -----------------------------------------------------------
+
+    @property
+    def phase(self) -> Phase:
+        """Phase: The one that the next iteration belongs to."""
+        for phase in self.phases:
+            if self._epoch < phase.end:
+                return phase
+        return self.phases[-1]
+
+    def run(self) -> torch.nn.Module:
+        """Run all phases, from wherever a resumed run has got to."""
+        if self._epoch == 0:
+            self.distiller.inherit_weights()
+        self.runner.call_hook('before_train')
+        while self._epoch < self._max_epochs and not self.stop_training:
+            if self.entered is not self.phase:
+                self.enter_phase(self.phase)
+            self.run_epoch()
+            self._validate()
+        if self._validated is None:
+            # Resumed after the last epoch, but before its validation.
+            self._validate()
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def run_epoch(self) -> None:
+        """Run one epoch, whose randomness follows from the seed and the
+        epoch alone: a resumed run goes on as one that was not stopped."""
+        seed = (self.runner.seed + 1000003 *
+                (self._epoch + 1) + get_rank()) % 2**32
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        super().run_epoch()
+
+    def resume_phase(self, epoch: int, finished_in: str) -> None:
+        """Enter the phase that follows a checkpoint.
+
+        Args:
+            epoch (int): Epochs that the checkpoint has behind it.
+            finished_in (str): Name of the phase that it was saved in.
+
+        Raises:
+            ValueError: The phases were others when it was saved.
+        """
+        saved = [p for p in self.phases if p.begin < epoch <= p.end]
+        if not saved or saved[0].name != finished_in:
+            raise ValueError(
+                f'The checkpoint was saved after epoch {epoch} in the phase '
+                f'{finished_in!r}, but this config has there '
+                f'{saved[0].name if saved else "no phase"!r}. Resume with '
+                'the config that it was saved with; to start from its '
+                'weights, use load_from without resume.')
+        self._epoch = epoch
+        self.enter_phase(self.phase)
+
+    def enter_phase(self, phase: Phase) -> None:
+        """Set what trains; build wrapper, optimizer and schedulers anew."""
+        runner = self.runner
+        self.distiller.enter_phase(phase)
+        if runner.distributed:
+            # Flipping requires_grad under a live DDP is unsafe.
+            runner.model = runner.wrap_model(
+                copy.deepcopy(runner.cfg.get('model_wrapper_cfg')),
+                self.distiller)
+        runner.optim_wrapper = runner.build_optim_wrapper(
+            copy.deepcopy(phase.optim_wrapper))
+        _drop_frozen(runner.optim_wrapper.optimizer)
+        schedulers = copy.deepcopy(phase.param_scheduler)
+        runner.param_schedulers = schedulers
+        runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
+        if schedulers is not None:
+            runner.param_schedulers = runner.build_param_scheduler(
+                self._end_with(phase, schedulers))
+        runner.optim_wrapper.initialize_count_status(
+            runner.model, (self._epoch - phase.begin) * len(self.dataloader),
+            phase.max_epochs * len(self.dataloader))
+        self.entered = phase
+        runner.call_hook('before_phase', phase=phase)
+
+    def _end_with(self, phase: Phase, schedulers) -> List[dict]:
+        if isinstance(schedulers, dict):
+            schedulers = [schedulers]
+        for scheduler in schedulers:
+            epochs = phase.max_epochs
+            scheduler.setdefault(
+                'end', epochs if scheduler.get('by_epoch', True) else epochs *
+                len(self.dataloader))
+        return schedulers
+
+    def _validate(self) -> None:
+        phase = self.entered
+        if self.runner.val_loop is None or phase.is_mimic:
+            return
+        epoch = self._epoch - phase.begin
+        if epoch == phase.max_epochs or (epoch >= self.val_begin and
+                                         epoch % self.val_interval == 0):
+            self.runner.val_loop.run()
+            self._validated = self._epoch
+
+    @torch.no_grad()
+    def validate_teacher(self) -> Dict[str, float]:
+        """The teacher's metrics on the validation set.
+
+        The hooks of the student's validation take no part in it: its best
+        checkpoint must not be measured against the teacher.
+        """
+        loop = self.runner.val_loop
+        evaluator: Evaluator = loop.evaluator
+        for batch in loop.dataloader:
+            outputs = self.distiller.teacher.model.val_step(batch)
+            evaluator.process(data_samples=outputs, data_batch=batch)
+        return evaluator.evaluate(len(loop.dataloader.dataset))
+
+
+def _unwrap(model: torch.nn.Module) -> torch.nn.Module:
+    return model.module if is_model_wrapper(model) else model
+
+
+def _drop_frozen(optimizer: torch.optim.Optimizer) -> None:
+    """Take frozen parameters, which MMEngine passes on, out of the groups."""
+    for group in optimizer.param_groups:
+        group['params'] = [p for p in group['params'] if p.requires_grad]
+    optimizer.param_groups[:] = [
+        group for group in optimizer.param_groups if group['params']
+    ]

@@ -1,0 +1,12 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from .auto import find_stages
+from .partition import HEAD, StagePartition
+from .phase import Phase
+from .prefix import run_prefix
+from .schedule import SCHEDULES, plan_mimic_phases
+from .stage import Stage, parse_stages
+
+__all__ = [
+    'HEAD', 'Phase', 'SCHEDULES', 'Stage', 'StagePartition', 'find_stages',
+    'parse_stages', 'plan_mimic_phases', 'run_prefix'
+]

@@ -1,0 +1,226 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import hashlib
+from typing import Dict, Iterable, List, Sequence, Set
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from .prefix import run_prefix
+from .stage import Stage
+
+#: Name of what lies behind the last tap.
+HEAD = 'head'
+
+
+class StagePartition:
+    """Which parameters and modules of the student belong to which stage.
+
+    A parameter belongs to the first stage whose tap depends on it, which one
+    forward pass and a walk through its graph tell for any network. A module
+    goes with its own parameters; one without any (dropout, pooling, batch
+    norm without weights) goes with the stage during which it first ran. What
+    no tap depends on is the :data:`HEAD`.
+
+    Args:
+        student (nn.Module): The student, on its device. What its config
+            freezes (``requires_grad=False``) stays frozen in every phase.
+        stages (Sequence[Stage]): Its stages, in the order of execution.
+        inputs (Tensor): A preprocessed batch of shape (N, C, H, W).
+
+    Raises:
+        ValueError: A stage in which nothing is left to train.
+
+    Attributes:
+        params (dict[str, list[str]]): Parameter names of each stage and of
+            the head.
+        features (dict[str, tuple[Tensor]]): The taps' outputs, by stage name.
+    """
+
+    def __init__(self, student: nn.Module, stages: Sequence[Stage],
+                 inputs: Tensor) -> None:
+        self.student = student
+        self._config_frozen = {
+            name
+            for name, param in student.named_parameters()
+            if not param.requires_grad
+        }
+        names = [stage.name for stage in stages]
+        first_run = self._trace(stages, inputs)
+
+        self.params: Dict[str, List[str]] = {n: [] for n in [*names, HEAD]}
+        owner = {
+            name: stage
+            for stage in reversed(names)
+            for name in self._reached[stage]
+        }
+        for name, _ in student.named_parameters():
+            self.params[owner.get(name, HEAD)].append(name)
+        self._modules: Dict[str, Set[str]] = {n: set() for n in self.params}
+        for name, module in student.named_modules():
+            own = [
+                f'{name}.{key}' if name else key for key, _ in
+                module.named_parameters(recurse=False)
+            ]
+            if own:
+                found = [owner[key] for key in own if key in owner]
+                stage = min(found, key=names.index) if found else HEAD
+            elif _is_container(module):
+                continue
+            else:
+                stage = first_run.get(name, HEAD)
+            self._modules[stage].add(name)
+        for name in names:
+            if not self._trainable([name]):
+                raise ValueError(
+                    f'Stage {name!r} has nothing to train: '
+                    f'{len(self.params[name])} parameters, all of them frozen '
+                    'by the student\'s own config or none at all. Set e.g. '
+                    'frozen_stages=-1 in the student\'s backbone, or leave '
+                    'the stage out of `stages`.')
+
+    def _trace(self, stages: Sequence[Stage],
+               inputs: Tensor) -> Dict[str, str]:
+        """Run to the last tap; note what each tap depends on and which stage
+        each module first ran in."""
+        student = self.student
+        first_run: Dict[str, str] = {}
+        fired: List[str] = []
+        handles = []
+
+        def note_run(name):
+
+            def hook(module, args):
+                first_run.setdefault(name, stages[len(fired)].name)
+
+            return hook
+
+        def note_tap(stage):
+            return lambda *_: fired.append(stage)
+
+        for name, module in student.named_modules():
+            handles.append(module.register_forward_pre_hook(note_run(name)))
+        for stage in stages[:-1]:
+            handles.append(
+                student.get_submodule(stage.student).register_forward_hook(
+                    note_tap(stage.name)))
+        requires_grad = {p: p.requires_grad for p in student.parameters()}
+        modes = {module: module.training for module in student.modules()}
+        try:
+            student.eval()
+            student.requires_grad_(True)
+            with torch.enable_grad():
+                features = run_prefix(student,
+                                      [stage.student for stage in stages],
+                                      inputs)
+        finally:
+            for handle in handles:
+                handle.remove()
+            for param, value in requires_grad.items():
+                param.requires_grad_(value)
+            for module, training in modes.items():
+                module.training = training
+        expected = [stage.name for stage in stages[:-1]]
+        if fired != expected or list(features) != [s.student for s in stages]:
+            raise ValueError(
+                f'stages: the taps {[s.student for s in stages]} run in the '
+                f'order {list(features)}; write them in the order of '
+                'execution.')
+        names = {p: name for name, p in student.named_parameters()}
+        self._reached = {
+            stage.name:
+            {names[p]
+             for p in _leaves(features[stage.student]) if p in names}
+            for stage in stages
+        }
+        self.features = {
+            stage.name: tuple(x.detach() for x in features[stage.student])
+            for stage in stages
+        }
+        return first_run
+
+    def _trainable(self, trains: Iterable[str]) -> Set[str]:
+        return {
+            name
+            for stage in trains for name in self.params[stage]
+        } - self._config_frozen
+
+    def set_requires_grad(self, trains: Sequence[str]) -> None:
+        """Let the parameters of these stages train and no others."""
+        trainable = self._trainable(trains)
+        for name, param in self.student.named_parameters():
+            param.requires_grad_(name in trainable)
+            if name not in trainable:
+                param.grad = None
+
+    def set_mode(self, trains: Sequence[str]) -> None:
+        """Put what does not train into eval mode, dropout and batch norm
+        statistics included.
+
+        Called after the student's own ``train()``, whose choices (for
+        example ``norm_eval``) stand for the modules that do train. A
+        container is in training mode while anything in it trains.
+        """
+        training = {name for stage in trains for name in self._modules[stage]}
+        for name, module in reversed(list(self.student.named_modules())):
+            if _is_container(module):
+                module.training = any(child.training
+                                      for child in module.children())
+            elif name not in training:
+                module.training = False
+
+    def count(self, trains: Sequence[str]) -> int:
+        """Number of the parameters that train with these stages."""
+        trainable = self._trainable(trains)
+        return sum(p.numel() for name, p in self.student.named_parameters()
+                   if name in trainable)
+
+    def fingerprint(self, trains: Sequence[str]) -> Dict[str, str]:
+        """A digest of each frozen tensor, to show that a phase left it
+        bit-equal.
+
+        Args:
+            trains (Sequence[str]): The stages that train.
+
+        Returns:
+            dict[str, str]: Digest by name of each parameter that does not
+            train and each buffer of a module that does not train.
+        """
+        trainable = self._trainable(trains)
+        training = {name for stage in trains for name in self._modules[stage]}
+        tensors = {
+            name: param
+            for name, param in self.student.named_parameters()
+            if name not in trainable
+        }
+        for name, buffer in self.student.named_buffers():
+            if name.rpartition('.')[0] not in training:
+                tensors[name] = buffer
+        return {name: _digest(tensor) for name, tensor in tensors.items()}
+
+
+def _is_container(module: nn.Module) -> bool:
+    """Whether a module holds nothing but other modules."""
+    return (any(True for _ in module.children())
+            and not any(True for _ in module.parameters(recurse=False))
+            and not any(True for _ in module.buffers(recurse=False)))
+
+
+def _leaves(features: Sequence[Tensor]) -> Set[Tensor]:
+    """The leaf tensors that these features were computed from."""
+    todo = [x.grad_fn for x in features if x.grad_fn is not None]
+    seen, leaves = set(todo), set()
+    while todo:
+        node = todo.pop()
+        if hasattr(node, 'variable'):
+            leaves.add(node.variable)
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                todo.append(following)
+    return leaves
+
+
+def _digest(tensor: Tensor) -> str:
+    data = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
+    return hashlib.sha256(data.numpy()).hexdigest()

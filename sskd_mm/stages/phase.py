@@ -1,0 +1,42 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from dataclasses import dataclass
+from typing import Optional, Tuple
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One training period of the schedule.
+
+    Attributes:
+        name (str): ``mimic/<stage>``, ``mimic/<schedule>`` or ``head``.
+        taps (tuple[str]): Names of the stages whose taps are compared; none
+            in the head phase.
+        trains (tuple[str]): Names of the stages that train. What lies behind
+            the last tap counts as the stage ``head``.
+        detach (bool): Whether gradients stop at the borders of the stages.
+        begin (int): The first epoch of the phase, counted from 0 over all
+            phases.
+        max_epochs (int): The length of the phase.
+        optim_wrapper (dict): Config of its optimizer wrapper.
+        param_scheduler (list[dict], optional): Configs of its schedulers,
+            whose epochs and iterations count from the phase's beginning.
+    """
+
+    name: str
+    taps: Tuple[str, ...]
+    trains: Tuple[str, ...]
+    detach: bool = False
+    begin: int = 0
+    max_epochs: int = 0
+    optim_wrapper: Optional[dict] = None
+    param_scheduler: Optional[list] = None
+
+    @property
+    def is_mimic(self) -> bool:
+        """bool: Whether the phase compares features with the teacher's."""
+        return bool(self.taps)
+
+    @property
+    def end(self) -> int:
+        """int: The epoch after its last one."""
+        return self.begin + self.max_epochs

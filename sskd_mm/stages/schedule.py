@@ -1,0 +1,51 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import difflib
+from typing import List, Sequence
+
+from .phase import Phase
+
+SCHEDULES = ('sequential', 'cumulative', 'local', 'joint')
+
+
+def plan_mimic_phases(schedule: str, stages: Sequence[str]) -> List[Phase]:
+    """The mimic phases of a schedule, without their lengths.
+
+    No phase has a task loss, and the head follows on a fixed backbone, so
+    each of these is SSKD's decoupling:
+
+    - ``sequential``: a phase a stage; phase k trains stage k alone against
+      tap k, what lies before it is fixed. The paper's form.
+    - ``cumulative``: a phase a stage; phase k trains the stages up to k
+      against tap k.
+    - ``local``: one phase; each stage has its own tap's loss and no gradient
+      crosses a border.
+    - ``joint``: one phase; all taps at once, gradients flow through the
+      whole backbone.
+
+    Args:
+        schedule (str): One of the above.
+        stages (Sequence[str]): Names of the stages, in order.
+
+    Returns:
+        list[Phase]: The phases, named ``mimic/<stage>``, or
+        ``mimic/<schedule>`` where one covers all stages.
+
+    Raises:
+        ValueError: An unknown schedule.
+    """
+    names = tuple(stages)
+    if schedule == 'sequential':
+        return [Phase(f'mimic/{name}', (name, ), (name, )) for name in names]
+    if schedule == 'cumulative':
+        return [
+            Phase(f'mimic/{name}', (name, ), names[:k + 1])
+            for k, name in enumerate(names)
+        ]
+    if schedule in ('local', 'joint'):
+        return [
+            Phase(f'mimic/{schedule}', names, names, schedule == 'local')
+        ]
+    close = difflib.get_close_matches(str(schedule), SCHEDULES, n=1)
+    hint = f' Did you mean {close[0]!r}?' if close else ''
+    raise ValueError(f'schedule={schedule!r} is not one of '
+                     f'{", ".join(SCHEDULES)}.{hint}')

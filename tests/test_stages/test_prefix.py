@@ -1,0 +1,89 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import pytest
+import torch
+from torch import nn
+
+from sskd_mm.stages import run_prefix
+
+
+class Net(nn.Module):
+    """Three convolutions, called as OpenMMLab calls a model."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.second = nn.Conv2d(4, 5, 3, padding=1)
+        self.unused = nn.Conv2d(4, 5, 3)
+        self.split = nn.Identity()
+        self.third = nn.Conv2d(5, 6, 3)
+        self.runs = []
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        assert mode == 'tensor'
+        x = self.first(inputs).relu()
+        self.runs.append('first')
+        x = self.second(x)
+        self.runs.append('second')
+        x, _ = self.split((x, x + 1))
+        x = self.third(x)
+        self.runs.append('third')
+        return x
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return Net()
+
+
+def test_prefix_equals_full_run(net):
+    inputs = torch.rand(2, 3, 8, 8)
+    full = net.second(net.first(inputs).relu())
+    features = run_prefix(net, ['first', 'second'], inputs)
+    assert list(features) == ['first', 'second']
+    assert torch.equal(features['second'][0], full)
+    assert net.runs == ['first'], 'what follows the last tap must not run'
+
+
+def test_hooks_are_gone_afterwards(net):
+    inputs = torch.rand(1, 3, 8, 8)
+    run_prefix(net, ['first'], inputs)
+    net(inputs)
+    assert net.runs == ['first', 'second', 'third']
+
+
+def test_sequences(net):
+    features = run_prefix(net, ['split'], torch.rand(1, 3, 8, 8))
+    low, high = features['split']
+    assert torch.equal(low + 1, high)
+
+
+def test_gradients_cross_borders_unless_detached(net):
+    inputs = torch.rand(1, 3, 8, 8)
+    taps = ['first', 'second']
+    run_prefix(net, taps, inputs)['second'][0].sum().backward()
+    assert net.first.weight.grad.abs().sum() > 0
+    net.zero_grad()
+    features = run_prefix(net, taps, inputs, detach=True)
+    features['second'][0].sum().backward()
+    assert net.first.weight.grad is None
+    assert net.second.weight.grad.abs().sum() > 0
+    features['first'][0].sum().backward()
+    assert net.first.weight.grad.abs().sum() > 0
+
+
+def test_tap_that_never_runs(net):
+    with pytest.raises(RuntimeError, match="never ran.*'unused'"):
+        run_prefix(net, ['first', 'unused'], torch.rand(1, 3, 8, 8))
+
+
+def test_tap_that_runs_twice(net):
+    net.first = net.second = nn.Conv2d(3, 3, 3, padding=1)
+    with pytest.raises(RuntimeError, match='more than once'):
+        run_prefix(net, ['first', 'third'], torch.rand(1, 3, 8, 8))
+
+
+def test_output_must_be_tensors(net):
+    net.split.forward = lambda pair: (pair[0], 'text')
+    with pytest.raises(TypeError, match="'split' outputs tuple"):
+        run_prefix(net, ['split'], torch.rand(1, 3, 8, 8))

@@ -1,0 +1,33 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import pytest
+
+from sskd_mm.stages import plan_mimic_phases
+
+STAGES = ('layer1', 'layer2', 'neck')
+
+
+def test_sequential():
+    phases = plan_mimic_phases('sequential', STAGES)
+    assert [p.name for p in phases
+            ] == ['mimic/layer1', 'mimic/layer2', 'mimic/neck']
+    assert [p.taps for p in phases] == [p.trains for p in phases
+                                        ] == [(s, ) for s in STAGES]
+
+
+def test_cumulative():
+    phases = plan_mimic_phases('cumulative', STAGES)
+    assert [p.taps for p in phases] == [(s, ) for s in STAGES]
+    assert [p.trains for p in phases] == [STAGES[:1], STAGES[:2], STAGES]
+
+
+@pytest.mark.parametrize('schedule', ['local', 'joint'])
+def test_one_phase(schedule):
+    phase, = plan_mimic_phases(schedule, STAGES)
+    assert phase.name == f'mimic/{schedule}'
+    assert phase.taps == phase.trains == STAGES
+    assert phase.detach == (schedule == 'local')
+
+
+def test_unknown():
+    with pytest.raises(ValueError, match="Did you mean 'sequential'"):
+        plan_mimic_phases('sequental', STAGES)

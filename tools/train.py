@@ -1,0 +1,112 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""Distil or train a model of mmdet or mmpretrain.
+
+python tools/train.py configs/sskd/faster_rcnn_r18_coco.py
+"""
+import argparse
+import os
+import os.path as osp
+import tempfile
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from sskd_mm.analysis import describe_plan, print_plan
+from sskd_mm.datasets import check_data_files
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description='Distil or train a model')
+    parser.add_argument('config', help='config file path')
+    parser.add_argument('--work-dir', help='where to save logs and models')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='go on from the given checkpoint, or from the newest one in the '
+        'work directory')
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='train with automatic mixed precision')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate with the batch size')
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='print what would be done: phases, taps and their shapes, '
+        'adapters, what trains and what is frozen, parameters and FLOPs')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override settings of the config: key=value, nested keys with '
+        'dots, lists as key="[a,b]"')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='job launcher')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def load_config(args) -> Config:
+    """The config with what the command line says about it."""
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    name = osp.splitext(osp.basename(args.config))[0]
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = osp.join('work_dirs', name)
+    if args.amp:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.loss_scale = 'dynamic'
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise ValueError(
+                f'--auto-scale-lr needs auto_scale_lr.base_batch_size in '
+                f'{args.config}, the batch size that its learning rate is '
+                'meant for.')
+        cfg.auto_scale_lr.enable = True
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    return cfg
+
+
+def dry_run(cfg: Config) -> None:
+    """Print the plan; build everything, train nothing, leave no file."""
+    cfg.log_level = 'WARNING'
+    cfg.resume = False
+    with tempfile.TemporaryDirectory() as cfg.work_dir:
+        loop = Runner.from_cfg(cfg).train_loop
+        if not hasattr(loop, 'phases'):
+            raise ValueError(
+                f'--dry-run shows the phases of a StageByStageTrainLoop, but '
+                f'train_cfg has type={type(loop).__name__!r}.')
+        print_plan(describe_plan(loop))
+
+
+def main():
+    args = parse_args()
+    cfg = load_config(args)
+    check_data_files(cfg)
+    if args.dry_run:
+        dry_run(cfg)
+        return
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(
+        cfg)
+    runner.train()
+
+
+if __name__ == '__main__':
+    main()
