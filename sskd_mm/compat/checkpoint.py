@@ -1,7 +1,8 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+import os
 import os.path as osp
 import pickle
-from typing import Any, Dict
+from typing import Any, Callable, Dict
 from urllib.parse import urlparse
 
 import numpy as np
@@ -11,26 +12,39 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch.hub import download_url_to_file, get_dir
 
 
-def allow_mmengine_globals() -> None:
-    """Let ``weights_only`` loading read what MMEngine itself saves.
+def mmengine_globals() -> list:
+    """The harmless objects that MMEngine itself saves in a checkpoint.
 
-    A checkpoint of MMEngine holds its message hub: ``HistoryBuffer`` objects
-    with numpy arrays in them. torch >= 2.6 refuses these unless they are
-    declared harmless, which is why resuming fails there with mmengine 0.10.7.
+    They are its message hub's: ``HistoryBuffer`` with numpy arrays in them.
+    torch >= 2.6 refuses to load these unless they are declared harmless,
+    which is why resuming fails there with mmengine 0.10.7.
+
+    Returns:
+        list: For ``torch.serialization.add_safe_globals``.
     """
-    torch.serialization.add_safe_globals([
+    core = np._core if hasattr(np, '_core') else np.core
+    codes = np.typecodes['AllInteger'] + np.typecodes['AllFloat']
+    return [
         HistoryBuffer,
+        (_history_statistic, 'builtins.getattr'),
         np.ndarray,
         np.dtype,
-        np.core.multiarray._reconstruct
-        if np.lib.NumpyVersion(np.__version__) < '2.0.0' else
-        np._core.multiarray._reconstruct,
-        np.core.multiarray.scalar
-        if np.lib.NumpyVersion(np.__version__) < '2.0.0' else
-        np._core.multiarray.scalar,
         *{type(np.dtype(code))
-          for code in np.typecodes['All']},
-    ])
+          for code in codes},
+        (core.multiarray._reconstruct, 'numpy.core.multiarray._reconstruct'),
+        (core.multiarray._reconstruct, 'numpy._core.multiarray._reconstruct'),
+        (core.multiarray.scalar, 'numpy.core.multiarray.scalar'),
+        (core.multiarray.scalar, 'numpy._core.multiarray.scalar'),
+    ]
+
+
+def _history_statistic(cls: type, name: str) -> Callable:
+    """What ``getattr`` is pickled for in a ``HistoryBuffer``, and no more."""
+    method = HistoryBuffer._statistics_methods.get(name)
+    if cls is not HistoryBuffer or method is None:
+        raise pickle.UnpicklingError(
+            f'getattr({cls!r}, {name!r}) is not allowed in a checkpoint.')
+    return method
 
 
 def load_checkpoint_file(path: str) -> Dict[str, Any]:
@@ -55,6 +69,8 @@ def load_checkpoint_file(path: str) -> Dict[str, Any]:
             f'The checkpoint {path!r} is not there (looked for '
             f'{osp.abspath(file)!r}).')
     try:
+        # Again, since mmengine 0.10.12 takes its own back after a load.
+        torch.serialization.add_safe_globals(mmengine_globals())
         checkpoint = torch.load(file, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
@@ -78,7 +94,7 @@ def _download(url: str) -> str:
         urlparse(url).path))
     if not osp.isfile(file):
         try:
-            torch.hub.os.makedirs(osp.dirname(file), exist_ok=True)
+            os.makedirs(osp.dirname(file), exist_ok=True)
             download_url_to_file(url, file)
         except OSError as error:
             raise FileNotFoundError(

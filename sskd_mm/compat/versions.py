@@ -9,8 +9,8 @@ from mmengine.utils import digit_version
 
 #: The oldest supported version of each package, and the first that is too new.
 SUPPORTED = dict(
-    torch=('2.0.0', None),
-    torchvision=('0.15.0', None),
+    torch=('2.6.0', None),
+    torchvision=('0.21.0', None),
     mmengine=('0.10.0', '1.0.0'),
     mmcv=('2.0.0', '2.4.0'),
     mmdet=('3.0.0', '4.0.0'),
