@@ -176,7 +176,7 @@ class StageByStageDistiller(BaseModel):
         Returns:
             dict or list: As the student's. In a mimic phase, for each tap the
             mimic loss, summed over its levels with weight 1
-            (``loss_<stage>``).
+            (``loss_mimic_<stage>``).
         """
         if mode == 'loss' and self.phase is not None and self.phase.is_mimic:
             return self._mimic(inputs)
@@ -189,7 +189,7 @@ class StageByStageDistiller(BaseModel):
     def _mimic(self, inputs: Tensor) -> Dict[str, Tensor]:
         pairs = self.compare(inputs, self.phase.taps, self.phase.detach)
         return {
-            f'loss_{name}': sum(
+            f'loss_mimic_{name}': sum(
                 self.mimic_loss(adapted, target)
                 for _, adapted, target in levels)
             for name, levels in pairs.items()

@@ -1,5 +1,8 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from .hooks import PhaseCheckpointHook, PhaseHook
+from .hooks import PhaseCheckpointHook, PhaseHook, ProgressHook
 from .loops import StageByStageTrainLoop
 
-__all__ = ['PhaseCheckpointHook', 'PhaseHook', 'StageByStageTrainLoop']
+__all__ = [
+    'PhaseCheckpointHook', 'PhaseHook', 'ProgressHook',
+    'StageByStageTrainLoop'
+]

@@ -129,8 +129,8 @@ def test_mimic_loss_by_hand(distiller, data):
     teacher = distiller.teacher.model.extract_feat(inputs)
     expected = sum(
         ((s - t)**2).mean() for s, t in zip(student, teacher))
-    assert list(losses) == ['loss_neck']
-    torch.testing.assert_close(losses['loss_neck'], expected)
+    assert list(losses) == ['loss_mimic_neck']
+    torch.testing.assert_close(losses['loss_mimic_neck'], expected)
 
 
 @pytest.mark.parametrize('taps, trains, detach', [

@@ -1,5 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from .phase_checkpoint_hook import PhaseCheckpointHook
 from .phase_hook import PhaseHook
+from .progress_hook import ProgressHook
 
-__all__ = ['PhaseCheckpointHook', 'PhaseHook']
+__all__ = ['PhaseCheckpointHook', 'PhaseHook', 'ProgressHook']

@@ -1,0 +1,7 @@
+# The student for BCCD by itself, trained from scratch.
+_base_ = './faster_rcnn_r50_bccd.py'
+
+model = dict(
+    backbone=dict(depth=18, base_channels=16, stem_channels=16),
+    neck=dict(in_channels=[16, 32, 64, 128]))
+train_cfg = dict(max_epochs=12)

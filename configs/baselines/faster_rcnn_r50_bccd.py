@@ -1,0 +1,9 @@
+# The teacher for BCCD, blood cells in 205 training images.
+_base_ = [
+    '../_base_/models/faster_rcnn_r50_small.py',
+    '../_base_/datasets/bccd_detection.py',
+    '../_base_/schedules/schedule_small.py'
+]
+
+model = dict(roi_head=dict(bbox_head=dict(num_classes=3)))
+train_cfg = dict(max_epochs=24)

@@ -1,0 +1,16 @@
+# faster_rcnn_r18_coco.py for a machine without a GPU.
+_base_ = '../baselines/faster_rcnn_r18_coco_small.py'
+
+model = dict(
+    _delete_=True,
+    type='StageByStageDistiller',
+    student=_base_.model,
+    teacher=dict(
+        cfg='{{fileDirname}}/../baselines/faster_rcnn_r50_coco_small.py',
+        checkpoint='work_dirs/faster_rcnn_r50_coco_small/epoch_8.pth'),
+    stages='auto')
+train_cfg = dict(
+    _delete_=True,
+    type='StageByStageTrainLoop',
+    mimic=dict(max_epochs=1),
+    head=dict(max_epochs=7))

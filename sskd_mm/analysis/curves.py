@@ -1,0 +1,69 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import json
+from pathlib import Path
+from typing import Dict, List, Union
+
+import matplotlib
+from matplotlib.figure import Figure
+
+#: What the distiller's losses are called, before the name of the stage.
+MIMIC = 'loss_mimic_'
+
+
+def read_losses(work_dir: Union[str, Path]) -> List[Dict[str, float]]:
+    """The training losses that MMEngine's ``LocalVisBackend`` has logged.
+
+    Args:
+        work_dir (str or Path): Of one training, resumed or not.
+
+    Returns:
+        list[dict]: ``iter`` and ``loss``, with what else was logged then, in
+        the order of iterations.
+    """
+    points: Dict[int, Dict[str, float]] = {}
+    for file in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
+        for line in file.read_text().splitlines():
+            point = json.loads(line)
+            if 'loss' in point:
+                # A resumed run has logged some iterations anew.
+                points[point['iter']] = point
+    return [points[i] for i in sorted(points)]
+
+
+def plot_losses(distilled: Union[str, Path], scratch: Union[str, Path],
+                file: Union[str, Path]) -> None:
+    """Plot the mimic losses of a distillation, phase by phase, and the head's
+    loss beside that of a student trained from scratch.
+
+    Args:
+        distilled (str or Path): Work directory of the distillation.
+        scratch (str or Path): Work directory of the student from scratch.
+        file (str or Path): The picture to write.
+    """
+    with matplotlib.rc_context({'axes.grid': True, 'grid.alpha': .3}):
+        figure = Figure(figsize=(11, 4), layout='constrained')
+        mimic, task = figure.subplots(1, 2)
+        points = read_losses(distilled)
+        stages = {key for point in points for key in point
+                  if key.startswith(MIMIC)}
+        for stage in sorted(stages):
+            curve = [(p['iter'], p[stage]) for p in points if stage in p]
+            mimic.plot(*zip(*curve), label=stage[len(MIMIC):])
+        mimic.set(
+            title='Stage 1: mimicking the teacher',
+            xlabel='iteration',
+            ylabel='mimic loss',
+            yscale='log')
+        if stages:
+            mimic.legend()
+        for label, curve in (('SSKD, head phase',
+                              [p for p in points if not stages & p.keys()]),
+                             ('from scratch', read_losses(scratch))):
+            task.plot([p['iter'] for p in curve], [p['loss'] for p in curve],
+                      label=label)
+        task.set(
+            title='Stage 2: the task itself',
+            xlabel='iteration',
+            ylabel='task loss')
+        task.legend()
+        figure.savefig(file, dpi=120)

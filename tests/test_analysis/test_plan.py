@@ -1,0 +1,69 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import pytest
+from mmengine.runner import Runner
+
+from sskd_mm.analysis import describe_plan, print_plan
+
+
+@pytest.fixture(scope='module')
+def plan(distill_cfg, tmp_path_factory):
+    cfg = distill_cfg(tmp_path_factory.mktemp('plan'))
+    return describe_plan(Runner.from_cfg(cfg).train_loop)
+
+
+def test_networks(plan):
+    assert plan['image_size'] == [128, 128]
+    assert plan['student']['type'] == plan['teacher']['type'] == 'FasterRCNN'
+    assert plan['student']['parameters'] < plan['teacher']['parameters']
+    assert 0 < plan['student']['gflops'] < plan['teacher']['gflops']
+
+
+def test_phases(plan):
+    assert [p['name'] for p in plan['phases']] == [
+        'mimic/layer1', 'mimic/layer2', 'mimic/layer3', 'mimic/layer4',
+        'mimic/neck', 'head'
+    ]
+    for phase in plan['phases']:
+        assert phase['trains'] + phase['frozen'] == plan['student'][
+            'parameters']
+    assert sum(p['trains'] for p in plan['phases']) == plan['student'][
+        'parameters']
+
+
+def test_tap(plan):
+    tap, = plan['phases'][1]['taps']
+    assert tap == dict(
+        stage='layer2',
+        student='backbone.layer2',
+        teacher='backbone.layer2',
+        levels=[dict(student=[32, 16, 16], teacher=[256, 16, 16])],
+        adapter='ConvAdapter',
+        adapter_parameters=32 * 256 + 256)
+
+
+def test_flops_of_the_first_phase_by_hand(plan):
+    """Two a multiply-add, of every convolution as far as the tap."""
+
+    def conv(c_in, c_out, kernel, size):
+        return 2 * c_in * c_out * kernel**2 * size**2
+
+    # Student R18, 16 channels: stem, then two blocks of two 3x3.
+    stem, blocks = conv(3, 16, 7, 64), 4 * conv(16, 16, 3, 32)
+    adapter = conv(16, 128, 1, 32)
+    student = stem + blocks + adapter
+    # Backward: by weight and by input for each, but none by the image.
+    backward = 2 * student - stem
+    # Teacher R50, 32 channels: stem, then three bottlenecks.
+    teacher = conv(3, 32, 7, 64) + conv(32, 128, 1, 32) + sum(
+        conv(c, 32, 1, 32) + conv(32, 32, 3, 32) + conv(32, 128, 1, 32)
+        for c in (32, 128, 128))
+    assert plan['phases'][0]['gflops'] == pytest.approx(
+        (student + backward + teacher) / 1e9)
+
+
+def test_printed(plan, capsys):
+    print_plan(plan)
+    out = capsys.readouterr().out
+    for text in ('mimic/layer4', 'ground truth', 'ConvAdapter', 'none needed',
+                 f'{plan["student"]["parameters"]:,}'):
+        assert text in out

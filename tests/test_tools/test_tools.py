@@ -1,0 +1,133 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""The tools as a user calls them, each in a process of its own."""
+import json
+import os
+import os.path as osp
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+
+def call(*args, cwd, **env):
+    result = subprocess.run(
+        [sys.executable, *map(str, args)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            'OMP_NUM_THREADS': '1',
+            'COLUMNS': '100',
+            **env
+        })
+    result.output = result.stdout + result.stderr
+    return result
+
+
+def mmdet_tool(name):
+    folder = osp.dirname(find_spec('mmdet').origin)
+    return osp.join(folder, '.mim', 'tools', name)
+
+
+@pytest.fixture(scope='module')
+def project(digits, teacher_checkpoint, root, tmp_path_factory):
+    """A user's project: a copy of configs/ beside the data and a teacher."""
+    folder = tmp_path_factory.mktemp('user')
+    shutil.copytree(root / 'configs', folder / 'configs')
+    os.symlink(digits / 'data', folder / 'data')
+    teacher = folder / 'work_dirs/faster_rcnn_r50_digits'
+    teacher.mkdir(parents=True)
+    shutil.copy(teacher_checkpoint, teacher / 'epoch_6.pth')
+    return folder
+
+
+CONFIG = 'configs/sskd/faster_rcnn_r18_digits.py'
+PLAIN = 'configs/baselines/faster_rcnn_r18_digits.py'
+SHORT = ('--cfg-options', 'train_cfg.mimic.max_epochs=1',
+         'train_cfg.head.max_epochs=1', 'model.student.test_cfg.rcnn.'
+         'score_thr=0.0')
+
+
+@pytest.fixture(scope='module')
+def trained(project):
+    """mmdet's own train.py, with nothing but custom_imports."""
+    result = call(
+        mmdet_tool('train.py'),
+        CONFIG,
+        '--work-dir',
+        'work_dirs/run',
+        *SHORT,
+        cwd=project)
+    assert result.returncode == 0, result.output
+    return project / 'work_dirs/run'
+
+
+def test_mmdet_s_own_train_tool(trained):
+    result = json.loads((trained / 'result.json').read_text())
+    assert result['phases'][-1]['name'] == 'head'
+    assert result['student']['epoch'] == sum(
+        p['epochs'] for p in result['phases'])
+
+
+def test_metrics_are_the_same_everywhere(trained, project):
+    """Our test tool with either config, mmdet's with the plain one."""
+    checkpoint = (trained / 'last_checkpoint').read_text()
+    plain = ('--cfg-options', 'model.test_cfg.rcnn.score_thr=0.0')
+    metrics = []
+    root = osp.dirname(osp.dirname(osp.dirname(osp.abspath(__file__))))
+    for k, command in enumerate(
+        ((f'{root}/tools/test.py', CONFIG, checkpoint, '--cfg-options',
+          SHORT[-1]), (f'{root}/tools/test.py', PLAIN, checkpoint, *plain),
+         ('-m', 'sskd_mm', mmdet_tool('test.py'), PLAIN, checkpoint, *plain))):
+        result = call(
+            *command, '--work-dir', f'work_dirs/test{k}', cwd=project)
+        assert result.returncode == 0, result.output
+        file, = (project / f'work_dirs/test{k}').glob('*/*.json')
+        values = json.loads(file.read_text())
+        metrics.append(
+            {k: v
+             for k, v in values.items() if k.startswith('coco')})
+    assert metrics[0] and metrics[0] == metrics[1] == metrics[2]
+
+
+def test_dry_run(project, root):
+    before = sorted(os.listdir(project / 'work_dirs'))
+    result = call(root / 'tools/train.py', CONFIG, '--dry-run', cwd=project)
+    assert result.returncode == 0, result.output
+    for text in ('mimic/layer1', 'mimic/neck', 'head', 'ground truth'):
+        assert text in result.stdout
+    assert sorted(os.listdir(project / 'work_dirs')) == before
+
+
+def test_dry_run_of_a_plain_config(project, root):
+    result = call(root / 'tools/train.py', PLAIN, '--dry-run', cwd=project)
+    assert result.returncode != 0
+    assert 'shows the phases of a StageByStageTrainLoop' in result.stderr
+
+
+def test_coco_that_is_not_there(tmp_path, root):
+    result = call(
+        root / 'tools/train.py',
+        root / 'configs/sskd/faster_rcnn_r18_coco.py',
+        cwd=tmp_path)
+    assert result.returncode != 0
+    assert f'{tmp_path}/data/coco/annotations/instances_train2017.json' in (
+        result.stderr)
+    assert 'load' not in result.stdout, 'it stops before building anything'
+    assert os.listdir(tmp_path) == []
+
+
+def test_missing_checkpoint(project, root):
+    result = call(
+        root / 'tools/test.py', PLAIN, 'nothing.pth', cwd=project)
+    assert result.returncode != 0
+    assert "The checkpoint 'nothing.pth' is not there" in result.stderr
+
+
+def test_module_without_arguments(tmp_path):
+    result = call('-m', 'sskd_mm', cwd=tmp_path)
+    assert result.returncode != 0
+    assert 'python -m sskd_mm SCRIPT' in result.stderr

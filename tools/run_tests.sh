@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Copyright (c) sskd_mm authors. All rights reserved.
+# Makes the environment and runs the tests, on the stack that is installed;
+# where this script made the environment itself, on both stacks.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+EXTRAS=dev
+. tools/setup_env.sh
+# Two processes of one thread each: threads of several would fight for cores.
+export OMP_NUM_THREADS=1
+say "Tests, on $("$PYTHON" -c 'import importlib.metadata as m
+names = {d.metadata["Name"] for d in m.distributions()}
+print("the onedl packages" if "onedl-mmengine" in names else "the original packages of OpenMMLab")')"
+"$PYTHON" -m pytest -n 2 --dist loadfile "$@"
+
+if [ "$PYTHON" = "$PWD/.venv/bin/python" ]; then
+    # The other stack, which shares its import names with the first: a second
+    # environment that finds everything else in the first one's.
+    if [ ! -x .venv-openmmlab/bin/python ]; then
+        say "Making an environment with the original packages of OpenMMLab"
+        "$PYTHON" -m venv .venv-openmmlab
+        site='import site; print(site.getsitepackages()[0])'
+        first=$("$PYTHON" -c "$site")
+        PYTHON=$PWD/.venv-openmmlab/bin/python
+        echo "$first" >"$("$PYTHON" -c "$site")/first.pth"
+        echo "$PWD" >>"$("$PYTHON" -c "$site")/first.pth"
+        install --no-deps mmengine==0.10.7 mmcv-lite==2.1.0 mmdet==3.3.0 \
+            mmpretrain==1.2.0
+    fi
+    PYTHON=$PWD/.venv-openmmlab/bin/python
+    say "Tests, on the original packages of OpenMMLab"
+    "$PYTHON" -m pytest -n 2 --dist loadfile "$@"
+fi
