@@ -40,11 +40,11 @@ def mmengine_globals() -> list:
 
 def _history_statistic(cls: type, name: str) -> Callable:
     """What ``getattr`` is pickled for in a ``HistoryBuffer``, and no more."""
-    method = HistoryBuffer._statistics_methods.get(name)
-    if cls is not HistoryBuffer or method is None:
+    if cls is not HistoryBuffer or name not in ('min', 'max', 'current',
+                                                'mean'):
         raise pickle.UnpicklingError(
             f'getattr({cls!r}, {name!r}) is not allowed in a checkpoint.')
-    return method
+    return getattr(cls, name)
 
 
 def load_checkpoint_file(path: str) -> Dict[str, Any]:

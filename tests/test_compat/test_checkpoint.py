@@ -1,5 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -21,6 +23,11 @@ def test_what_mmengine_saves(tmp_path):
     assert torch.equal(loaded['state_dict']['w'], torch.ones(2))
     buffer = loaded['message_hub']['log_scalars']['train/loss']
     assert isinstance(buffer, HistoryBuffer) and buffer.current() == 0.5
+    # In a new process no buffer has been made yet.
+    code = ('import sys, sskd_mm\n'
+            'from sskd_mm.compat import load_checkpoint_file\n'
+            'load_checkpoint_file(sys.argv[1])')
+    subprocess.run([sys.executable, '-c', code, str(path)], check=True)
 
 
 class CallsGetattr:
