@@ -38,17 +38,18 @@ def project(digits, teacher_checkpoint, root, tmp_path_factory):
     folder = tmp_path_factory.mktemp('user')
     shutil.copytree(root / 'configs', folder / 'configs')
     os.symlink(digits / 'data', folder / 'data')
-    teacher = folder / 'work_dirs/faster_rcnn_r50_digits'
-    teacher.mkdir(parents=True)
-    shutil.copy(teacher_checkpoint, teacher / 'epoch_6.pth')
+    (folder / 'work_dirs').mkdir()
+    shutil.copy(teacher_checkpoint, folder / 'work_dirs/teacher.pth')
     return folder
 
 
 CONFIG = 'configs/sskd/faster_rcnn_r18_digits.py'
 PLAIN = 'configs/baselines/faster_rcnn_r18_digits.py'
+TEACHER = 'model.teacher.checkpoint=work_dirs/teacher.pth'
+# A random teacher's student finds nothing above the usual threshold.
+ALL_SCORES = 'model.student.test_cfg.rcnn.score_thr=0.0'
 SHORT = ('--cfg-options', 'train_cfg.mimic.max_epochs=1',
-         'train_cfg.head.max_epochs=1', 'model.student.test_cfg.rcnn.'
-         'score_thr=0.0')
+         'train_cfg.head.max_epochs=1', TEACHER, ALL_SCORES)
 
 
 @pytest.fixture(scope='module')
@@ -72,16 +73,18 @@ def test_mmdet_s_own_train_tool(trained):
         p['epochs'] for p in result['phases'])
 
 
-def test_metrics_are_the_same_everywhere(trained, project):
+def test_metrics_are_the_same_everywhere(trained, project, root):
     """Our test tool with either config, mmdet's with the plain one."""
     checkpoint = (trained / 'last_checkpoint').read_text()
     plain = ('--cfg-options', 'model.test_cfg.rcnn.score_thr=0.0')
+    commands = (
+        (root / 'tools/test.py', CONFIG, checkpoint, '--cfg-options',
+         ALL_SCORES),
+        (root / 'tools/test.py', PLAIN, checkpoint, *plain),
+        ('-m', 'sskd_mm', mmdet_tool('test.py'), PLAIN, checkpoint, *plain),
+    )
     metrics = []
-    root = osp.dirname(osp.dirname(osp.dirname(osp.abspath(__file__))))
-    for k, command in enumerate(
-        ((f'{root}/tools/test.py', CONFIG, checkpoint, '--cfg-options',
-          SHORT[-1]), (f'{root}/tools/test.py', PLAIN, checkpoint, *plain),
-         ('-m', 'sskd_mm', mmdet_tool('test.py'), PLAIN, checkpoint, *plain))):
+    for k, command in enumerate(commands):
         result = call(
             *command, '--work-dir', f'work_dirs/test{k}', cwd=project)
         assert result.returncode == 0, result.output
@@ -95,7 +98,13 @@ def test_metrics_are_the_same_everywhere(trained, project):
 
 def test_dry_run(project, root):
     before = sorted(os.listdir(project / 'work_dirs'))
-    result = call(root / 'tools/train.py', CONFIG, '--dry-run', cwd=project)
+    result = call(
+        root / 'tools/train.py',
+        CONFIG,
+        '--dry-run',
+        '--cfg-options',
+        TEACHER,
+        cwd=project)
     assert result.returncode == 0, result.output
     for text in ('mimic/layer1', 'mimic/neck', 'head', 'ground truth'):
         assert text in result.stdout
