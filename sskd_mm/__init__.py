@@ -12,6 +12,7 @@ from .version import __version__
 
 compat.check_stack()
 compat.mmcv_ext.install()
+compat.atomic_backend.install()
 # So that mmengine 0.10.7 can resume; see compat.mmengine_globals.
 torch.serialization.add_safe_globals(compat.mmengine_globals())
 

@@ -17,7 +17,8 @@ def test_every_config_builds(path):
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         model = MODELS.build(cfg.model)
         if path.parent.name == 'sskd':
-            plain = path.parent.parent / 'baselines' / path.name
+            name = path.name.replace('_paper', '')
+            plain = path.parent.parent / 'baselines' / name
             student = MODELS.build(Config.fromfile(plain).model)
             assert list(model.state_dict()) == list(student.state_dict()), (
                 'its checkpoints must load in the student\'s plain config')

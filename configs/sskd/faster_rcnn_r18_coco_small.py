@@ -8,9 +8,14 @@ model = dict(
     teacher=dict(
         cfg='{{fileDirname}}/../baselines/faster_rcnn_r50_coco_small.py',
         checkpoint='work_dirs/faster_rcnn_r50_coco_small/epoch_8.pth'),
-    stages='auto')
+    stages='auto',
+    mimic_loss=dict(type='L2MimicLoss', normalize=True),
+    inherit=['neck', 'rpn_head', 'roi_head'])
+
 train_cfg = dict(
     _delete_=True,
     type='StageByStageTrainLoop',
+    schedule='cumulative',
     mimic=dict(max_epochs=1),
-    head=dict(max_epochs=7))
+    phases={'mimic/neck': dict(max_epochs=7)},
+    head=dict(max_epochs=3))

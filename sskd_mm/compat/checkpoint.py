@@ -12,6 +12,14 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch.hub import download_url_to_file, get_dir
 
 
+class UntrustedCheckpointError(ValueError):
+    """A checkpoint holds objects that loading it would have to run."""
+
+
+class TruncatedCheckpointError(ValueError):
+    """A checkpoint is cut off or no checkpoint at all."""
+
+
 def mmengine_globals() -> list:
     """The harmless objects that MMEngine itself saves in a checkpoint.
 
@@ -59,8 +67,9 @@ def load_checkpoint_file(path: str) -> Dict[str, Any]:
 
     Raises:
         FileNotFoundError: No such file, or the download failed.
-        ValueError: The file is truncated, no checkpoint, or holds objects
-            other than tensors and plain data.
+        TruncatedCheckpointError: The file is cut off or no checkpoint.
+        UntrustedCheckpointError: It holds objects other than tensors and
+            plain data.
     """
     file = _download(path) if path.startswith(('http://', 'https://')) \
         else osp.expanduser(path)
@@ -73,19 +82,19 @@ def load_checkpoint_file(path: str) -> Dict[str, Any]:
         torch.serialization.add_safe_globals(mmengine_globals())
         checkpoint = torch.load(file, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ValueError(
+        raise UntrustedCheckpointError(
             f'The checkpoint {path!r} holds objects that are neither tensors '
             'nor plain data, so it was not read: a file from a stranger may '
             'run code. If you trust it, save its weights anew with '
             "torch.save({'state_dict': ...}).\n" + str(error)) from error
     except (RuntimeError, EOFError, OSError) as error:
-        raise ValueError(
+        raise TruncatedCheckpointError(
             f'The checkpoint {path!r} ({osp.getsize(file)} bytes) is '
             f'truncated or no checkpoint: {error}') from error
     if not isinstance(checkpoint, dict):
-        raise ValueError(f'The checkpoint {path!r} holds a '
-                         f'{type(checkpoint).__name__}, not a dict of '
-                         'weights.')
+        raise TruncatedCheckpointError(
+            f'The checkpoint {path!r} holds a {type(checkpoint).__name__}, '
+            'not a dict of weights.')
     return checkpoint
 
 

@@ -1,5 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from .check_data_files import check_data_files
 from .digits_detection import make_digits_detection
+from .seeded_dataset import SeededDataset
 
-__all__ = ['check_data_files', 'make_digits_detection']
+__all__ = ['SeededDataset', 'check_data_files', 'make_digits_detection']

@@ -1,27 +1,57 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from mmengine.hooks import CheckpointHook, Hook
+import copy
+import os.path as osp
+import signal
+from contextlib import contextmanager
+from typing import Iterator, List
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 from mmengine.runner.checkpoint import weights_to_cpu
 
 
 @HOOKS.register_module()
-class PhaseCheckpointHook(Hook):
-    """Saves what resuming a phase needs, and at the end of every phase.
+class PhaseCheckpointHook(CheckpointHook):
+    """A ``CheckpointHook`` that knows of phases and loses nothing.
 
     A checkpoint's ``state_dict`` is the student alone. Beside it, under the
     key ``sskd``, lie the name of the phase and the adapters; the optimizer
     and the schedulers are the phase's own, under MMEngine's usual keys.
-    :class:`StageByStageTrainLoop` registers this hook by itself.
+
+    Beyond what ``CheckpointHook`` does it saves at the end of every phase,
+    and on SIGTERM and Ctrl-C before it ends the run; and an outdated file is
+    removed once the new one is there, not before.
+
+    :class:`StageByStageTrainLoop` turns a run's ``CheckpointHook`` into one,
+    so a config need not name it.
     """
 
-    # After CheckpointHook (VERY_LOW), which may have saved this epoch.
-    priority = 'LOWEST'
+    @classmethod
+    def adopt(cls, hook: CheckpointHook) -> None:
+        """Turn a ``CheckpointHook`` into one of these, with its settings."""
+        hook.__class__ = cls
+        hook._signal = None
+
+    def before_train(self, runner) -> None:
+        """Listen to SIGTERM and Ctrl-C from now on."""
+        super().before_train(runner)
+        self._handlers = {
+            number: signal.signal(number, self._note_signal)
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
+
+    def after_train(self, runner) -> None:
+        """Leave the signals as they were."""
+        super().after_train(runner)
+        self._restore_handlers()
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Put the phase and its adapters beside the student."""
         loop = runner.train_loop
         checkpoint['sskd'] = dict(
             phase=loop.entered.name,
+            iters_per_epoch=len(loop.dataloader),
             adapters=weights_to_cpu(loop.distiller.adapters.state_dict()))
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
@@ -29,28 +59,106 @@ class PhaseCheckpointHook(Hook):
         there when MMEngine loads the saved one."""
         if not runner._resume:
             return
-        loop = runner.train_loop
-        if 'sskd' not in checkpoint:
+        loop, saved = runner.train_loop, checkpoint.get('sskd')
+        if saved is None:
             raise ValueError(
                 'The checkpoint to resume from was not saved by '
                 'StageByStageTrainLoop. To start from its weights, use '
                 'load_from without resume.')
-        loop.resume_phase(checkpoint['meta']['epoch'],
-                          checkpoint['sskd']['phase'])
-        if loop.entered.name == checkpoint['sskd']['phase']:
-            loop.distiller.adapters.load_state_dict(
-                checkpoint['sskd']['adapters'])
+        loop.resume_phase(checkpoint['meta'], saved['phase'],
+                          saved['iters_per_epoch'])
+        if loop.entered.name == saved['phase']:
+            loop.distiller.adapters.load_state_dict(saved['adapters'])
         else:
             # The phase was finished: the next one starts its own.
             checkpoint.pop('optimizer', None)
             checkpoint.pop('param_schedulers', None)
 
+    def after_train_iter(self,
+                         runner,
+                         batch_idx: int,
+                         data_batch=None,
+                         outputs=None) -> None:
+        """Save as ``CheckpointHook`` does, and when told to stop."""
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        if self._signal is not None:
+            self._save_checkpoint_here(runner)
+            self._stop(f'Saved {self.last_ckpt}; --resume goes on from there.')
+
     def after_train_epoch(self, runner) -> None:
-        """Save at the end of a phase, unless that was done already."""
-        if runner.epoch + 1 != runner.train_loop.entered.end:
-            return
-        for hook in runner.hooks:
-            if isinstance(hook, CheckpointHook):
-                name = hook.filename_tmpl.format(runner.epoch + 1)
-                if not (hook.last_ckpt or '').endswith(name):
-                    hook._save_checkpoint(runner)
+        """Save as ``CheckpointHook`` does, and at the end of a phase."""
+        super().after_train_epoch(runner)
+        name = f'epoch_{runner.epoch + 1}.pth'
+        if (runner.epoch + 1 == runner.train_loop.entered.end
+                and osp.basename(self.last_ckpt or '') != name):
+            by_epoch, self.by_epoch = self.by_epoch, True
+            template, self.filename_tmpl = self.filename_tmpl, 'epoch_{}.pth'
+            self._save_checkpoint(runner)
+            self.by_epoch, self.filename_tmpl = by_epoch, template
+
+    def after_val_iter(self,
+                       runner,
+                       batch_idx: int,
+                       data_batch=None,
+                       outputs=None) -> None:
+        """Stop when told to; what was trained is saved by now."""
+        if self._signal is not None:
+            self._stop('Stopped in a validation.')
+
+    def _save_checkpoint_here(self, runner) -> None:
+        """Save in the midst of an epoch."""
+        name = f'iter_{runner.iter + 1}.pth'
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            meta=dict(epoch=runner.epoch, iter=runner.iter + 1),
+            by_epoch=False,
+            backend_args=self.backend_args)
+        if is_main_process():
+            with open(osp.join(runner.work_dir, 'last_checkpoint'), 'w') as f:
+                f.write(self.last_ckpt)
+
+    def _save_checkpoint_with_step(self, runner, step, meta) -> None:
+        with self._removing_afterwards():
+            super()._save_checkpoint_with_step(runner, step, meta)
+
+    def _save_best_checkpoint(self, runner, metrics) -> None:
+        with self._removing_afterwards():
+            super()._save_best_checkpoint(runner, metrics)
+
+    @contextmanager
+    def _removing_afterwards(self) -> Iterator[None]:
+        """MMEngine removes an outdated checkpoint, then writes the new one.
+        A kill or a full disk in between would leave none."""
+        backend, outdated = self.file_backend, []  # type: ignore
+        self.file_backend = copy.copy(backend)
+        self.file_backend.remove = outdated.append
+        try:
+            yield
+        finally:
+            self.file_backend = backend
+        kept: List[str] = [
+            self.last_ckpt,
+            getattr(self, 'best_ckpt_path', None),
+            *getattr(self, 'best_ckpt_path_dict', {}).values()
+        ]
+        for path in outdated:
+            if path not in kept:
+                backend.remove(path)
+
+    def _note_signal(self, number, frame) -> None:
+        self._signal = number
+        # Whoever sends it twice means now.
+        self._restore_handlers()
+
+    def _restore_handlers(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _stop(self, message: str) -> None:
+        name = signal.Signals(self._signal).name
+        if self._signal == signal.SIGINT:
+            raise KeyboardInterrupt(f'{name}: {message}')
+        raise SystemExit(f'{name}: {message}')

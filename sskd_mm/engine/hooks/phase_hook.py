@@ -45,6 +45,7 @@ class PhaseHook(Hook):
         self.alignment_batches = alignment_batches
         self._phase: Optional[Phase] = None
         self._frozen: Optional[Dict[str, str]] = None
+        self._part: Dict[str, float] = {}
 
     def before_train(self, runner) -> None:
         """Report how good the teacher is, before anything is trained."""
@@ -83,8 +84,10 @@ class PhaseHook(Hook):
             # Not before: a resumed run enters its phase, then loads weights.
             self._frozen = runner.train_loop.distiller.partition.fingerprint(
                 self._phase.trains)
-        self._start = time.time()
-        self._loss_sum, self._iters = None, 0
+        self._start = time.time() - self._part.get('seconds', 0.)
+        self._loss_sum = self._part.get('loss_sum', 0.)
+        self._iters = self._part.get('iters', 0)
+        self._part = {}
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
 
@@ -94,10 +97,22 @@ class PhaseHook(Hook):
                          data_batch=None,
                          outputs: Optional[dict] = None) -> None:
         """Add up the loss on its device, without waiting for it."""
-        loss = outputs['loss'].detach().double()
-        self._loss_sum = loss if self._loss_sum is None else (
-            self._loss_sum + loss)
+        self._loss_sum = self._loss_sum + outputs['loss'].detach().double()
         self._iters += 1
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Keep the sums of an epoch that is under way."""
+        checkpoint['sskd_epoch'] = dict(
+            loss_sum=float(self._loss_sum),
+            iters=self._iters,
+            seconds=time.time() - self._start)
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Go on with them, if that epoch was not finished."""
+        meta = checkpoint['meta']
+        if runner._resume and meta['iter'] > meta['epoch'] * len(
+                runner.train_dataloader):
+            self._part = checkpoint['sskd_epoch']
 
     def after_train_epoch(self, runner) -> None:
         """At a phase's end, check and note it."""

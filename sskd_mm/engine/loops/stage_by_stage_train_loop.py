@@ -1,21 +1,26 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import copy
 import difflib
+import logging
 import random
 from dataclasses import replace
-from typing import Dict, List, Optional, Union
+from pathlib import Path
+from typing import Dict, Iterable, List, Optional, Union
 
 import numpy as np
 import torch
 from mmengine.config import ConfigDict
 from mmengine.dist import get_rank
 from mmengine.evaluator import Evaluator
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
-from mmengine.registry import LOOPS
+from mmengine.registry import DATASETS, LOOPS
 from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import DataLoader
 
-from ...datasets import check_data_files
+from ...compat import TruncatedCheckpointError, load_checkpoint_file
+from ...datasets import SeededDataset, check_data_files
 from ...distillers import StageByStageDistiller
 from ...stages import HEAD, Phase, plan_mimic_phases
 from ..hooks import PhaseCheckpointHook, PhaseHook
@@ -84,7 +89,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                 'teacher=...).')
         super().__init__(
             runner,
-            dataloader,
+            _seed_dataset(dataloader, runner.seed),
             max_epochs=0,
             val_begin=val_begin,
             val_interval=val_interval)
@@ -100,7 +105,12 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         self.entered: Optional[Phase] = None
         self._validated: Optional[int] = None
         runner.register_hook(PhaseHook())
-        runner.register_hook(PhaseCheckpointHook())
+        for hook in runner.hooks:
+            if type(hook) is CheckpointHook:
+                PhaseCheckpointHook.adopt(hook)
+        if runner._resume:
+            runner._load_from = find_checkpoint(runner.work_dir,
+                                                runner._load_from)
 
     # --- The plan -----------------------------------------------------------
 
@@ -163,7 +173,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                 f'train_cfg: max_epochs of the phase {phase.name!r} must be a '
                 f'whole number of epochs, not {settings["max_epochs"]}.')
         optim_wrapper = ConfigDict(copy.deepcopy(self._optim_wrapper_cfg))
-        optim_wrapper.merge(settings.get('optim_wrapper', {}))
+        optim_wrapper.merge(copy.deepcopy(settings.get('optim_wrapper', {})))
         return replace(
             phase,
             begin=begin,
@@ -184,7 +194,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
 
     def run(self) -> torch.nn.Module:
         """Run all phases, from wherever a resumed run has got to."""
-        if self._epoch == 0:
+        if self._iter == 0:
             self.distiller.inherit_weights()
         self.runner.call_hook('before_train')
         while self._epoch < self._max_epochs and not self.stop_training:
@@ -199,34 +209,66 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         return self.runner.model
 
     def run_epoch(self) -> None:
-        """Run one epoch, whose randomness follows from the seed and the
-        epoch alone: a resumed run goes on as one that was not stopped."""
-        seed = (self.runner.seed + 1000003 *
-                (self._epoch + 1) + get_rank()) % 2**32
+        """Run one epoch, or what a resumed run has left of it."""
+        done = self._iter - self._epoch * len(self.dataloader)
+        dataset = self.dataloader.dataset
+        if isinstance(dataset, SeededDataset):
+            dataset.set_epoch(self._epoch)
+        self._seed_with(self._epoch)
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        batches = _skip(self.dataloader, done) if done else self.dataloader
+        for idx, data_batch in enumerate(batches, done):
+            self._seed_with(self._epoch, idx)
+            self.run_iter(idx, data_batch)
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def _seed_with(self, *position: int) -> None:
+        """Let randomness follow from the seed and the position in the run
+        alone, so that a resumed run goes on as one that was not stopped."""
+        entropy = (self.runner.seed, get_rank(), *position)
+        seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
-        super().run_epoch()
 
-    def resume_phase(self, epoch: int, finished_in: str) -> None:
+    def resume_phase(self, meta: dict, saved_in: str,
+                     iters_per_epoch: int) -> None:
         """Enter the phase that follows a checkpoint.
 
         Args:
-            epoch (int): Epochs that the checkpoint has behind it.
-            finished_in (str): Name of the phase that it was saved in.
+            meta (dict): The checkpoint's, with the epochs and iterations
+                behind it.
+            saved_in (str): Name of the phase that it was saved in.
+            iters_per_epoch (int): What an epoch had then.
 
         Raises:
-            ValueError: The phases were others when it was saved.
+            ValueError: The phases or the global batch were others when it
+                was saved.
         """
-        saved = [p for p in self.phases if p.begin < epoch <= p.end]
-        if not saved or saved[0].name != finished_in:
+        epoch, length = meta['epoch'], len(self.dataloader)
+        # Inside an epoch, the phase is that of the epoch which is under way.
+        inside = meta['iter'] > epoch * iters_per_epoch
+        last = epoch if inside else epoch - 1
+        saved = [p.name for p in self.phases if p.begin <= last < p.end]
+        if saved != [saved_in]:
             raise ValueError(
                 f'The checkpoint was saved after epoch {epoch} in the phase '
-                f'{finished_in!r}, but this config has there '
-                f'{saved[0].name if saved else "no phase"!r}. Resume with '
+                f'{saved_in!r}, but this config has there '
+                f'{saved[0] if saved else "no phase"!r}. Resume with '
                 'the config that it was saved with; to start from its '
                 'weights, use load_from without resume.')
         self._epoch = epoch
+        if length != iters_per_epoch:
+            if self.phase.begin != epoch or inside:
+                raise ValueError(
+                    f'The checkpoint was saved with {iters_per_epoch} '
+                    f'iterations an epoch, now there are {length}. Within a '
+                    'phase resume with the same global batch: processes x '
+                    'batch_size of each.')
+            meta['iter'] = epoch * length
+        self._iter = meta['iter']
         self.enter_phase(self.phase)
 
     def enter_phase(self, phase: Phase) -> None:
@@ -248,7 +290,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             runner.param_schedulers = runner.build_param_scheduler(
                 self._end_with(phase, schedulers))
         runner.optim_wrapper.initialize_count_status(
-            runner.model, (self._epoch - phase.begin) * len(self.dataloader),
+            runner.model, self._iter - phase.begin * len(self.dataloader),
             phase.max_epochs * len(self.dataloader))
         self.entered = phase
         runner.call_hook('before_phase', phase=phase)
@@ -286,6 +328,64 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             outputs = self.distiller.teacher.model.val_step(batch)
             evaluator.process(data_samples=outputs, data_batch=batch)
         return evaluator.evaluate(len(loop.dataloader.dataset))
+
+
+def find_checkpoint(work_dir: str, path: Optional[str]) -> Optional[str]:
+    """The checkpoint to resume from: the given one, or the newest that can
+    be read.
+
+    Args:
+        work_dir (str): Where to look.
+        path (str, optional): The one that was asked for.
+
+    Returns:
+        str or None: Its path; None if there is none.
+
+    Raises:
+        TruncatedCheckpointError: The given one, or all of them, are cut off.
+        UntrustedCheckpointError: It holds more than tensors and plain data.
+    """
+    if path is not None:
+        load_checkpoint_file(path)
+        return path
+    files = [
+        *Path(work_dir).glob('epoch_*.pth'), *Path(work_dir).glob('iter_*.pth')
+    ]
+    for file in sorted(files, key=lambda f: f.stat().st_mtime, reverse=True):
+        try:
+            load_checkpoint_file(str(file))
+            return str(file)
+        except TruncatedCheckpointError as error:
+            last = error
+            print_log(
+                f'Passed over, resuming from the one before: {error}',
+                logger='current',
+                level=logging.WARNING)
+    if files:
+        raise last
+    return None
+
+
+def _seed_dataset(dataloader: Union[DataLoader, Dict],
+                  seed: int) -> Union[DataLoader, Dict]:
+    if not isinstance(dataloader, dict):
+        return dataloader  # built by the caller, who sees to it
+    dataset = DATASETS.build(dataloader['dataset'])
+    if hasattr(dataset, 'full_init'):
+        dataset.full_init()
+    return {**dataloader, 'dataset': SeededDataset(dataset, seed)}
+
+
+def _skip(dataloader: DataLoader, batches: int) -> Iterable:
+    """The rest of an epoch, without loading what was seen before."""
+    indices = list(dataloader.batch_sampler)[batches:]
+    return DataLoader(
+        dataloader.dataset,
+        batch_sampler=indices,
+        num_workers=dataloader.num_workers,
+        collate_fn=dataloader.collate_fn,
+        pin_memory=dataloader.pin_memory,
+        worker_init_fn=dataloader.worker_init_fn)
 
 
 def _unwrap(model: torch.nn.Module) -> torch.nn.Module:

@@ -1,0 +1,50 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import os
+import os.path as osp
+import tempfile
+from pathlib import Path
+from typing import Union
+
+from mmengine.fileio import LocalBackend, register_backend
+
+
+class AtomicLocalBackend(LocalBackend):
+    """Local files that are there whole or not at all.
+
+    MMEngine writes a checkpoint straight into its place: a kill or a full
+    disk half-way leaves a truncated file under a good name, over what may
+    have been there. This backend writes beside it and renames.
+    """
+
+    def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
+        """Write bytes to a file.
+
+        Args:
+            obj (bytes): What to write.
+            filepath (str or Path): The file, which is replaced in one step.
+
+        Raises:
+            OSError: The disk is full, for example. What was at ``filepath``
+                before is intact then.
+        """
+        folder, name = osp.split(osp.abspath(filepath))
+        os.makedirs(folder, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=folder, prefix=f'.{name}.')
+        try:
+            with os.fdopen(handle, 'wb') as file:
+                file.write(obj)
+                file.flush()
+                os.fsync(file.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(part, 0o666 & ~umask)  # mkstemp's are private
+            os.replace(part, filepath)
+        except BaseException:
+            os.unlink(part)
+            raise
+
+
+def install() -> None:
+    """Let MMEngine write local files like this."""
+    register_backend(
+        'local', AtomicLocalBackend, prefixes='', force=True)

@@ -1,0 +1,71 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import random
+from contextlib import contextmanager
+from typing import Any, Iterator
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+
+class SeededDataset(Dataset):
+    """A data set whose augmentation follows from seed, epoch and index alone.
+
+    An image is then augmented the same whichever process or worker loads it
+    and whatever was loaded before. So a resumed run sees the images of the
+    run that was not stopped, and several processes see those of one.
+
+    It passes everything else on to the data set in it.
+
+    Args:
+        dataset (Dataset): Any map-style data set, wrappers included.
+        seed (int): The run's seed.
+    """
+
+    _own = ('dataset', '_seed', '_epoch')
+
+    def __init__(self, dataset: Dataset, seed: int) -> None:
+        self.dataset = dataset
+        self._seed = seed
+        # Shared, for persistent workers would keep an old one.
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch that the next images are loaded for."""
+        self._epoch.fill_(epoch)
+
+    def __getitem__(self, index: int) -> Any:
+        entropy = (self._seed, int(self._epoch), index)
+        seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+        with _seeded(seed):
+            return self.dataset[index]
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in SeededDataset._own or name.startswith('__'):
+            # Not there yet, as while it is unpickled in a worker.
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in SeededDataset._own:
+            super().__setattr__(name, value)
+        else:
+            # Hooks that switch a pipeline mean the data set's.
+            setattr(self.dataset, name, value)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    state = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.random.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state[0])
+        np.random.set_state(state[1])
+        torch.set_rng_state(state[2])
