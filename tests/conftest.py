@@ -59,6 +59,9 @@ def distill_cfg(digits, teacher_checkpoint):
         cfg.model.teacher.cfg = str(
             ROOT / 'configs/baselines/faster_rcnn_r50_digits.py')
         cfg.model.teacher.checkpoint = teacher_checkpoint
+        # The engine's defaults, whatever recipe is shipped.
+        cfg.model.mimic_loss = dict(type='L2MimicLoss')
+        cfg.model.inherit = []
         cfg.work_dir = str(work_dir)
         data = f'{digits}/data/digits/'
         for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):

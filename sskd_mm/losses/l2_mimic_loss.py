@@ -1,11 +1,12 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-import torch
 from mmengine.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
+
+from .mimic_loss import MimicLoss
 
 
 @MODELS.register_module()
-class L2MimicLoss(nn.Module):
+class L2MimicLoss(MimicLoss):
     r"""Squared L2 distance between a student's and a teacher's feature.
 
     The features are compared without any processing, as the paper has it
@@ -49,13 +50,7 @@ class L2MimicLoss(nn.Module):
         Raises:
             ValueError: The two shapes differ.
         """
-        if student.shape != teacher.shape:
-            raise ValueError(
-                f'The student\'s feature {tuple(student.shape)} and the '
-                f'teacher\'s {tuple(teacher.shape)} differ in shape; an '
-                'adapter has to bring them together.')
-        dtype = torch.promote_types(student.dtype, torch.float32)
-        student, teacher = student.to(dtype), teacher.to(dtype)
+        student, teacher = self._prepare(student, teacher)
         loss = (student - teacher).square().mean()
         if self.normalize:
             # A teacher that outputs nothing but zeros would divide by zero.

@@ -1,0 +1,53 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from typing import Tuple, Union
+
+import torch
+from torch import Tensor, nn
+
+
+class MimicLoss(nn.Module):
+    """Base of the distances between a student's and a teacher's feature.
+
+    It holds what they must not differ in: what can be compared, in which
+    precision, where the channels are, and what to do with a feature that has
+    no direction.
+    """
+
+    @staticmethod
+    def _prepare(student: Tensor, teacher: Tensor) -> Tuple[Tensor, Tensor]:
+        """Check that the shapes agree, and promote."""
+        if student.shape != teacher.shape:
+            raise ValueError(
+                f'The student\'s feature {tuple(student.shape)} and the '
+                f'teacher\'s {tuple(teacher.shape)} differ in shape; an '
+                'adapter has to bring them together.')
+        return MimicLoss._promote(student, teacher)
+
+    @staticmethod
+    def _promote(student: Tensor, teacher: Tensor) -> Tuple[Tensor, Tensor]:
+        """Go to float32 from half precision, and stay in float64."""
+        dtype = torch.promote_types(student.dtype, torch.float32)
+        return student.to(dtype), teacher.to(dtype)
+
+    @staticmethod
+    def _as_map(feature: Tensor) -> Tensor:
+        """View tokens (N, L, C) as a map (N, C, L, 1) and embeddings (N, C)
+        as (N, C, 1, 1)."""
+        if feature.dim() == 4:
+            return feature
+        if feature.dim() == 3:
+            return feature.transpose(1, 2)[..., None]
+        if feature.dim() == 2:
+            return feature[..., None, None]
+        raise ValueError(f'A feature of shape {tuple(feature.shape)} is '
+                         'neither (N, C, H, W) nor (N, L, C) nor (N, C).')
+
+    @staticmethod
+    def _unit_length(feature: Tensor, dim: Union[int, tuple]) -> Tensor:
+        """Divide by the L2 norm over ``dim``."""
+        energy = feature.square().sum(dim, keepdim=True)
+        # What is silent has no direction: it stays zero and gets no gradient.
+        # The usual epsilon in the denominator would multiply its gradient by
+        # 1 / epsilon, which ruins a step and overflows under a loss scale.
+        silent = energy < 1e-24
+        return feature * energy.masked_fill(silent, torch.inf).rsqrt()

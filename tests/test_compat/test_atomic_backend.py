@@ -1,0 +1,63 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import os
+import resource
+import stat
+import subprocess
+import sys
+
+import mmengine
+import pytest
+from mmengine.fileio import get_file_backend, put
+
+from sskd_mm.compat.atomic_backend import AtomicLocalBackend
+
+
+def test_mmengine_uses_it(tmp_path):
+    assert isinstance(get_file_backend(str(tmp_path)), AtomicLocalBackend)
+    put(b'content', str(tmp_path / 'folder' / 'x.bin'))
+    assert mmengine.get(str(tmp_path / 'folder' / 'x.bin')) == b'content'
+    assert os.listdir(tmp_path / 'folder') == ['x.bin']
+
+
+def test_usual_permissions(tmp_path):
+    put(b'', str(tmp_path / 'ours'))
+    (tmp_path / 'theirs').write_bytes(b'')
+    modes = {stat.S_IMODE(p.stat().st_mode) for p in tmp_path.iterdir()}
+    assert len(modes) == 1
+
+
+def test_failure_leaves_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / 'x.bin'
+    path.write_bytes(b'good')
+
+    def full(*args):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(OSError, match='No space left'):
+        put(b'new', str(path))
+    assert path.read_bytes() == b'good'
+    assert os.listdir(tmp_path) == ['x.bin']
+
+
+def test_a_disk_that_is_really_full(tmp_path):
+    """A limit on the size of files stands for the disk."""
+    path = tmp_path / 'x.bin'
+    path.write_bytes(b'good')
+    code = ('import sys, sskd_mm\n'
+            'from mmengine.fileio import put\n'
+            "put(b'x' * 100000, sys.argv[1])")
+
+    def limit():
+        import signal
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50000, 50000))
+
+    result = subprocess.run(
+        [sys.executable, '-B', '-c', code, str(path)],
+        preexec_fn=limit,
+        capture_output=True,
+        text=True)
+    assert result.returncode != 0 and 'File too large' in result.stderr
+    assert path.read_bytes() == b'good'
+    assert os.listdir(tmp_path) == ['x.bin']
