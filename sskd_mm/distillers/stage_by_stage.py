@@ -187,13 +187,27 @@ class StageByStageDistiller(BaseModel):
         return self.adapters[_key(stage)]
 
     def _mimic(self, inputs: Tensor) -> Dict[str, Tensor]:
-        pairs = self.compare(inputs, self.phase.taps, self.phase.detach)
-        return {
-            f'loss_mimic_{name}': sum(
-                self.mimic_loss(adapted, target)
-                for _, adapted, target in levels)
-            for name, levels in pairs.items()
-        }
+        taps = self.phase.taps
+        before = self._previous_taps(taps)
+        wanted = [n for n in self.stages if n in {*taps, *before.values()}]
+        pairs = self.compare(inputs, wanted, self.phase.detach)
+        losses = {}
+        for name in taps:
+            levels = [level[1:] for level in pairs[name]]
+            if before:
+                earlier = [level[1:] for level in pairs[before[name]]]
+                levels = [(*x, *y) for x, y in zip(levels, earlier)]
+            losses[f'loss_mimic_{name}'] = sum(
+                self.mimic_loss(*level) for level in levels)
+        return losses
+
+    def _previous_taps(self, taps: Sequence[str]) -> Dict[str, str]:
+        """The tap before each, where the loss compares their relation; the
+        first tap, which has none before it, is taken with itself."""
+        if not getattr(self.mimic_loss, 'uses_previous_tap', False):
+            return {}
+        names = list(self.stages)
+        return {name: names[max(names.index(name) - 1, 0)] for name in taps}
 
     def compare(self,
                 inputs: Tensor,

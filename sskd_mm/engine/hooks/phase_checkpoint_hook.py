@@ -2,8 +2,9 @@
 import copy
 import os.path as osp
 import signal
+import threading
 from contextlib import contextmanager
-from typing import Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
@@ -27,23 +28,25 @@ class PhaseCheckpointHook(CheckpointHook):
     so a config need not name it.
     """
 
+    _signal: Optional[int] = None
+    _handlers: Dict[int, Any] = {}
+
     @classmethod
     def adopt(cls, hook: CheckpointHook) -> None:
         """Turn a ``CheckpointHook`` into one of these, with its settings."""
         hook.__class__ = cls
-        hook._signal = None
 
     def before_train(self, runner) -> None:
         """Listen to SIGTERM and Ctrl-C from now on."""
         super().before_train(runner)
-        self._handlers = {
-            number: signal.signal(number, self._note_signal)
-            for number in (signal.SIGTERM, signal.SIGINT)
-        }
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {
+                number: signal.signal(number, self._note_signal)
+                for number in (signal.SIGTERM, signal.SIGINT)
+            }
 
-    def after_train(self, runner) -> None:
-        """Leave the signals as they were."""
-        super().after_train(runner)
+    def end_train(self, runner) -> None:
+        """Leave the signals as they were, however training has ended."""
         self._restore_handlers()
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:

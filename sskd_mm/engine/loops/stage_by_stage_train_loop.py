@@ -197,6 +197,14 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         if self._iter == 0:
             self.distiller.inherit_weights()
         self.runner.call_hook('before_train')
+        try:
+            self._run_phases()
+        finally:
+            self.runner.call_hook('end_train')
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def _run_phases(self) -> None:
         while self._epoch < self._max_epochs and not self.stop_training:
             if self.entered is not self.phase:
                 self.enter_phase(self.phase)
@@ -205,8 +213,6 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         if self._validated is None:
             # Resumed after the last epoch, but before its validation.
             self._validate()
-        self.runner.call_hook('after_train')
-        return self.runner.model
 
     def run_epoch(self) -> None:
         """Run one epoch, or what a resumed run has left of it."""

@@ -1,0 +1,106 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""Two processes on the CPU against one with the same global batch."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sskd_mm.compat import load_checkpoint_file
+
+ROOT = Path(__file__).parents[2]
+
+
+def _config(distill_cfg, folder, batch_size, **options):
+    cfg = distill_cfg(folder)
+    cfg.train_dataloader.batch_size = batch_size
+    # 10 images: the last batch is uneven.
+    cfg.train_dataloader.dataset.indices = 10
+    cfg.model.student.backbone.norm_eval = True
+    cfg.train_cfg.evaluate_teacher = False
+    cfg.env_cfg.dist_cfg.backend = 'gloo'
+    # On CPUs DDP takes no device. Unused parameters stay unsearched.
+    cfg.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel',
+        device_ids=None,
+        broadcast_buffers=False)
+    cfg.merge_from_dict(options)
+    path = folder / 'config.py'
+    cfg.dump(path)
+    return str(path)
+
+
+def _train(config, processes, *args):
+    command = [str(ROOT / 'tools/train.py'), config, *args]
+    if processes > 1:
+        command = [
+            '-m', 'torch.distributed.run', '--standalone',
+            f'--nproc_per_node={processes}', *command, '--launcher', 'pytorch'
+        ]
+    result = subprocess.run([sys.executable, *command],
+                            capture_output=True,
+                            text=True,
+                            env={
+                                **os.environ, 'OMP_NUM_THREADS': '1'
+                            })
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+def _weights(folder, name):
+    return load_checkpoint_file(str(folder / name))['state_dict']
+
+
+def _assert_close(ours, theirs):
+    assert list(ours) == list(theirs)
+    for key, value in ours.items():
+        torch.testing.assert_close(
+            value, theirs[key], rtol=1e-3, atol=1e-5, msg=key)
+
+
+MIMIC = {'train_cfg.head.max_epochs': 0}
+
+
+@pytest.fixture(scope='module')
+def one(distill_cfg, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('one')
+    _train(_config(distill_cfg, folder, 4, **MIMIC), 1)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def two(distill_cfg, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('two')
+    _train(_config(distill_cfg, folder, 2, **MIMIC), 2)
+    return folder
+
+
+def test_two_processes_equal_one(one, two):
+    for epoch in (1, 5):
+        _assert_close(
+            _weights(two, f'epoch_{epoch}.pth'),
+            _weights(one, f'epoch_{epoch}.pth'))
+
+
+def test_resume_on_another_number_of_processes(one, two, distill_cfg,
+                                               tmp_path):
+    config = _config(distill_cfg, tmp_path, 4, **MIMIC)
+    output = _train(config, 1, '--resume', str(two / 'epoch_3.pth'))
+    assert 'Phase 4 of 5: mimic/layer4' in output
+    assert 'Phase 3' not in output
+    _assert_close(_weights(tmp_path, 'epoch_5.pth'), _weights(
+        one, 'epoch_5.pth'))
+
+
+def test_head_phase_and_validation(two, distill_cfg, tmp_path):
+    config = _config(distill_cfg, tmp_path, 2)
+    output = _train(config, 2, '--resume', str(two / 'epoch_5.pth'))
+    assert 'Phase 6 of 6: head' in output
+    assert (tmp_path / 'result.json').exists()
+    before, after = _weights(two, 'epoch_5.pth'), _weights(
+        tmp_path, 'epoch_6.pth')
+    for key, value in before.items():
+        head = key.startswith(('rpn_head', 'roi_head'))
+        assert torch.equal(value, after[key]) != head, key

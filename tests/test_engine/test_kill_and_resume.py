@@ -1,0 +1,191 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""A real training process is killed at random instants and resumed."""
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from sskd_mm.compat import (TruncatedCheckpointError,
+                            UntrustedCheckpointError, load_checkpoint_file)
+from sskd_mm.engine.loops.stage_by_stage_train_loop import find_checkpoint
+
+ROOT = Path(__file__).parents[2]
+
+
+def _config(distill_cfg, tmp_path, work_dir, **options) -> str:
+    """Six phases of a few iterations each, with a head that uses dropout
+    and data that is augmented by worker processes."""
+    cfg = distill_cfg(tmp_path / work_dir)
+    cfg.train_dataloader.update(
+        batch_size=4, num_workers=1, persistent_workers=True)
+    cfg.train_dataloader.dataset.pipeline.insert(
+        2, dict(type='PhotoMetricDistortion'))
+    cfg.train_cfg.evaluate_teacher = False
+    cfg.train_cfg.val_interval = 100
+    cfg.train_cfg.mimic.max_epochs = 1
+    cfg.merge_from_dict(options)
+    path = tmp_path / f'{work_dir}.py'
+    cfg.dump(path)
+    return str(path)
+
+
+def _start(config, *args):
+    return subprocess.Popen(
+        [sys.executable, ROOT / 'tools/train.py', config, *args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={
+            **os.environ, 'OMP_NUM_THREADS': '1'
+        })
+
+
+def _weights(work_dir):
+    path = Path(work_dir, 'last_checkpoint').read_text()
+    return load_checkpoint_file(path)['state_dict']
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(distill_cfg, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('whole')
+    start = time.time()
+    process = _start(_config(distill_cfg, folder, 'whole'))
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    return _weights(folder / 'whole'), time.time() - start
+
+
+# The benchmark suite runs more of them: benchmarks/faults.py
+@pytest.mark.parametrize('number, rng_seed', [
+    (signal.SIGKILL, 0),
+    (signal.SIGKILL, 1),
+    (signal.SIGTERM, 2),
+    (signal.SIGTERM, 3),
+    (signal.SIGINT, 4),
+])
+def test_killed_and_resumed(uninterrupted, distill_cfg, tmp_path, number,
+                            rng_seed):
+    expected, seconds = uninterrupted
+    config = _config(distill_cfg, tmp_path, 'killed')
+    work_dir = tmp_path / 'killed'
+    instants = random.Random(rng_seed)
+    kills = 0
+    while True:
+        process = _start(config, *(['--resume'] if kills else []))
+        try:
+            # The first kill comes somewhere in the run, the second anywhere.
+            output, _ = process.communicate(
+                timeout=instants.uniform(0.2, 0.95) * seconds if kills <
+                2 else None)
+            assert process.returncode == 0, output
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+            process.communicate()
+            kills += 1
+    assert kills > 0
+    weights = _weights(work_dir)
+    assert list(weights) == list(expected)
+    for key, value in weights.items():
+        assert torch.equal(value, expected[key]), key
+    assert (work_dir / 'result.json').exists()
+    assert not list(work_dir.glob('.*'))
+
+
+def test_sigterm_saves_first(distill_cfg, tmp_path):
+    config = _config(distill_cfg, tmp_path, 'term')
+    process = _start(config)
+    for line in process.stdout:
+        if 'Phase 2 of 6' in line:
+            break
+    process.send_signal(signal.SIGTERM)
+    output = process.stdout.read()
+    assert process.wait() != 0
+    checkpoint = find_checkpoint(str(tmp_path / 'term'), None)
+    assert Path(checkpoint).name.startswith('iter_')
+    assert f'Saved {checkpoint}; --resume goes on' in output
+    meta = load_checkpoint_file(checkpoint)['meta']
+    assert meta['iter'] == int(Path(checkpoint).stem.split('_')[1])
+
+
+class Hostile:
+
+    def __reduce__(self):
+        return os.mkdir, (self.path, )
+
+
+def test_which_checkpoint(tmp_path):
+    assert find_checkpoint(str(tmp_path), None) is None
+    for age, name in enumerate(('epoch_1', 'epoch_2', 'iter_30')):
+        path = tmp_path / f'{name}.pth'
+        torch.save(dict(meta=dict(), x=torch.rand(1000)), path)
+        os.utime(path, (1000 + age, 1000 + age))
+    torch.save(dict(), tmp_path / 'best_mAP_epoch_2.pth')
+    assert find_checkpoint(str(tmp_path), None).endswith('iter_30.pth')
+    # The newest is truncated: the one before it is taken.
+    content = (tmp_path / 'iter_30.pth').read_bytes()
+    (tmp_path / 'iter_30.pth').write_bytes(content[:-100])
+    os.utime(tmp_path / 'iter_30.pth', (1010, 1010))
+    assert find_checkpoint(str(tmp_path), None).endswith('epoch_2.pth')
+    with pytest.raises(TruncatedCheckpointError, match='iter_30.pth'):
+        find_checkpoint(str(tmp_path), str(tmp_path / 'iter_30.pth'))
+    # One from a stranger is an error, not passed over, and does not run.
+    Hostile.path = str(tmp_path / 'it_ran')
+    torch.save(dict(meta=Hostile()), tmp_path / 'epoch_3.pth')
+    with pytest.raises(UntrustedCheckpointError, match='epoch_3.pth'):
+        find_checkpoint(str(tmp_path), None)
+    assert not (tmp_path / 'it_ran').exists()
+
+
+def test_other_batch_size_within_a_phase_is_refused(distill_cfg, tmp_path):
+    from mmengine.runner import Runner
+    cfg = distill_cfg(tmp_path)
+    cfg.train_cfg.mimic.max_epochs = 2
+    cfg.train_dataloader.dataset.indices = 8
+    cfg.train_dataloader.batch_size = 4
+    cfg.train_cfg.evaluate_teacher = False
+    Runner.from_cfg(cfg).train()
+    again = Config(cfg.to_dict())
+    again.resume = True
+    again.train_dataloader.batch_size = 2
+    again.load_from = f'{tmp_path}/epoch_1.pth'
+    again.work_dir = str(tmp_path / 'again')
+    with pytest.raises(ValueError, match='2 iterations an epoch, now there '
+                       'are 4. .*same global batch'):
+        Runner.from_cfg(again).train()
+    # At the border of two phases nothing is left of the old schedule.
+    again.load_from = f'{tmp_path}/epoch_10.pth'
+    runner = Runner.from_cfg(again)
+    runner.train()
+    assert runner.iter == 11 * 4
+
+
+def test_no_checkpoint_is_removed_before_the_next_is_there(
+        distill_cfg, tmp_path, monkeypatch):
+    from mmengine.runner import Runner
+    cfg = distill_cfg(tmp_path)
+    cfg.train_dataloader.dataset.indices = 8
+    cfg.train_cfg.evaluate_teacher = False
+    cfg.default_hooks.checkpoint.max_keep_ckpts = 1
+    runner = Runner.from_cfg(cfg)
+    save = runner.save_checkpoint
+    seen = []
+
+    def full_disk(*args, **kwargs):
+        seen.append(sorted(p.name for p in tmp_path.glob('epoch_*.pth')))
+        if len(seen) == 3:
+            raise OSError(28, 'No space left on device')
+        save(*args, **kwargs)
+
+    monkeypatch.setattr(runner, 'save_checkpoint', full_disk)
+    with pytest.raises(OSError, match='No space left'):
+        runner.train()
+    assert seen == [[], ['epoch_1.pth'], ['epoch_2.pth']]
+    load_checkpoint_file(str(tmp_path / 'epoch_2.pth'))
