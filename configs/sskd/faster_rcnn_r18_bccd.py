@@ -1,6 +1,8 @@
 # The small sibling of faster_rcnn_r18_coco.py for BCCD.
 _base_ = '../baselines/faster_rcnn_r18_bccd.py'
 
+# One mimic phase, against the neck: an epoch has 52 iterations here, so that
+# a phase for each stage would be all warm-up.
 model = dict(
     _delete_=True,
     type='StageByStageDistiller',
@@ -8,7 +10,7 @@ model = dict(
     teacher=dict(
         cfg='{{fileDirname}}/../baselines/faster_rcnn_r50_bccd.py',
         checkpoint='work_dirs/faster_rcnn_r50_bccd/epoch_16.pth'),
-    stages='auto',
+    stages=['neck'],
     mimic_loss=dict(type='L2MimicLoss', normalize=True),
     inherit=['neck', 'rpn_head', 'roi_head'])
 
@@ -16,7 +18,5 @@ model = dict(
 train_cfg = dict(
     _delete_=True,
     type='StageByStageTrainLoop',
-    schedule='cumulative',
-    mimic=dict(max_epochs=2),
-    phases={'mimic/neck': dict(max_epochs=8)},
-    head=dict(max_epochs=6))
+    mimic=dict(max_epochs=9),
+    head=dict(max_epochs=4))

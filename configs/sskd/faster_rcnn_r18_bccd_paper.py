@@ -2,9 +2,9 @@
 # the head starts from nothing. As much computing as faster_rcnn_r18_bccd.py.
 _base_ = './faster_rcnn_r18_bccd.py'
 
-model = dict(mimic_loss=dict(normalize=False), inherit=[])
+model = dict(
+    stages='auto', mimic_loss=dict(normalize=False), inherit=[])
 train_cfg = dict(
-    schedule='sequential',
     mimic=dict(max_epochs=4),
-    phases={'mimic/neck': dict(max_epochs=6)},
-    head=dict(max_epochs=8))
+    phases={'mimic/neck': dict(max_epochs=5)},
+    head=dict(max_epochs=5))

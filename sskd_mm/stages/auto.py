@@ -1,19 +1,41 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import re
-from typing import List
+from typing import Iterator, List, Sequence, Tuple
 
 import torch.nn as nn
+
+#: Blocks that all have one shape make so many stages, e.g. a ViT's quarters.
+NUM_GROUPS = 4
+
+_SEQUENCES = (nn.ModuleList, nn.Sequential)
 
 
 def find_stages(model: nn.Module) -> List[str]:
     """Module paths of the stages of a network, in the order of execution.
 
-    They are the stages of its backbone, as the backbone itself names them,
-    up to the last one that it outputs, and its neck where that has weights.
+    They are the stages of its backbone up to the last one that it outputs,
+    and its neck where that has weights. No network is known by name: the
+    stages are the entries of the list that holds most of the backbone's
+    layers, where a list is a list of its children's names (``res_layers`` of
+    a ResNet), a ``ModuleList`` or ``Sequential`` (``stages`` of a ConvNeXt),
+    or children that differ by a number (``blocks1`` ... of a VAN). Of these
+
+    - a sequence of blocks is a stage; a lone layer among them (a stem, a
+      patch embedding) belongs to the stage that follows, one at the end (the
+      last convolution of a MobileNetV2) to the stage before;
+    - single blocks or layers form stages that begin where one of them
+      reduces the resolution (MobileNetV3, VGG); where none does, as in a
+      ViT, a stage ends at each of ``out_indices`` if there are several and
+      at each quarter of the depth otherwise.
+
+    The first stage begins with the network's stem. What lies behind the last
+    stage's tap, such as a ViT's last norm, counts as the neck's or else the
+    head's.
 
     Args:
         model (nn.Module): A model with a ``backbone`` and maybe a ``neck``,
-            as the detectors and classifiers of OpenMMLab have them.
+            as the detectors and classifiers of OpenMMLab have them, or with
+            a whole ``model`` of timm or Hugging Face in it.
 
     Returns:
         list[str]: For a ResNet with FPN ``['backbone.layer1', ...,
@@ -22,54 +44,163 @@ def find_stages(model: nn.Module) -> List[str]:
     Raises:
         ValueError: The backbone is of a kind whose stages are not known.
     """
-    backbone = getattr(model, 'backbone', None)
-    if backbone is None:
+    for root in ('backbone', 'model'):
+        backbone = getattr(model, root, None)
+        if isinstance(backbone, nn.Module):
+            break
+    else:
         raise ValueError(
             f"stages='auto' needs a model with a backbone, which "
             f'{type(model).__name__} has not. Write the stages as a list of '
             f'module paths; its parts are: {_children(model)}.')
-    paths = [f'backbone.{name}' for name in _backbone_stages(backbone)]
+    stages = _backbone_stages(backbone)
+    if not stages:
+        raise ValueError(
+            f"stages='auto' does not know the stages of "
+            f'{type(backbone).__name__}. Write them as a list of module '
+            'paths, e.g. ' +
+            ', '.join(f"'{root}.{name}'"
+                      for name, _ in backbone.named_children()) + '.')
+    paths = [f'{root}.{_tap(backbone, name)}' for name in stages]
     neck = getattr(model, 'neck', None)
-    if neck is not None and any(True for _ in neck.parameters()):
+    if neck is not None and _weights(neck):
         paths.append('neck')
     return paths
 
 
 def _backbone_stages(backbone: nn.Module) -> List[str]:
-    # ResNet and its many relatives keep the names of their stages in a list.
-    for attribute in ('res_layers', 'layers', 'stages'):
-        names = getattr(backbone, attribute, None)
-        if isinstance(names, (list, tuple)) and all(
-                isinstance(name, str) for name in names):
-            return _used(backbone, list(names))
-    for attribute in ('stages', 'layers'):
-        modules = getattr(backbone, attribute, None)
-        if isinstance(modules, (nn.ModuleList, nn.Sequential)):
-            names = [f'{attribute}.{i}' for i in range(len(modules))]
-            return _used(backbone, names)
-    names = [
-        name for name, _ in backbone.named_children()
-        if re.fullmatch(r'(layer|stage)_?\d+', name)
+    names = _main_list(backbone)
+    out = getattr(backbone, 'out_indices', None) or ()
+    if all(_weights(backbone.get_submodule(name)) for name in names):
+        names, out = _up_to_last(names, out)
+        return [names[i] for i in _ends(backbone, names, out)]
+    # Among single layers (a VGG's), out_indices number what they make up.
+    stages = [names[i] for i in _ends(backbone, names, ())]
+    return _up_to_last(stages, out)[0]
+
+
+def _main_list(backbone: nn.Module) -> List[str]:
+    """Names of the entries of the list with most of the layers in it."""
+
+    def size(names):
+        return sum(_weights(backbone.get_submodule(name)) for name in names)
+
+    # The lists of names first: they are what out_indices count.
+    for lists in (_lists_of_names, _lists_of_modules):
+        names = max(lists(backbone), key=size, default=[])
+        if 2 * size(names) > _weights(backbone):
+            return names
+    return []
+
+
+def _lists_of_names(backbone: nn.Module) -> Iterator[List[str]]:
+    for path, module in backbone.named_modules():
+        children = dict(module.named_children())
+        for value in vars(module).values():
+            if isinstance(value, (list, tuple)) and value and all(
+                    isinstance(name, str) and name in children
+                    for name in value):
+                yield _join(path, value)
+
+
+def _lists_of_modules(backbone: nn.Module) -> Iterator[List[str]]:
+    for path, module in backbone.named_modules():
+        names = [name for name, _ in module.named_children()]
+        if isinstance(module, _SEQUENCES):
+            if len(names) > 1:
+                yield _join(path, names)
+            continue
+        numbered = {}
+        for name in names:
+            found = re.fullmatch(r'(\D+)(\d+)', name)
+            if found:
+                # An HRNet goes on after its layer1 with stage2.
+                kind = found[1].replace('layer', 'stage')
+                numbered.setdefault(kind, []).append((int(found[2]), name))
+        for group in numbered.values():
+            yield _join(path, [name for _, name in sorted(group)])
+
+
+def _up_to_last(names: List[str],
+                out: Sequence[int]) -> Tuple[List[str], List[int]]:
+    """The names up to the last one that is output, and the valid outputs."""
+    out = sorted(i + len(names) if i < 0 else i for i in out)
+    names = names[:out[-1] + 1] if out else names
+    return names, [i for i in out if i < len(names)]
+
+
+def _ends(backbone: nn.Module, names: Sequence[str],
+          out: Sequence[int]) -> List[int]:
+    """Where among the entries of a list the stages end."""
+    modules = [backbone.get_submodule(name) for name in names]
+    shapes = {tuple(p.shape for p in m.parameters()) for m in modules}
+    sequences = [
+        i for i, module in enumerate(modules)
+        if _is_sequence(module) and not names[i].endswith('stem')
     ]
-    if names:
-        return _used(backbone, sorted(names, key=_number))
-    raise ValueError(
-        f"stages='auto' does not know the stages of "
-        f'{type(backbone).__name__}. Write them as a list of module paths, '
-        'e.g. ' + ', '.join(f"'backbone.{n}'"
-                            for n, _ in backbone.named_children()) + '.')
+    last = len(names) - 1
+    if sequences and len(shapes) > 1:
+        return sequences[:-1] + [last]
+    if len(names) <= NUM_GROUPS and all(shapes):
+        return list(range(len(names)))
+    starts = _starts(modules)
+    # Where most have strides, those are beside the main path (pooled keys).
+    if 0 < len(starts) <= len(names) / 2:
+        return [i - 1 for i in starts] + [last]
+    if len(out) > 1:
+        return list(out)
+    return sorted({
+        -(-len(names) * k // NUM_GROUPS) - 1
+        for k in range(1, NUM_GROUPS + 1)
+    })
 
 
-def _used(backbone: nn.Module, names: List[str]) -> List[str]:
-    out_indices = getattr(backbone, 'out_indices', None)
-    if not out_indices:
-        return names
-    last = max(i if i >= 0 else i + len(names) for i in out_indices)
-    return names[:last + 1]
+def _starts(modules: Sequence[nn.Module]) -> List[int]:
+    """The layers with weights that get or output a reduced resolution.
+
+    The first two are none: a first layer of a resolution of its own is the
+    stem.
+    """
+    starts, reduced = [], False
+    for i, module in enumerate(modules):
+        reduced = reduced or _is_strided(module)
+        if _weights(module):
+            if reduced and i > 1:
+                starts.append(i)
+            reduced = False
+    return starts
 
 
-def _number(name: str) -> int:
-    return int(re.search(r'\d+', name).group())
+def _is_strided(module: nn.Module) -> bool:
+    return any(
+        max(m.stride) > 1 if isinstance(m.stride, tuple) else m.stride > 1
+        for m in module.modules()
+        if isinstance(m, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)))
+
+
+def _is_sequence(module: nn.Module) -> bool:
+    return any(isinstance(m, _SEQUENCES) for m in (module, *module.children()))
+
+
+def _tap(backbone: nn.Module, path: str) -> str:
+    """The module to hook for the output of this stage."""
+    module = backbone.get_submodule(path)
+    if hasattr(module, 'blocks') and hasattr(module, 'downsample'):
+        # Swin's stages, but not all of them, merge their output's patches
+        # for the next stage: compare before that.
+        path, module = f'{path}.blocks', module.blocks
+    while isinstance(module, nn.ModuleList):
+        # It is not called as a whole.
+        path, module = f'{path}.{len(module) - 1}', module[-1]
+    return path
+
+
+def _weights(module: nn.Module) -> int:
+    return sum(1 for _ in module.parameters())
+
+
+def _join(path: str, names: Sequence[str]) -> List[str]:
+    return [f'{path}.{name}' if path else name for name in names]
 
 
 def _children(model: nn.Module) -> str:

@@ -20,7 +20,8 @@ class StagePartition:
     forward pass and a walk through its graph tell for any network. A module
     goes with its own parameters; one without any (dropout, pooling, batch
     norm without weights) goes with the stage during which it first ran. What
-    no tap depends on is the :data:`HEAD`.
+    no tap depends on is the :data:`HEAD`, unless all else in its module
+    belongs to one stage.
 
     Args:
         student (nn.Module): The student, on its device. What its config
@@ -54,14 +55,12 @@ class StagePartition:
             for stage in reversed(names)
             for name in self._reached[stage]
         }
+        self._add_unread(owner)
         for name, _ in student.named_parameters():
             self.params[owner.get(name, HEAD)].append(name)
         self._modules: Dict[str, Set[str]] = {n: set() for n in self.params}
         for name, module in student.named_modules():
-            own = [
-                f'{name}.{key}' if name else key for key, _ in
-                module.named_parameters(recurse=False)
-            ]
+            own = _own_params(name, module)
             if own:
                 found = [owner[key] for key in own if key in owner]
                 stage = min(found, key=names.index) if found else HEAD
@@ -139,11 +138,28 @@ class StagePartition:
         }
         return first_run
 
+    def _add_unread(self, owner: Dict[str, str]) -> None:
+        """Give what no tap depends on to the stage that the rest of its
+        module belongs to.
+
+        A LeViT's attention, for one, reads its biases in training; the trace,
+        in eval mode, sees a copy of them that has no graph.
+        """
+        for name, module in self.student.named_modules():
+            own = _own_params(name, module)
+            stages = {
+                owner[key]
+                for key, _ in module.named_parameters(prefix=name)
+                if key in owner
+            } if own else ()
+            if len(stages) == 1:
+                for key in own:
+                    owner.setdefault(key, *stages)
+
     def _trainable(self, trains: Iterable[str]) -> Set[str]:
-        return {
-            name
-            for stage in trains for name in self.params[stage]
-        } - self._config_frozen
+        return {name
+                for stage in trains
+                for name in self.params[stage]} - self._config_frozen
 
     def set_requires_grad(self, trains: Sequence[str]) -> None:
         """Let the parameters of these stages train and no others."""
@@ -166,8 +182,14 @@ class StagePartition:
             if _is_container(module):
                 module.training = any(child.training
                                       for child in module.children())
-            elif name not in training:
+            elif name in training:
+                continue
+            elif any(m.training for m in module.modules() if m is not module):
                 module.training = False
+            else:
+                # By its own method, which may renew what it keeps for
+                # evaluation (the attention biases of a LeViT).
+                module.eval()
 
     def count(self, trains: Sequence[str]) -> int:
         """Number of the parameters that train with these stages."""
@@ -197,6 +219,12 @@ class StagePartition:
             if name.rpartition('.')[0] not in training:
                 tensors[name] = buffer
         return {name: _digest(tensor) for name, tensor in tensors.items()}
+
+
+def _own_params(name: str, module: nn.Module) -> List[str]:
+    return [
+        key for key, _ in module.named_parameters(prefix=name, recurse=False)
+    ]
 
 
 def _is_container(module: nn.Module) -> bool:

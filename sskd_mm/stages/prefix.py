@@ -1,6 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from contextlib import ExitStack
-from typing import Dict, Sequence, Tuple
+from typing import Any, Callable, Dict, Sequence, Tuple
 
 import torch.nn as nn
 from torch import Tensor
@@ -24,8 +24,13 @@ def run_prefix(model: nn.Module,
     Args:
         model (nn.Module): A model with OpenMMLab's
             ``forward(inputs, data_samples, mode='tensor')``.
-        taps (Sequence[str]): Module paths. Their outputs are a tensor or a
-            list or tuple of them.
+        taps (Sequence[str]): Module paths. Their outputs are a tensor, or a
+            list or tuple of them: all are features then, such as an HRNet's
+            branches. Of an output with sizes in it, as the stages of a Swin
+            have it (``x, hw_shape`` and maybe more), the first tensor is the
+            feature: it is what the next stage gets, so that all that follows
+            depends on it, while further ones are the same before a
+            downsampling.
         inputs (Tensor): Preprocessed images of shape (N, C, H, W).
         detach (bool): Whether what follows a tap gets its output without
             gradient, so that each tap's loss reaches only its own stage.
@@ -37,7 +42,7 @@ def run_prefix(model: nn.Module,
     Raises:
         RuntimeError: A tap that the forward pass does not run, or runs more
             than once.
-        TypeError: A tap whose output is no tensor or sequence of tensors.
+        TypeError: A tap whose output holds anything but tensors and sizes.
 
     Example:
         >>> run_prefix(detector, ['backbone.layer1'], torch.rand(2, 3, 64, 64))
@@ -56,8 +61,10 @@ def run_prefix(model: nn.Module,
             features[path] = _as_tuple(path, output)
             if len(features) == len(taps):
                 raise _LastTapReached
+            # A copy, as what follows may work in place (a ReLU, a TNT).
             if detach:
-                return _detach(output)
+                return _map(lambda x: x.detach().clone(), output)
+            return _map(Tensor.clone, output)
 
         return hook
 
@@ -76,17 +83,27 @@ def run_prefix(model: nn.Module,
         'pass; tap modules that take part in it.')
 
 
-def _as_tuple(path: str, output) -> Tuple[Tensor, ...]:
-    outputs = tuple(output) if isinstance(output, (list, tuple)) else (
-        output, )
-    if not outputs or not all(isinstance(x, Tensor) for x in outputs):
+def _as_tuple(path: str, output: Any) -> Tuple[Tensor, ...]:
+    outputs = output if isinstance(output, (list, tuple)) else (output, )
+    tensors = tuple(x for x in outputs if isinstance(x, Tensor))
+    others = [x for x in outputs if not isinstance(x, Tensor)]
+    if not tensors or not all(map(_is_size, others)):
         raise TypeError(
-            f'The tap {path!r} outputs {type(output).__name__}; a tap must '
-            'output a tensor or a sequence of tensors.')
-    return outputs
+            f'The tap {path!r} outputs {type(output).__name__} of '
+            f'{[type(x).__name__ for x in outputs]}; a tap must output a '
+            'tensor or a sequence of tensors, and sizes at most.')
+    return tensors[:1] if others else tensors
 
 
-def _detach(output):
+def _is_size(value: Any) -> bool:
+    # None stands for a value that was not asked for, e.g. the attention.
+    return value is None or isinstance(
+        value, int) or (isinstance(value, (list, tuple))
+                        and all(isinstance(x, int) for x in value))
+
+
+def _map(function: Callable[[Tensor], Tensor], output: Any) -> Any:
     if isinstance(output, Tensor):
-        return output.detach()
-    return type(output)(x.detach() for x in output)
+        return function(output)
+    return type(output)(
+        function(x) if isinstance(x, Tensor) else x for x in output)

@@ -200,3 +200,41 @@ def test_teacher_keys(distill_cfg, tmp_path, in_mmdet):
     cfg.model.teacher.ckpt = 'x.pth'
     with pytest.raises(ValueError, match='takes cfg .* and checkpoint'):
         MODELS.build(cfg.model)
+
+
+@pytest.mark.parametrize('loss', [
+    'L2MimicLoss', 'SmoothL1MimicLoss', 'CosineMimicLoss',
+    'NormalizedL2MimicLoss', 'PearsonMimicLoss', 'ChannelWiseMimicLoss',
+    'AttentionMimicLoss', 'FSPMimicLoss', 'ContrastiveMimicLoss'
+])
+def test_every_loss_trains_a_stage(distill_cfg, tmp_path, in_mmdet, data,
+                                   loss):
+    cfg = distill_cfg(tmp_path)
+    cfg.model.mimic_loss = dict(type=loss)
+    torch.manual_seed(0)
+    distiller = MODELS.build(cfg.model)
+    distiller.prepare(copy.deepcopy(data))
+    distiller.enter_phase(
+        Phase('mimic/layer2', ('layer2', ), ('layer1', 'layer2')))
+    wrapper = OptimWrapper(
+        torch.optim.AdamW(
+            [p for p in distiller.parameters() if p.requires_grad], lr=1e-2))
+    log = [
+        float(distiller.train_step(copy.deepcopy(data), wrapper)['loss'])
+        for _ in range(8)
+    ]
+    assert log[-1] < log[0]
+
+
+def test_fsp_takes_the_tap_before(distill_cfg, tmp_path, in_mmdet, data):
+    cfg = distill_cfg(tmp_path)
+    cfg.model.mimic_loss = dict(type='FSPMimicLoss')
+    distiller = MODELS.build(cfg.model)
+    distiller.prepare(data)
+    distiller.enter_phase(Phase('mimic/layer2', ('layer2', ), ('layer2', )))
+    inputs = distiller.data_preprocessor(data, True)['inputs']
+    loss = distiller(inputs, mode='loss')['loss_mimic_layer2']
+    pairs = distiller.compare(inputs, ['layer1', 'layer2'])
+    (_, s1, t1), = pairs['layer1']
+    (_, s2, t2), = pairs['layer2']
+    torch.testing.assert_close(loss, distiller.mimic_loss(s2, t2, s1, t1))

@@ -112,12 +112,13 @@ def test_optimizer_holds_what_trains_and_no_more(run):
 
 
 def test_settings_of_one_phase(run):
-    _, _, snapshot = run
+    cfg, _, snapshot = run
     lrs = dict(zip([name for name, _ in snapshot.phases], snapshot.lrs))
     assert set(lrs['mimic/layer2']) == {0.005}, 'own lr, no schedule'
     # The shared schedule (warm-up) starts anew in each phase.
     assert lrs['mimic/layer1'] == lrs['mimic/layer4'] == lrs['mimic/neck']
-    assert lrs['mimic/layer1'][0] == pytest.approx(0.001 * 0.01)
+    assert lrs['mimic/layer1'][0] == pytest.approx(
+        0.01 * cfg.optim_wrapper.optimizer.lr)
 
 
 def test_result(run):

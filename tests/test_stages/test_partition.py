@@ -91,8 +91,7 @@ def test_config_has_the_last_word_on_what_trains(in_mmdet):
     student = _detector()
     student.backbone.norm_eval = True
     student.backbone.layer2[0].conv1.weight.requires_grad_(False)
-    partition = StagePartition(student,
-                               parse_stages('auto', student, student),
+    partition = StagePartition(student, parse_stages('auto', student, student),
                                torch.rand(1, 3, 64, 64))
     partition.set_requires_grad(['layer2'])
     assert not student.backbone.layer2[0].conv1.weight.requires_grad
@@ -106,8 +105,9 @@ def test_stage_with_nothing_to_train(in_mmdet):
     student = _detector()
     student.backbone.frozen_stages = 1
     student.backbone._freeze_stages()
-    with pytest.raises(ValueError, match="'layer1' has nothing to train.*"
-                       'frozen_stages=-1'):
+    with pytest.raises(
+            ValueError, match="'layer1' has nothing to train.*"
+            'frozen_stages=-1'):
         StagePartition(student, parse_stages('auto', student, student),
                        torch.rand(1, 3, 64, 64))
 
@@ -155,6 +155,45 @@ def test_modules_without_weights_go_by_when_they_run():
         assert all(m.training for m in getattr(net, stage).modules())
         assert not any(m.training for m in getattr(net, frozen).modules())
         assert not net.side.training
+
+
+class Biased(nn.Module):
+    """Attention that keeps its biases for evaluation, as a LeViT's."""
+
+    def __init__(self):
+        super().__init__()
+        self.biases = nn.Parameter(torch.zeros(1))
+        self.conv = nn.Conv2d(3, 3, 3)
+
+    def train(self, mode=True):
+        super().train(mode)
+        if mode:
+            self.kept = None
+        else:
+            self.kept = self.biases.detach().clone()
+        return self
+
+    def forward(self, x):
+        return self.conv(x) + (self.biases if self.training else self.kept)
+
+
+def test_what_is_read_in_training_only():
+    net = nn.Module()
+    net.one, net.two, net.unused = Biased(), Biased(), nn.Conv2d(3, 3, 1)
+    net.forward = lambda x, samples=None, mode='tensor': net.two(net.one(x))
+    partition = StagePartition(
+        net, [Stage('one', 'one', 'one'),
+              Stage('two', 'two', 'two')], torch.rand(2, 3, 8, 8))
+    assert partition.params == {
+        'one': ['one.biases', 'one.conv.weight', 'one.conv.bias'],
+        'two': ['two.biases', 'two.conv.weight', 'two.conv.bias'],
+        'head': ['unused.weight', 'unused.bias']
+    }
+    net.train()
+    net.one.biases.data.fill_(1)
+    partition.set_mode(['two'])
+    assert net.two.training and not net.one.training
+    assert net.one.kept == 1, 'evaluated with what was kept before'
 
 
 def test_fingerprint_sees_one_bit(partition):

@@ -72,6 +72,29 @@ def test_gradients_cross_borders_unless_detached(net):
     assert net.first.weight.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize('detach', [False, True])
+def test_what_follows_may_work_in_place(net, detach):
+    inputs = torch.rand(1, 3, 8, 8)
+    net.split.forward = lambda pair: (pair[0].relu_(), pair[1])
+    taps = ['second', 'third']
+    alone = run_prefix(net, taps[:1], inputs)['second'][0]
+    assert alone.min() < 0
+    features = run_prefix(net, taps, inputs, detach)
+    assert torch.equal(features['second'][0], alone)
+    features['second'][0].sum().backward()
+    assert net.second.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize('size', [(8, 8), [8, 8], torch.Size((8, 8)), 8, None])
+def test_sizes_are_no_features(net, size):
+    seen = []
+    net.split.forward = lambda pair: (pair[0], size)
+    net.split.register_forward_hook(lambda *args: seen.append(args[-1]))
+    features = run_prefix(net, ['split', 'third'], torch.rand(1, 3, 8, 8))
+    assert torch.equal(*features['split'], seen[0][0])
+    assert seen[0][1] == size
+
+
 def test_tap_that_never_runs(net):
     with pytest.raises(RuntimeError, match="never ran.*'unused'"):
         run_prefix(net, ['first', 'unused'], torch.rand(1, 3, 8, 8))
@@ -85,5 +108,5 @@ def test_tap_that_runs_twice(net):
 
 def test_output_must_be_tensors(net):
     net.split.forward = lambda pair: (pair[0], 'text')
-    with pytest.raises(TypeError, match="'split' outputs tuple"):
+    with pytest.raises(TypeError, match="'split' outputs tuple of.*'str'"):
         run_prefix(net, ['split'], torch.rand(1, 3, 8, 8))
