@@ -19,4 +19,6 @@ train_cfg = dict(
     _delete_=True,
     type='StageByStageTrainLoop',
     mimic=dict(max_epochs=9),
-    head=dict(max_epochs=4))
+    # An inherited head is nearly there.
+    head=dict(
+        max_epochs=4, optim_wrapper=dict(optimizer=dict(lr=0.001))))

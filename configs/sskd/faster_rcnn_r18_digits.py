@@ -19,4 +19,6 @@ train_cfg = dict(
     schedule='cumulative',
     mimic=dict(max_epochs=1),
     phases={'mimic/neck': dict(max_epochs=7)},
-    head=dict(max_epochs=3))
+    # An inherited head is nearly there.
+    head=dict(
+        max_epochs=3, optim_wrapper=dict(optimizer=dict(lr=0.001))))
