@@ -32,4 +32,8 @@ train_cfg = dict(
     schedule='cumulative',
     mimic=dict(max_epochs=1, param_scheduler=[warmup, cosine]),
     phases={'mimic/neck': dict(max_epochs=5)},
-    head=dict(max_epochs=3, param_scheduler=[warmup, cosine]))
+    # An inherited head is nearly there.
+    head=dict(
+        max_epochs=3,
+        optim_wrapper=dict(optimizer=dict(lr=0.007)),
+        param_scheduler=[warmup, cosine]))
