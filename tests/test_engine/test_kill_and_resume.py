@@ -12,8 +12,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from sskd_mm.compat import (TruncatedCheckpointError,
-                            UntrustedCheckpointError, load_checkpoint_file)
+from sskd_mm.compat import (TruncatedCheckpointError, UntrustedCheckpointError,
+                            load_checkpoint_file)
 from sskd_mm.engine.loops.stage_by_stage_train_loop import find_checkpoint
 
 ROOT = Path(__file__).parents[2]
