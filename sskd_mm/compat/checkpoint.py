@@ -8,7 +8,6 @@ from urllib.parse import urlparse
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch.hub import download_url_to_file, get_dir
 
 

@@ -36,7 +36,8 @@ def check_data_files(cfg: ConfigDict) -> None:
                 if '://' not in path and not osp.exists(path):
                     missing.append(path)
     if missing:
-        lines = '\n'.join(f'  {osp.abspath(p)}' for p in dict.fromkeys(missing))
+        lines = '\n'.join(f'  {osp.abspath(path)}'
+                          for path in dict.fromkeys(missing))
         raise FileNotFoundError(
             f'The data of this config is not there. Looked for:\n{lines}\n'
             'Put or link the data set there, or point the config elsewhere, '

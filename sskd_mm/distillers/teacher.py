@@ -120,4 +120,3 @@ def _list(title: str, names: Sequence[str]) -> str:
         return ''
     more = f', and {len(names) - 5} more' if len(names) > 5 else ''
     return f'\n{title} ({len(names)}): {", ".join(names[:5])}{more}.'
-

@@ -19,7 +19,8 @@ def distiller(distill_cfg, tmp_path, in_mmdet):
 
 @pytest.fixture
 def plain_cfg(root):
-    return Config.fromfile(root / 'configs/baselines/faster_rcnn_r18_digits.py')
+    return Config.fromfile(
+        root / 'configs/baselines/faster_rcnn_r18_digits.py')
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             runner._load_from = find_checkpoint(runner.work_dir,
                                                 runner._load_from)
 
-    # --- The plan -----------------------------------------------------------
+    # --- The plan ---------------------------------------------------------
 
     def sample(self) -> dict:
         """The first training image as a batch, twice over since batch norm
@@ -182,7 +182,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             param_scheduler=settings.get('param_scheduler',
                                          self._param_scheduler_cfg))
 
-    # --- Running it -----------------------------------------------------------
+    # --- Running it -------------------------------------------------------
 
     @property
     def phase(self) -> Phase:

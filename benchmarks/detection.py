@@ -1,13 +1,14 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Distillation against training from scratch on BCCD, three seeds.
+"""Distillation against training from scratch, three seeds.
 
-python benchmarks/bccd.py [--data-root data/bccd] [--seeds 0 1 2]
+python benchmarks/detection.py {bccd,digits} [--data-root DIR] [--seeds 0 1 2]
 
-BCCD has 205 + 87 real images of blood cells (MIT licence). A Faster R-CNN
-R50 teacher is trained once; then for each seed the R18 student from scratch,
-by the shipped SSKD config and by the paper's strict form, all for as many
-epochs in total. Prints a table in Markdown and writes it, with every figure,
-into --work-dir. What an earlier call has finished is kept.
+bccd: 205 + 87 real images of blood cells (MIT licence). digits: the embedded
+data set, see tools/dataset_converters/make_digits.py. A Faster R-CNN R50
+teacher is trained once; then for each seed the R18 student from scratch, by
+the shipped SSKD config and by the paper's strict form, all with as much
+computing. Prints a table in Markdown and writes it, with every figure, into
+--work-dir. What an earlier call has finished is kept.
 """
 import argparse
 import json
@@ -22,13 +23,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-TEACHER = 'baselines/faster_rcnn_r50_bccd.py'
-#: Row of the table, config, and what differs from it.
+TEACHER = 'baselines/faster_rcnn_r50_{}.py'
+#: Rows of the table.
 METHODS = {
-    'from scratch': ('baselines/faster_rcnn_r18_bccd.py', ()),
-    'SSKD, shipped recipe': ('sskd/faster_rcnn_r18_bccd.py', ()),
-    'SSKD, strict paper form': ('sskd/faster_rcnn_r18_bccd_paper.py', ()),
+    'from scratch': 'baselines/faster_rcnn_r18_{}.py',
+    'SSKD, shipped recipe': 'sskd/faster_rcnn_r18_{}.py',
+    'SSKD, strict paper form': 'sskd/faster_rcnn_r18_{}_paper.py',
 }
+ANNOTATIONS = dict(bccd='val.json', digits='annotations/instances_val.json')
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
 
 
@@ -36,13 +38,18 @@ def parse_args():
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data-root', type=Path, default='data/bccd')
+    parser.add_argument('dataset', choices=ANNOTATIONS)
+    parser.add_argument('--data-root', type=Path, help='default: data/DATASET')
     parser.add_argument(
-        '--work-dir', type=Path, default='work_dirs/benchmark_bccd')
+        '--work-dir', type=Path, help='default: work_dirs/benchmark_DATASET')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument(
         '--jobs', type=int, default=os.cpu_count(), help='runs at a time')
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.data_root = (args.data_root or Path('data', args.dataset)).resolve()
+    args.work_dir = (args.work_dir or Path(
+        'work_dirs', f'benchmark_{args.dataset}')).resolve()
+    return args
 
 
 def train(config: str, name: str, args, *options: str) -> dict:
@@ -56,7 +63,7 @@ def train(config: str, name: str, args, *options: str) -> dict:
         *(f'{key}.dataset.data_root={args.data_root}/'
           for key in ('train_dataloader', 'val_dataloader',
                       'test_dataloader')),
-        *(f'{key}.ann_file={args.data_root}/val.json'
+        *(f'{key}.ann_file={args.data_root}/{ANNOTATIONS[args.dataset]}'
           for key in ('val_evaluator', 'test_evaluator')),
     ]
     start = time.time()
@@ -65,7 +72,8 @@ def train(config: str, name: str, args, *options: str) -> dict:
         subprocess.run(
             [
                 sys.executable, ROOT / 'tools/train.py',
-                ROOT / 'configs' / config, '--work-dir', work_dir,
+                ROOT / 'configs' / config.format(args.dataset), '--work-dir',
+                work_dir,
                 '--cfg-options', *options
             ],
             check=True,
@@ -91,17 +99,17 @@ def train(config: str, name: str, args, *options: str) -> dict:
 
 def main():
     args = parse_args()
-    args.work_dir = args.work_dir.resolve()
-    args.data_root = args.data_root.resolve()
     print('Training the teacher ...', flush=True)
     teacher = train(TEACHER, 'teacher', args, 'randomness.seed=0')
     checkpoint = (args.work_dir / 'teacher/last_checkpoint').read_text()
 
     def job(method, seed):
-        config, options = METHODS[method]
+        config, options = METHODS[method], []
         if config.startswith('sskd/'):
-            options = (*options, f'model.teacher.checkpoint={checkpoint}',
-                       'train_cfg.evaluate_teacher=False')
+            options = [
+                f'model.teacher.checkpoint={checkpoint}',
+                'train_cfg.evaluate_teacher=False'
+            ]
         name = f'{method.replace(" ", "_").replace(",", "")}_{seed}'
         result = train(config, name, args, f'randomness.seed={seed}', *options)
         print(f'{method}, seed {seed}: {result}', flush=True)

@@ -1,0 +1,11 @@
+# The paper's strict form: each stage is fixed once it was mimicked, plain L2,
+# the head starts from nothing. As much computing as faster_rcnn_r18_digits.py.
+_base_ = './faster_rcnn_r18_digits.py'
+
+model = dict(mimic_loss=dict(normalize=False), inherit=[])
+train_cfg = dict(
+    schedule='sequential',
+    mimic=dict(max_epochs=2),
+    phases={'mimic/neck': dict(max_epochs=4)},
+    head=dict(
+        max_epochs=4, optim_wrapper=dict(optimizer=dict(lr=0.003))))
