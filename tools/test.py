@@ -12,6 +12,7 @@ import os.path as osp
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from sskd_mm.compat import setup_cpu_distributed
 from sskd_mm.datasets import check_data_files
 
 
@@ -58,6 +59,7 @@ def main():
             draw=True, test_out_dir=args.show_dir)
     cfg.load_from = args.checkpoint
     check_data_files(cfg)
+    setup_cpu_distributed(cfg)
     Runner.from_cfg(cfg).test()
 
 

@@ -13,6 +13,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from sskd_mm.analysis import describe_plan, print_plan
+from sskd_mm.compat import setup_cpu_distributed
 from sskd_mm.datasets import check_data_files
 
 
@@ -103,6 +104,7 @@ def main():
     if args.dry_run:
         dry_run(cfg)
         return
+    setup_cpu_distributed(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(
         cfg)
     runner.train()

@@ -20,12 +20,6 @@ def _config(distill_cfg, folder, batch_size, **options):
     cfg.train_dataloader.dataset.indices = 10
     cfg.model.student.backbone.norm_eval = True
     cfg.train_cfg.evaluate_teacher = False
-    cfg.env_cfg.dist_cfg.backend = 'gloo'
-    # On CPUs DDP takes no device. Unused parameters stay unsearched.
-    cfg.model_wrapper_cfg = dict(
-        type='MMDistributedDataParallel',
-        device_ids=None,
-        broadcast_buffers=False)
     cfg.merge_from_dict(options)
     path = folder / 'config.py'
     cfg.dump(path)
