@@ -63,6 +63,8 @@ def make_config(name: str, args) -> Config:
         cfg.train_cfg.evaluate_teacher = False
     cfg.custom_hooks = [dict(type='ProgressHook', title=name)]
     cfg.log_level = 'WARNING'
+    # Of its own, or all three would log into the folder of the first.
+    cfg.visualizer.name = name
     cfg.resume = (args.work_dir / name / 'last_checkpoint').exists()
     return cfg
 

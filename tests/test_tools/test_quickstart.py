@@ -1,9 +1,11 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 """What the quickstart does with what is finished. Its three trainings are
 those of other tests; the whole of it takes minutes."""
+import argparse
 import importlib.util
 import json
 import os
+import shutil
 import sys
 
 import cv2
@@ -11,6 +13,8 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
+
+from sskd_mm.analysis import read_losses
 
 
 @pytest.fixture
@@ -58,6 +62,34 @@ def finished(root, tmp_path):
     (tmp_path / 'sskd/result.json').write_text(
         json.dumps(dict(phases=[], seed=0, versions={})))
     return tmp_path
+
+
+def test_a_run_logs_into_its_own_folder(quickstart, finished, digits,
+                                        teacher_checkpoint, monkeypatch):
+    """Two runs in one process, the distillation's phases among them."""
+    args = argparse.Namespace(
+        work_dir=finished, data_root=digits / 'data/digits')
+    (finished / 'teacher/last_checkpoint').write_text(teacher_checkpoint)
+    make_config = quickstart.make_config
+
+    def short(name, args):
+        cfg = make_config(name, args)
+        cfg.train_dataloader.dataset.indices = 8
+        cfg.resume = False
+        if name == 'sskd':
+            cfg.train_cfg.phases = {}
+            cfg.train_cfg.head.max_epochs = 1
+        else:
+            cfg.train_cfg.max_epochs = 1
+        return cfg
+
+    monkeypatch.setattr(quickstart, 'make_config', short)
+    for name in ('scratch', 'sskd'):
+        shutil.rmtree(finished / name)
+        quickstart.run(name, args)
+        points = read_losses(finished / name)
+        assert len(points) == dict(scratch=1, sskd=6)[name]
+    assert 'loss_mimic_neck' in points[-2]
 
 
 def test_finished_runs_are_kept_and_compared(quickstart, finished, digits,
