@@ -46,7 +46,8 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         mimic (dict): ``max_epochs`` of each mimic phase, and optionally
             ``optim_wrapper`` and ``param_scheduler``.
         head (dict): The same for the head phase. ``max_epochs=0`` leaves it
-            out.
+            out. ``also_trains`` names stages that train with the head
+            rather than being fixed, e.g. ``['neck']``.
         phases (dict[str, dict], optional): The same for single phases by
             their names, over what ``mimic`` and ``head`` say.
         schedule (str or list[str]): How mimic phases are ordered, see
@@ -134,7 +135,14 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                     for p in planned
                 ]
             phases += planned
-        phases.append(Phase('head', (), (HEAD, )))
+        head = dict(head)
+        also = tuple(head.pop('also_trains', ()))
+        for name in also:
+            if name not in names:
+                raise ValueError(
+                    f'train_cfg.head.also_trains: there is no stage {name!r}, '
+                    f'only {", ".join(names)}.')
+        phases.append(Phase('head', (), (*also, HEAD)))
         valid = [phase.name for phase in phases]
         for name in overrides:
             if name not in valid:
