@@ -43,6 +43,11 @@ class SeededDataset(Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
+    def __deepcopy__(self, memo: dict) -> 'SeededDataset':
+        # The Runner copies a dataloader's config with what is built in it; a
+        # copy's epoch would not be the one that workers see.
+        return self
+
     def __getattr__(self, name: str) -> Any:
         if name in SeededDataset._own or name.startswith('__'):
             # Not there yet, as while it is unpickled in a worker.

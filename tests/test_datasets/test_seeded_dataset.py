@@ -1,4 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+import copy
 import pickle
 import random
 
@@ -65,6 +66,12 @@ def test_workers_that_persist():
         return result
 
     assert epochs(0) == epochs(2)
+
+
+def test_a_copied_config_keeps_it():
+    """The Runner deep-copies the dataloader's config before it builds."""
+    dataset = SeededDataset(Noise(), 0)
+    assert copy.deepcopy(dict(dataset=dataset))['dataset'] is dataset
 
 
 def test_is_the_data_set_otherwise():
