@@ -32,8 +32,9 @@ train_cfg = dict(
     schedule='cumulative',
     mimic=dict(max_epochs=1, param_scheduler=[warmup, cosine]),
     phases={'mimic/neck': dict(max_epochs=5)},
-    # An inherited head is nearly there.
+    # An inherited head is nearly there; the neck goes on with it.
     head=dict(
         max_epochs=3,
+        also_trains=['neck'],
         optim_wrapper=dict(optimizer=dict(lr=0.007)),
         param_scheduler=[warmup, cosine]))

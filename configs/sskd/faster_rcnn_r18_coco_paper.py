@@ -5,4 +5,5 @@ _base_ = './faster_rcnn_r18_coco.py'
 model = dict(mimic_loss=dict(normalize=False), inherit=[])
 train_cfg = dict(
     schedule='sequential',
-    head=dict(optim_wrapper=dict(optimizer=dict(lr=0.02))))
+    head=dict(
+        also_trains=[], optim_wrapper=dict(optimizer=dict(lr=0.02))))

@@ -18,6 +18,8 @@ train_cfg = dict(
     schedule='cumulative',
     mimic=dict(max_epochs=1),
     phases={'mimic/neck': dict(max_epochs=7)},
-    # An inherited head is nearly there.
+    # An inherited head is nearly there; the neck goes on with it.
     head=dict(
-        max_epochs=3, optim_wrapper=dict(optimizer=dict(lr=0.001))))
+        max_epochs=4,
+        also_trains=['neck'],
+        optim_wrapper=dict(optimizer=dict(lr=0.002))))

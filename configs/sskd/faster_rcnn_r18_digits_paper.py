@@ -8,4 +8,6 @@ train_cfg = dict(
     mimic=dict(max_epochs=2),
     phases={'mimic/neck': dict(max_epochs=4)},
     head=dict(
-        max_epochs=4, optim_wrapper=dict(optimizer=dict(lr=0.003))))
+        max_epochs=4,
+        also_trains=[],
+        optim_wrapper=dict(optimizer=dict(lr=0.003))))
