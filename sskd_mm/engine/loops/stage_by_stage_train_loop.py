@@ -213,6 +213,9 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         return self.runner.model
 
     def _run_phases(self) -> None:
+        if self.entered is not None:
+            # Resumed: the Runner has counted over all phases since.
+            self._count_from_phase()
         while self._epoch < self._max_epochs and not self.stop_training:
             if self.entered is not self.phase:
                 self.enter_phase(self.phase)
@@ -303,11 +306,16 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         if schedulers is not None:
             runner.param_schedulers = runner.build_param_scheduler(
                 self._end_with(phase, schedulers))
-        runner.optim_wrapper.initialize_count_status(
-            runner.model, self._iter - phase.begin * len(self.dataloader),
-            phase.max_epochs * len(self.dataloader))
         self.entered = phase
+        self._count_from_phase()
         runner.call_hook('before_phase', phase=phase)
+
+    def _count_from_phase(self) -> None:
+        """Let gradient accumulation count from the phase's beginning."""
+        phase, length = self.entered, len(self.dataloader)
+        self.runner.optim_wrapper.initialize_count_status(
+            self.runner.model, self._iter - phase.begin * length,
+            phase.max_epochs * length)
 
     def _end_with(self, phase: Phase, schedulers) -> List[dict]:
         if isinstance(schedulers, dict):
