@@ -91,20 +91,19 @@ def run(name: str, args) -> dict:
                 key: float(value)
                 for key, value in runner.val_loop.run().items()
             }
+    student = getattr(runner.model, 'student', runner.model)
     result = dict(
         metrics=metrics,
         epochs=runner.max_epochs,
         seconds=time.time() - start,
         resumed=cfg.resume,
-        parameters=sum(p.numel() for p in runner.model.parameters()),
+        parameters=sum(p.numel() for p in student.parameters()),
         checkpoint=find_checkpoint(name, args))
-    student = getattr(runner.model, 'student', runner.model)
-    result['parameters'] = sum(p.numel() for p in student.parameters())
     # In one step, so that a kill leaves no half of it.
     part = done.with_suffix('.part')
     part.write_text(json.dumps(result, indent=2))
     os.replace(part, done)
-    del runner
+    del runner, student
     gc.collect()
     return result
 
