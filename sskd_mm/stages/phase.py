@@ -8,9 +8,10 @@ class Phase:
     """One training period of the schedule.
 
     Attributes:
-        name (str): ``mimic/<stage>``, ``mimic/<schedule>`` or ``head``.
+        name (str): ``mimic/<stage>``, ``mimic/<schedule>``, ``head`` or
+            ``finetune``.
         taps (tuple[str]): Names of the stages whose taps are compared; none
-            in the head phase.
+            in the phases ``head`` and ``finetune``.
         trains (tuple[str]): Names of the stages that train. What lies behind
             the last tap counts as the stage ``head``.
         detach (bool): Whether gradients stop at the borders of the stages.

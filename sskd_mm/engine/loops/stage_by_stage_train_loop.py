@@ -30,8 +30,8 @@ from ..hooks import PhaseCheckpointHook, PhaseHook
 class StageByStageTrainLoop(EpochBasedTrainLoop):
     """Leads a :class:`StageByStageDistiller` through its phases.
 
-    All mimic phases of the schedule come first, then the phase ``head``, in
-    one run of one Runner. At each phase's beginning it is set what trains;
+    All mimic phases of the schedule come first, then the phase ``head``, and
+    ``finetune`` if it is asked for, in one run of one Runner. At each phase's beginning it is set what trains;
     optimizer, learning-rate schedule and DDP wrapper are built anew. Each
     phase ends with a checkpoint.
 
@@ -48,17 +48,20 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         head (dict): The same for the head phase. ``max_epochs=0`` leaves it
             out. ``also_trains`` names stages that train with the head
             rather than being fixed, e.g. ``['neck']``.
+        finetune (dict, optional): The same for a last phase in which the
+            whole student trains on its own task, what its config freezes
+            excepted. Not in the paper, so there is none by default.
         phases (dict[str, dict], optional): The same for single phases by
-            their names, over what ``mimic`` and ``head`` say.
+            their names, over what ``mimic``, ``head`` and ``finetune`` say.
         schedule (str or list[str]): How mimic phases are ordered, see
             :func:`plan_mimic_phases`. A list runs one schedule after the
             other. Defaults to ``'sequential'``, the paper's form.
         evaluate_teacher (bool): Whether to validate the teacher before
             training. Defaults to True.
-        val_begin (int): The first epoch of the head phase after which the
-            student is validated. Defaults to 1.
-        val_interval (int): Epochs between two validations in the head
-            phase. Defaults to 1.
+        val_begin (int): The first epoch of a phase behind mimicking after
+            which the student is validated. Defaults to 1.
+        val_interval (int): Epochs between two validations in these phases.
+            Defaults to 1.
 
     Example:
         >>> train_cfg = dict(
@@ -67,6 +70,9 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         >>>     head=dict(
         >>>         max_epochs=4,
         >>>         optim_wrapper=dict(optimizer=dict(lr=0.02))),
+        >>>     finetune=dict(
+        >>>         max_epochs=2,
+        >>>         optim_wrapper=dict(optimizer=dict(lr=0.002))),
         >>>     phases={'mimic/neck': dict(max_epochs=3)})
     """
 
@@ -75,6 +81,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                  dataloader: Union[DataLoader, Dict],
                  mimic: dict,
                  head: dict,
+                 finetune: Optional[dict] = None,
                  phases: Optional[Dict[str, dict]] = None,
                  schedule: Union[str, List[str]] = 'sequential',
                  evaluate_teacher: bool = True,
@@ -100,7 +107,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         self._param_scheduler_cfg = copy.deepcopy(runner.param_schedulers)
         distiller.prepare(self.sample())
         self.schedule = schedule
-        self.phases = self._plan(mimic, head, phases or {}, schedule)
+        self.phases = self._plan(mimic, head, finetune, phases or {}, schedule)
         self._max_epochs = self.phases[-1].end
         self._max_iters = self._max_epochs * len(self.dataloader)
         self.entered: Optional[Phase] = None
@@ -121,7 +128,8 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         sample = self.dataloader.dataset[0]
         return self.dataloader.collate_fn([sample, copy.deepcopy(sample)])
 
-    def _plan(self, mimic: dict, head: dict, overrides: Dict[str, dict],
+    def _plan(self, mimic: dict, head: dict, finetune: Optional[dict],
+              overrides: Dict[str, dict],
               schedule: Union[str, List[str]]) -> List[Phase]:
         names = list(self.distiller.stages)
         schedules = [schedule] if isinstance(schedule, str) else schedule
@@ -143,6 +151,9 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                     f'train_cfg.head.also_trains: there is no stage {name!r}, '
                     f'only {", ".join(names)}.')
         phases.append(Phase('head', (), (*also, HEAD)))
+        if finetune is not None:
+            phases.append(Phase('finetune', (), (*names, HEAD)))
+        defaults = dict(head=head, finetune=finetune)
         valid = [phase.name for phase in phases]
         for name in overrides:
             if name not in valid:
@@ -152,10 +163,9 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                                  f'{name!r}, only {", ".join(valid)}.{hint}')
         begin, planned = 0, []
         for phase in phases:
-            default = mimic if phase.is_mimic else head
             phase = self._with_settings(
                 phase, begin, {
-                    **default,
+                    **defaults.get(phase.name, mimic),
                     **overrides.get(phase.name, {})
                 })
             if phase.max_epochs:
