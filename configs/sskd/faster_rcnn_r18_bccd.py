@@ -18,7 +18,9 @@ model = dict(
 train_cfg = dict(
     _delete_=True,
     type='StageByStageTrainLoop',
-    mimic=dict(max_epochs=9),
+    mimic=dict(max_epochs=7),
     # An inherited head is nearly there.
     head=dict(
-        max_epochs=4, optim_wrapper=dict(optimizer=dict(lr=0.001))))
+        max_epochs=1, optim_wrapper=dict(optimizer=dict(lr=0.001))),
+    finetune=dict(
+        max_epochs=6, optim_wrapper=dict(optimizer=dict(lr=0.002))))
