@@ -8,4 +8,5 @@ train_cfg = dict(
     mimic=dict(max_epochs=4),
     phases={'mimic/neck': dict(max_epochs=5)},
     head=dict(
-        max_epochs=5, optim_wrapper=dict(optimizer=dict(lr=0.003))))
+        max_epochs=5, optim_wrapper=dict(optimizer=dict(lr=0.003))),
+    finetune=None)
