@@ -9,7 +9,7 @@ model = dict(
     student=_base_.model,
     teacher=dict(
         cfg='{{fileDirname}}/../baselines/faster_rcnn_r50_bccd.py',
-        checkpoint='work_dirs/faster_rcnn_r50_bccd/epoch_16.pth'),
+        checkpoint='work_dirs/faster_rcnn_r50_bccd/epoch_36.pth'),
     stages=['neck'],
     mimic_loss=dict(type='L2MimicLoss', normalize=True),
     inherit=['neck', 'rpn_head', 'roi_head'])

@@ -2,6 +2,7 @@
 from typing import Optional, Tuple
 
 import torch.nn.functional as F
+from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
@@ -9,11 +10,11 @@ from torch import Tensor, nn
 
 @MODELS.register_module()
 class ConvAdapter(BaseModule):
-    """Brings a student's feature map to the shape of the teacher's.
+    """Brings a student's feature to the shape of the teacher's.
 
     Where the widths differ a 1x1 convolution maps one to the other, as the
     regressor of FitNets (arXiv 1412.6550) does; where they agree the feature
-    passes as it is. Where height and width differ the map is resampled
+    passes as it is. Where height and width differ a map is resampled
     bilinearly. An adapter trains with its stage and is thrown away with the
     teacher: it is never part of a checkpoint's ``state_dict``.
 
@@ -21,38 +22,58 @@ class ConvAdapter(BaseModule):
         student_channels (int): Channels of the student's feature. Filled in
             by the dry run, as is the next.
         teacher_channels (int): Channels of the teacher's feature.
+        norm_cfg (dict, optional): Config of a norm layer behind the
+            convolution, e.g. ``dict(type='BN')``. Not with tokens or
+            embeddings. Defaults to none.
         init_cfg (dict, optional): Config of the initialisation. Defaults to
             Kaiming's.
 
     Example:
-        >>> adapter = dict(type='ConvAdapter')
+        >>> adapter = dict(type='ConvAdapter', norm_cfg=dict(type='BN'))
     """
 
     def __init__(
         self,
         student_channels: int,
         teacher_channels: int,
+        norm_cfg: Optional[dict] = None,
         init_cfg: Optional[dict] = dict(
             type='Kaiming', layer='Conv2d', nonlinearity='linear')
     ) -> None:
         super().__init__(init_cfg)
         if student_channels == teacher_channels:
             self.conv = nn.Identity()
-        else:
+        elif norm_cfg is None:
             self.conv = nn.Conv2d(student_channels, teacher_channels, 1)
+        else:
+            self.conv = ConvModule(
+                student_channels,
+                teacher_channels,
+                1,
+                norm_cfg=norm_cfg,
+                act_cfg=None)
 
-    def forward(self, feature: Tensor, size: Tuple[int, int]) -> Tensor:
-        """Adapt one feature map.
+    def forward(self, feature: Tensor, shape: Tuple[int, ...]) -> Tensor:
+        """Adapt one feature.
 
         Args:
-            feature (Tensor): The student's, (N, C_student, H, W).
-            size (tuple[int]): Height and width of the teacher's.
+            feature (Tensor): The student's: a map (N, C_student, H, W),
+                tokens (N, L, C_student) or embeddings (N, C_student).
+            shape (tuple[int]): The shape of the teacher's, of the same kind.
 
         Returns:
-            Tensor: (N, C_teacher, *size).
+            Tensor: Of that shape.
         """
-        feature = self.conv(feature)
-        if feature.shape[-2:] != size:
+        if isinstance(self.conv, nn.Identity):
+            pass
+        elif feature.dim() == 4:
+            feature = self.conv(feature)
+        elif feature.dim() == 3:
+            feature = self.conv(feature.transpose(1, 2)[..., None])
+            feature = feature[..., 0].transpose(1, 2)
+        else:
+            feature = self.conv(feature[..., None, None]).flatten(1)
+        if feature.dim() == 4 and feature.shape[-2:] != shape[-2:]:
             feature = F.interpolate(
-                feature, size=size, mode='bilinear', align_corners=False)
+                feature, size=shape[-2:], mode='bilinear', align_corners=False)
         return feature

@@ -28,15 +28,15 @@ class Alignment:
         """Add a batch.
 
         Args:
-            student (Tensor): The student's feature (N, C_s, H_s, W_s).
-            adapted (Tensor): The same after its adapter, (N, C_t, H, W).
-            teacher (Tensor): The teacher's feature, (N, C_t, H, W).
+            student (Tensor): The student's feature: a map (N, C_s, H_s,
+                W_s), tokens (N, L, C_s) or embeddings (N, C_s).
+            adapted (Tensor): The same after its adapter, (N, C_t, ...).
+            teacher (Tensor): The teacher's feature, (N, C_t, ...).
         """
-        if student.shape[-2:] != teacher.shape[-2:]:
+        if student.dim() == 4 and student.shape[-2:] != teacher.shape[-2:]:
             student = torch.nn.functional.interpolate(
                 student, size=teacher.shape[-2:], mode='bilinear')
-        s, a, t = (x.flatten(2).transpose(1, 2).flatten(0, 1).double()
-                   for x in (student, adapted, teacher))
+        s, a, t = (_vectors(x).double() for x in (student, adapted, teacher))
         self._count += len(t)
         for name, value in dict(
                 error=(a - t).square().sum(),
@@ -62,6 +62,13 @@ class Alignment:
             cka=float(cka))
 
 
+def _vectors(feature: Tensor) -> Tensor:
+    """The channel vectors of all positions of all images, (M, C)."""
+    if feature.dim() == 4:
+        feature = feature.flatten(2).transpose(1, 2)
+    return feature.flatten(0, -2)
+
+
 @torch.no_grad()
 def measure_alignment(distiller, dataloader: Iterable, stages: Sequence[str],
                       batches: int) -> Dict[str, Dict[str, float]]:
@@ -83,11 +90,13 @@ def measure_alignment(distiller, dataloader: Iterable, stages: Sequence[str],
     for index, batch in enumerate(dataloader):
         if index == batches:
             break
-        inputs = distiller.data_preprocessor(batch, False)['inputs']
-        for name, triples in distiller.compare(inputs, stages).items():
-            measures = levels.setdefault(name, [Alignment() for _ in triples])
-            for measure, triple in zip(measures, triples):
-                measure.update(*triple)
+        data = distiller.data_preprocessor(batch, False)
+        compared = distiller.compare(data['inputs'], stages,
+                                     data.get('data_samples'))
+        for name, pairs in compared.items():
+            measures = levels.setdefault(name, [Alignment() for _ in pairs])
+            for measure, pair in zip(measures, pairs):
+                measure.update(*pair)
     distiller.train(mode)
     result = {}
     for name, measures in levels.items():

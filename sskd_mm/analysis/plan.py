@@ -20,9 +20,9 @@ def describe_plan(loop) -> Dict[str, Any]:
             leaves it in its last phase: describe a plan or run it.
 
     Returns:
-        dict: ``image_size`` (height, width), ``student`` and ``teacher``
-        (``type``, ``parameters``, ``gflops``) and ``phases``: for each its
-        ``name``, ``epochs``, ``taps`` (``stage``, module paths, shapes (C, H,
+        dict: ``image_size`` (height, width), ``student`` and each of
+        ``teachers`` (``type``, ``parameters``, ``gflops``) and ``phases``:
+        for each its ``name``, ``epochs``, ``taps`` (``stage``, module paths, shapes (C, H,
         W) of each level, adapter), ``trains`` and ``frozen`` (number of the
         student's parameters) and ``gflops``.
     """
@@ -31,7 +31,10 @@ def describe_plan(loop) -> Dict[str, Any]:
     plan = dict(
         image_size=list(distiller.input_shape),
         student=_describe_network(distiller.student, batch),
-        teacher=_describe_network(distiller.teacher.model, batch),
+        teachers=[
+            _describe_network(teacher.model, batch)
+            for teacher in distiller.teachers
+        ],
         phases=[])
     total = plan['student']['parameters']
     for phase in loop.phases:
@@ -65,7 +68,7 @@ def _describe_tap(distiller, name: str) -> Dict[str, Any]:
     return dict(
         stage=name,
         student=stage.student,
-        teacher=stage.teacher,
+        teacher=', '.join(path or '-' for path in stage.teachers),
         levels=[
             dict(student=list(s), teacher=list(t))
             for s, t in distiller.tap_shapes[name]
@@ -89,8 +92,8 @@ def print_plan(plan: Dict[str, Any]) -> None:
     networks = Table(title=f'Networks, for an image of {height} x {width}')
     for column in ('', 'type', 'parameters', 'GFLOPs'):
         networks.add_column(column, justify='right' if column else 'left')
-    for role in ('teacher', 'student'):
-        row = plan[role]
+    for role, row in (*(('teacher', row) for row in plan['teachers']),
+                      ('student', plan['student'])):
         networks.add_row(role, row['type'], f'{row["parameters"]:,}',
                          f'{row["gflops"]:.2f}')
     console.print(networks)

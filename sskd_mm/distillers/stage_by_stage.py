@@ -1,14 +1,31 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
+import torch.nn.functional as F
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from ..stages import Phase, StagePartition, parse_stages, run_prefix
+from ..stages import (Phase, Stage, StagePartition, parse_stages, run_prefix,
+                      tokens_to_map)
 from .teacher import Teacher
+
+
+class Pair(NamedTuple):
+    """A student's feature beside a teacher's, at one level of a tap.
+
+    Attributes:
+        student (Tensor): The student's feature: a map (N, C, H, W), tokens
+            (N, L, C) or embeddings (N, C).
+        adapted (Tensor): The same in the shape of the teacher's.
+        teacher (Tensor): The teacher's feature.
+    """
+
+    student: Tensor
+    adapted: Tensor
+    teacher: Tensor
 
 
 @MODELS.register_module()
@@ -30,20 +47,34 @@ class StageByStageDistiller(BaseModel):
     Args:
         student (dict): Config of the student, a plain model of mmdet or
             mmpretrain.
-        teacher (dict): ``cfg`` (a config file, ``'mmdet::...'`` or a model
-            dict) and ``checkpoint`` (a path or URL).
+        teacher (dict or list[dict]): ``cfg`` (a config file, ``'mmdet::...'``
+            or a model dict), ``checkpoint`` (a path or URL), and optionally
+            ``input_transform``, see :class:`Teacher`. Of several teachers
+            the mean of the losses is taken at each tap, each with adapters
+            of its own; which of them teaches a stage can be said in
+            ``stages``.
         stages (str or list): Where to compare: ``'auto'`` for the backbone's
             stages and the neck, or a list of module paths, with
-            ``dict(student=..., teacher=...)`` where they differ. Defaults to
-            ``'auto'``.
+            ``dict(student=..., teacher=...)`` where they differ, see
+            :func:`parse_stages`. Defaults to ``'auto'``.
+        pre_activation (bool): Whether to compare before the activation that
+            a tap ends in, where it ends in one. The paper does not say;
+            behind it, what the next stage gets, is this project's reading.
+            Defaults to False.
         mimic_loss (dict): Config of the distance between two features.
             Defaults to ``dict(type='L2MimicLoss')``.
         adapter (dict): Config of the map from a student's feature to the
             shape of the teacher's; a dry run fills in the channels. Defaults
             to ``dict(type='ConvAdapter')``.
         inherit (Sequence[str]): Modules of the student that start from the
-            teacher's weights of the same names, as far as shapes agree, e.g.
-            ``['neck', 'rpn_head', 'roi_head']``. Defaults to none.
+            (first) teacher's weights of the same names, as far as shapes
+            agree, e.g. ``['neck', 'rpn_head', 'roi_head']``. Defaults to
+            none.
+        frozen_norm (str): By what the batch norm of a frozen stage
+            normalises: ``'running'``, its running statistics, as in
+            inference; or ``'batch'``, those of the batch, as when it was
+            trained. The running ones stay as they are either way. Defaults
+            to ``'running'``.
         data_preprocessor (dict, optional): The student's, where a config has
             it beside the model, as mmpretrain's do.
 
@@ -59,11 +90,13 @@ class StageByStageDistiller(BaseModel):
 
     def __init__(self,
                  student: dict,
-                 teacher: dict,
+                 teacher: Union[dict, Sequence[dict]],
                  stages: Union[str, Sequence[Union[str, dict]]] = 'auto',
+                 pre_activation: bool = False,
                  mimic_loss: dict = dict(type='L2MimicLoss'),
                  adapter: dict = dict(type='ConvAdapter'),
                  inherit: Sequence[str] = (),
+                 frozen_norm: str = 'running',
                  data_preprocessor: Optional[dict] = None) -> None:
         if data_preprocessor is not None:
             student = {'data_preprocessor': data_preprocessor, **student}
@@ -71,12 +104,21 @@ class StageByStageDistiller(BaseModel):
         super().__init__(data_preprocessor=student.data_preprocessor)
         self.student = student
         self.adapters = nn.ModuleDict()
+        self.feeders = nn.ModuleDict()
         self.mimic_loss = MODELS.build(mimic_loss)
-        self.teacher: Optional[Teacher] = None
+        self.teachers: List[Teacher] = []
         self.phase: Optional[Phase] = None
         self.partition: Optional[StagePartition] = None
-        self._teacher_cfg = _check_teacher(teacher)
+        if frozen_norm not in ('running', 'batch'):
+            raise ValueError(f'frozen_norm={frozen_norm!r} must be '
+                             "'running' or 'batch'.")
+        self._teacher_cfgs = [
+            _check_teacher(t)
+            for t in ([teacher] if isinstance(teacher, dict) else teacher)
+        ]
         self._stages_cfg = stages
+        self._pre_activation = pre_activation
+        self._frozen_norm = frozen_norm
         self._adapter_cfg = adapter
         self._inherit = tuple(inherit)
         self._register_state_dict_hook(_keep_student_only)
@@ -86,42 +128,80 @@ class StageByStageDistiller(BaseModel):
     # --- The life of a distillation -------------------------------------
 
     def prepare(self, data: Union[dict, tuple, list]) -> None:
-        """Build the teacher, find the stages and size the adapters.
+        """Build the teachers, find the stages and size the adapters.
 
         Args:
             data (dict or tuple or list): A collated batch of the training
-                set. One forward pass of both networks on it gives the taps'
+                set. One forward pass of all networks on it gives the taps'
                 shapes.
         """
-        parameter = next(self.student.parameters())
-        self.teacher = Teacher(**self._teacher_cfg, device=parameter.device)
+        device = next(self.student.parameters()).device
+        self.teachers = [
+            Teacher(
+                **cfg, data_preprocessor=self.data_preprocessor, device=device)
+            for cfg in self._teacher_cfgs
+        ]
         stages = parse_stages(self._stages_cfg, self.student,
-                              self.teacher.model)
+                              [teacher.model for teacher in self.teachers])
         self.stages = {stage.name: stage for stage in stages}
         self._check_inherit()
-        inputs = self.data_preprocessor(data, False)['inputs']
+        data = self.data_preprocessor(data, False)
+        inputs = data['inputs']
         self.input_shape = tuple(inputs.shape[-2:])
-        self.partition = StagePartition(self.student, stages, inputs)
-        targets = self.teacher.features(inputs,
-                                        [stage.teacher for stage in stages])
+        self.partition = StagePartition(self.student, stages, inputs,
+                                        self._pre_activation)
+        targets = self._teach(inputs, stages, data.get('data_samples'))
         self.tap_shapes = {}
         for stage in stages:
-            pairs = _pair_levels(stage.name, self.partition.features,
-                                 targets[stage.teacher])
+            pairs = self._pair(stage, self.partition.features[stage.name],
+                               targets, self.input_shape)
             self.tap_shapes[stage.name] = [(tuple(s.shape[1:]),
                                             tuple(t.shape[1:]))
                                            for s, t in pairs]
             self.adapters[_key(stage.name)] = nn.ModuleList(
-                MODELS.build(
-                    dict(
-                        self._adapter_cfg,
-                        student_channels=s.shape[1],
-                        teacher_channels=t.shape[1])) for s, t in pairs)
-        self.adapters.to(parameter.device)
+                self._build_adapter(s, t) for s, t in pairs)
+        self._check_previous_taps()
+        self.adapters.to(device)
+
+    def _build_adapter(self, source: Tensor, target: Tensor) -> nn.Module:
+        # Tokens have their channels last.
+        source, target = (x.shape[2 if x.dim() == 3 else 1]
+                          for x in (source, target))
+        return MODELS.build(
+            dict(
+                self._adapter_cfg,
+                student_channels=source,
+                teacher_channels=target))
+
+    def prepare_feeding(self) -> None:
+        """Build what turns the teacher's features into the student's, which
+        the schedule ``blockwise`` needs.
+
+        Raises:
+            ValueError: Several teachers, taps before an activation, or
+                features of different kinds.
+        """
+        names = list(self.stages)[:-1]
+        kinds = {(len(s), len(t))
+                 for name in names for s, t in self.tap_shapes[name]}
+        if len(self.teachers) > 1 or self._pre_activation or any(
+                s != t for s, t in kinds):
+            raise ValueError(
+                "schedule='blockwise' feeds a stage with the feature that one "
+                'teacher passes on, in the form in which the student passes '
+                'it on. So it takes one teacher, pre_activation=False, and '
+                'not tokens on one side and maps on the other.')
+        for name in names:
+            self.feeders[_key(name)] = nn.ModuleList(
+                self._build_adapter(
+                    torch.empty(1, *t, device='meta'),
+                    torch.empty(1, *s, device='meta'))
+                for s, t in self.tap_shapes[name])
+        self.feeders.to(next(self.student.parameters()).device)
 
     def inherit_weights(self) -> None:
         """Start the modules named by ``inherit`` from the teacher's."""
-        source = self.teacher.model.state_dict()
+        source = self.teachers[0].model.state_dict()
         taken, left = [], []
         with torch.no_grad():
             for name, tensor in self.student.state_dict().items():
@@ -135,9 +215,10 @@ class StageByStageDistiller(BaseModel):
                     left.append(name)
         if self._inherit:
             MMLogger.get_current_instance().info(
-                f'Inherited from the teacher: {len(taken)} tensors of '
-                f'{", ".join(self._inherit)}. Left as they were since the '
-                f'shapes differ: {", ".join(left) or "none"}.')
+                f'Inherited from the teacher: {len(taken)} tensors: '
+                f'{", ".join(taken)}. Left as they were since the '
+                f'teacher has none of the name and shape: '
+                f'{", ".join(left) or "none"}.')
 
     def enter_phase(self, phase: Phase) -> None:
         """Let train what this phase trains and freeze everything else."""
@@ -147,8 +228,9 @@ class StageByStageDistiller(BaseModel):
             adapters = self.adapters_of(name)
             adapters.requires_grad_(name in phase.taps)
             adapters.zero_grad(set_to_none=True)
+        self.feeders.requires_grad_(phase.border == 'teacher')
         if not phase.is_mimic:
-            self.teacher = None
+            self.teachers = []
         self.train()
 
     # --- What a model of MMEngine does ------------------------------------
@@ -158,7 +240,8 @@ class StageByStageDistiller(BaseModel):
         current phase freezes: that stays in eval mode."""
         super().train(mode)
         if mode and self.phase is not None:
-            self.partition.set_mode(self.phase.trains)
+            self.partition.set_mode(self.phase.trains,
+                                    self._frozen_norm == 'batch')
         return self
 
     def forward(self,
@@ -169,36 +252,46 @@ class StageByStageDistiller(BaseModel):
 
         Args:
             inputs (Tensor): Preprocessed images (N, C, H, W).
-            data_samples (list, optional): Annotations; not read in mimic
-                phases.
+            data_samples (list, optional): Annotations; in mimic phases only
+                the sizes of the images are read, to tell their padding.
             mode (str): ``'loss'``, ``'predict'`` or ``'tensor'``.
 
         Returns:
             dict or list: As the student's. In a mimic phase, for each tap the
             mimic loss, summed over its levels with weight 1
-            (``loss_mimic_<stage>``).
+            (``loss_mimic_<stage>``), and with the schedule ``blockwise``
+            that of the map from the teacher's features to the student's
+            (``loss_feed_<stage>``).
         """
         if mode == 'loss' and self.phase is not None and self.phase.is_mimic:
-            return self._mimic(inputs)
+            return self._mimic(inputs, data_samples)
         return self.student(inputs, data_samples, mode=mode)
 
     def adapters_of(self, stage: str) -> nn.ModuleList:
-        """The adapters of a stage's tap, one a level."""
+        """The adapters of a stage's tap: for each of its teachers, one a
+        level."""
         return self.adapters[_key(stage)]
 
-    def _mimic(self, inputs: Tensor) -> Dict[str, Tensor]:
+    def _mimic(self, inputs: Tensor,
+               data_samples: Optional[list]) -> Dict[str, Tensor]:
         taps = self.phase.taps
         before = self._previous_taps(taps)
         wanted = [n for n in self.stages if n in {*taps, *before.values()}]
-        pairs = self.compare(inputs, wanted, self.phase.detach)
-        losses = {}
+        losses: Dict[str, Tensor] = {}
+        pairs = self.compare(inputs, wanted, data_samples, self.phase.border,
+                             losses)
         for name in taps:
-            levels = [level[1:] for level in pairs[name]]
+            levels = [pair[1:] for pair in pairs[name]]
             if before:
-                earlier = [level[1:] for level in pairs[before[name]]]
-                levels = [(*x, *y) for x, y in zip(levels, earlier)]
-            losses[f'loss_mimic_{name}'] = sum(
-                self.mimic_loss(*level) for level in levels)
+                # A single map goes with each level that follows it.
+                earlier = pairs[before[name]]
+                each = len(levels) // len(earlier)
+                levels = [(*level, *earlier[i // each][1:])
+                          for i, level in enumerate(levels)]
+            total = sum(self.mimic_loss(*level) for level in levels)
+            teachers = self.stages[name].teachers
+            losses[f'loss_mimic_{name}'] = total / (
+                len(teachers) - teachers.count(None))
         return losses
 
     def _previous_taps(self, taps: Sequence[str]) -> Dict[str, str]:
@@ -209,51 +302,137 @@ class StageByStageDistiller(BaseModel):
         names = list(self.stages)
         return {name: names[max(names.index(name) - 1, 0)] for name in taps}
 
-    def compare(self,
-                inputs: Tensor,
-                stages: Sequence[str],
-                detach: bool = False) -> Dict[str, List[Tuple[Tensor, ...]]]:
-        """Run both networks as far as the last of these stages.
+    def compare(
+        self,
+        inputs: Tensor,
+        stages: Sequence[str],
+        data_samples: Optional[list] = None,
+        border: str = 'student',
+        losses: Optional[Dict[str, Tensor]] = None,
+    ) -> Dict[str, List[Pair]]:
+        """Run all networks as far as the last of these stages.
 
         Args:
             inputs (Tensor): Preprocessed images (N, C, H, W).
             stages (Sequence[str]): Names of the stages.
-            detach (bool): Whether gradients stop at the borders of the
-                student's stages. Defaults to False.
+            data_samples (list, optional): Tell the size of each image
+                without its padding. Defaults to no padding.
+            border (str): What a stage gets from the one before, see
+                :class:`Phase`. Defaults to ``'student'``.
+            losses (dict, optional): Where ``border='teacher'`` adds the
+                losses of its maps.
 
         Returns:
-            dict[str, list[tuple[Tensor]]]: For each stage and each level of
-            its tap the student's feature, the same adapted to the teacher's
-            shape, and the teacher's feature.
+            dict[str, list[Pair]]: For each stage, for each of its teachers,
+            for each level of its tap the two features.
         """
         stages = [self.stages[name] for name in stages]
-        targets = self.teacher.features(inputs,
-                                        [stage.teacher for stage in stages])
+        targets = self._teach(inputs, stages, data_samples)
+        pass_on = None
+        if border == 'detached':
+
+            def pass_on(path, outputs):
+                return [x.detach().clone() for x in outputs]
+        elif border == 'teacher':
+
+            def pass_on(path, outputs):
+                stage, = (s for s in stages if s.student == path)
+                return self._feed(stage, outputs, targets, losses)
+
         features = run_prefix(self.student,
                               [stage.student for stage in stages], inputs,
-                              detach)
-        pairs = {}
-        for stage in stages:
-            adapters = self.adapters_of(stage.name)
-            pairs[stage.name] = [
-                (s, adapter(s, t.shape[-2:]), t)
-                for adapter, s, t in zip(adapters, features[stage.student],
-                                         targets[stage.teacher])
+                              self._pre_activation, pass_on)
+        return {
+            stage.name: [
+                Pair(s, adapter(s, t.shape), t) for adapter, (s, t) in zip(
+                    self.adapters_of(stage.name),
+                    self._pair(stage, features[stage.student], targets,
+                               inputs.shape[-2:]))
             ]
+            for stage in stages
+        }
+
+    def _teach(self, inputs: Tensor, stages: Sequence[Stage],
+               data_samples: Optional[list]) -> List[dict]:
+        """Each teacher's features at the taps that it teaches."""
+        targets, sizes = [], _sizes(data_samples)
+        for number, teacher in enumerate(self.teachers):
+            taps = [s.teachers[number] for s in stages if s.teachers[number]]
+            targets.append(
+                teacher.features(inputs, taps, sizes, self._pre_activation)
+                if taps else {})
+        return targets
+
+    def _pair(self, stage: Stage, features: Sequence[Tensor],
+              targets: List[dict],
+              image_size: Tuple[int, int]) -> List[Tuple[Tensor, Tensor]]:
+        """A student's features with each teacher's, level by level, in one
+        form: tokens stay tokens if there are as many on both sides, else
+        they become maps."""
+        pairs = []
+        for teacher, path, target in zip(self.teachers, stage.teachers,
+                                         targets):
+            if path is None:
+                continue
+            if len(features) != len(target[path]):
+                raise ValueError(
+                    f'Stage {stage.name!r}: the student outputs '
+                    f'{len(features)} feature maps '
+                    f'{[tuple(x.shape[1:]) for x in features]}, the teacher '
+                    f'{len(target[path])} '
+                    f'{[tuple(x.shape[1:]) for x in target[path]]}. Tap '
+                    'modules that output as many.')
+            for s, t in zip(features, target[path]):
+                if not s.dim() == t.dim() or (s.dim() == 3
+                                              and s.shape[1] != t.shape[1]):
+                    s, t = (
+                        tokens_to_map(x, size) if x.dim() == 3 else x
+                        for x, size in ((s, image_size),
+                                        (t, teacher.image_size)))
+                pairs.append((s, t))
         return pairs
+
+    def _feed(self, stage: Stage, outputs: Sequence[Tensor],
+              targets: List[dict], losses: Dict[str, Tensor]) -> List[Tensor]:
+        """The teacher's features of a tap in the shape of the student's."""
+        fed, errors = [], []
+        for feeder, s, t in zip(self.feeders[_key(stage.name)], outputs,
+                                targets[0][stage.teachers[0]]):
+            mapped = feeder(t, s.shape)
+            if mapped.requires_grad:
+                # Its only aim is the student's feature: the next stage must
+                # not bend what it is fed with.
+                aim = s.detach().float()
+                errors.append(
+                    F.mse_loss(mapped.float(), aim) /
+                    aim.square().mean().clamp_min(1e-12))
+            fed.append(mapped.detach().clone())
+        if errors:
+            losses[f'loss_feed_{stage.name}'] = sum(errors)
+        return fed
 
     # --- Checks and keys ----------------------------------------------------
 
     def _check_inherit(self) -> None:
         for module in self._inherit:
             for role, model in (('student', self.student),
-                                ('teacher', self.teacher.model)):
+                                ('teacher', self.teachers[0].model)):
                 names = [name for name, _ in model.named_modules() if name]
                 if module not in names:
                     raise ValueError(
                         f'inherit: the {role} ({type(model).__name__}) has no '
                         f'module {module!r}. Its parts are: '
                         f'{", ".join(n for n in names if "." not in n)}.')
+
+    def _check_previous_taps(self) -> None:
+        for name, before in self._previous_taps(list(self.stages)).items():
+            numbers = [len(self.tap_shapes[n]) for n in (before, name)]
+            if numbers[1] % numbers[0]:
+                raise ValueError(
+                    f'{type(self.mimic_loss).__name__} compares each tap with '
+                    f'the one before, but {before!r} has {numbers[0]} feature '
+                    f'maps and {name!r} has {numbers[1]}. Leave one of them '
+                    'out of `stages`, or choose another loss.')
 
     @staticmethod
     def _accept_student_keys(state_dict, prefix, *args) -> None:
@@ -284,26 +463,19 @@ def _expect_student_only(module, incompatible_keys) -> None:
 
 
 def _check_teacher(teacher: dict) -> dict:
-    unknown = set(teacher) - {'cfg', 'checkpoint'}
+    unknown = set(teacher) - {'cfg', 'checkpoint', 'input_transform'}
     if unknown or 'cfg' not in teacher:
         raise ValueError(
             f'teacher has the keys {sorted(teacher)}; it takes cfg (a config '
             "file, 'mmdet::...' or a model dict) and checkpoint (a path or "
-            'URL).')
-    return dict(
-        cfg=teacher['cfg'], checkpoint=teacher.get('checkpoint'))
+            'URL), and may have input_transform.')
+    return {'checkpoint': None, **teacher}
 
 
-def _pair_levels(name: str, features: Dict[str, Sequence[Tensor]],
-                 targets: Sequence[Tensor]) -> List[tuple]:
-    if len(features[name]) != len(targets):
-        raise ValueError(
-            f'Stage {name!r}: the student outputs {len(features[name])} '
-            f'feature maps '
-            f'{[tuple(x.shape[1:]) for x in features[name]]}, the teacher '
-            f'{len(targets)} {[tuple(x.shape[1:]) for x in targets]}. Tap '
-            'modules that output as many.')
-    return list(zip(features[name], targets))
+def _sizes(data_samples: Optional[list]) -> Optional[List[Tuple[int, int]]]:
+    """Height and width of images without their padding, where known."""
+    sizes = [getattr(x, 'img_shape', None) for x in data_samples or ()]
+    return None if None in sizes or not sizes else [x[:2] for x in sizes]
 
 
 def _key(name: str) -> str:

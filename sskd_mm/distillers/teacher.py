@@ -1,7 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import os.path as osp
 from collections import OrderedDict
-from typing import Any, Dict, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.config import Config
@@ -9,9 +9,11 @@ from mmengine.hub import get_config
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
+from torchvision.transforms import v2
 
 from ..compat import load_checkpoint_file
 from ..stages import run_prefix
+from .renormalize import Renormalize
 
 
 class Teacher:
@@ -20,16 +22,31 @@ class Teacher:
     It is no ``nn.Module``, so that nothing of it can get into a student's
     ``state_dict``, its optimizer or DDP.
 
+    It sees what the student sees, normalised as its own config says. A
+    config without a ``data_preprocessor`` takes the student's.
+
     Args:
         cfg (str or dict): A config file, a config of an installed package
             (``'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'``), or the
             ``model`` dict itself.
         checkpoint (str): Path or URL of its weights. Every key must fit.
-        device (torch.device): Where it runs.
+        data_preprocessor (nn.Module): The student's.
+        input_transform (dict, optional): A deterministic transform of
+            ``torchvision.transforms.v2`` for the preprocessed batch, by its
+            name, e.g. ``dict(type='Resize', size=[224, 224])`` for a
+            transformer of a fixed input size. Defaults to none. A
+            detector's boxes would be found at other places: set
+            ``evaluate_teacher=False`` for one whose images it resizes.
+        device (torch.device): Where it runs. Defaults to the CPU.
+
+    Attributes:
+        model (nn.Module): The network.
+        image_size (tuple[int]): Height and width of what it saw last.
 
     Raises:
         FileNotFoundError: The config or the checkpoint is not there.
-        ValueError: The checkpoint's keys or shapes are not the model's.
+        ValueError: The checkpoint's keys or shapes are not the model's, or
+            there is no such transform.
 
     Example:
         >>> teacher = dict(
@@ -37,28 +54,82 @@ class Teacher:
         >>>     checkpoint='checkpoints/faster_rcnn_r50.pth')
     """
 
-    def __init__(self, cfg: Union[str, dict], checkpoint: str,
-                 device: torch.device) -> None:
+    def __init__(self,
+                 cfg: Union[str, dict],
+                 checkpoint: str,
+                 data_preprocessor: nn.Module,
+                 input_transform: Optional[dict] = None,
+                 device: torch.device = torch.device('cpu')) -> None:
         self.checkpoint = checkpoint
-        self.model = self._build(cfg)
+        self.model = _build(cfg, data_preprocessor)
+        self._renormalize = Renormalize(data_preprocessor,
+                                        self.model.data_preprocessor)
+        self._transform = _build_transform(input_transform)
         load_teacher_weights(self.model, checkpoint)
         self.model.to(device).eval().requires_grad_(False)
 
-    @staticmethod
-    def _build(cfg: Union[str, dict]) -> nn.Module:
-        scope = None
-        if isinstance(cfg, str):
-            cfg = read_teacher_config(cfg)
-            scope = cfg.get('default_scope')
-            cfg = cfg.model
-        with DefaultScope.overwrite_default_scope(scope):
-            return MODELS.build(cfg)
+    @torch.no_grad()
+    def features(
+        self,
+        inputs: Tensor,
+        taps: Sequence[str],
+        sizes: Optional[Sequence[Tuple[int, int]]] = None,
+        pre_activation: bool = False,
+    ) -> Dict[str, Tuple[Tensor, ...]]:
+        """The outputs of these taps.
+
+        Args:
+            inputs (Tensor): Images preprocessed for the student, (N, C, H,
+                W).
+            taps (Sequence[str]): Module paths.
+            sizes (list[tuple[int]], optional): Height and width of each
+                image without its padding.
+            pre_activation (bool): As :func:`run_prefix` has it.
+
+        Returns:
+            dict[str, tuple[Tensor]]: The features of each tap.
+        """
+        inputs = self._transform(self._renormalize(inputs, sizes))
+        self.image_size = tuple(inputs.shape[-2:])
+        return run_prefix(self.model, taps, inputs, pre_activation)
 
     @torch.no_grad()
-    def features(self, inputs: Tensor,
-                 taps: Sequence[str]) -> Dict[str, Tuple[Tensor, ...]]:
-        """The outputs of these taps for preprocessed images (N, C, H, W)."""
-        return run_prefix(self.model, taps, inputs)
+    def predict(self, data: Union[dict, tuple, list]) -> list:
+        """What it predicts for a batch of the validation set, as
+        ``val_step`` does."""
+        data = self.model.data_preprocessor(data, False)
+        data['inputs'] = self._transform(data['inputs'])
+        return self.model(**data, mode='predict')
+
+
+def _build(cfg: Union[str, dict], data_preprocessor: nn.Module) -> nn.Module:
+    scope = None
+    if isinstance(cfg, str):
+        whole = read_teacher_config(cfg)
+        scope = whole.get('default_scope')
+        cfg = dict(whole.model)
+        if whole.get('data_preprocessor') is not None:
+            # Beside the model, as mmpretrain's configs have it.
+            cfg.setdefault('data_preprocessor', whole.data_preprocessor)
+    with DefaultScope.overwrite_default_scope(scope):
+        model = MODELS.build(cfg)
+    if cfg.get('data_preprocessor') is None:
+        model.data_preprocessor = data_preprocessor
+    return model
+
+
+def _build_transform(cfg: Optional[dict]) -> Callable[[Tensor], Tensor]:
+    if cfg is None:
+        return lambda inputs: inputs
+    cfg = dict(cfg)
+    name = cfg.pop('type', None)
+    transform = getattr(v2, str(name), None)
+    if not (isinstance(transform, type) and issubclass(transform, nn.Module)):
+        raise ValueError(
+            f'teacher.input_transform: torchvision.transforms.v2 has no '
+            f'transform {name!r}. Write e.g. '
+            "input_transform=dict(type='Resize', size=[224, 224]).")
+    return transform(**cfg)
 
 
 def read_teacher_config(path: str) -> Config:

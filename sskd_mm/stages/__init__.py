@@ -5,8 +5,9 @@ from .phase import Phase
 from .prefix import run_prefix
 from .schedule import SCHEDULES, plan_mimic_phases
 from .stage import Stage, parse_stages
+from .tokens import tokens_to_map
 
 __all__ = [
     'HEAD', 'Phase', 'SCHEDULES', 'Stage', 'StagePartition', 'find_stages',
-    'parse_stages', 'plan_mimic_phases', 'run_prefix'
+    'parse_stages', 'plan_mimic_phases', 'run_prefix', 'tokens_to_map'
 ]

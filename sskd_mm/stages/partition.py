@@ -5,6 +5,7 @@ from typing import Dict, Iterable, List, Sequence, Set
 import torch
 import torch.nn as nn
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from .prefix import run_prefix
 from .stage import Stage
@@ -28,6 +29,8 @@ class StagePartition:
             freezes (``requires_grad=False``) stays frozen in every phase.
         stages (Sequence[Stage]): Its stages, in the order of execution.
         inputs (Tensor): A preprocessed batch of shape (N, C, H, W).
+        pre_activation (bool): As :func:`run_prefix` has it. Defaults to
+            False.
 
     Raises:
         ValueError: A stage in which nothing is left to train.
@@ -38,8 +41,11 @@ class StagePartition:
         features (dict[str, tuple[Tensor]]): The taps' outputs, by stage name.
     """
 
-    def __init__(self, student: nn.Module, stages: Sequence[Stage],
-                 inputs: Tensor) -> None:
+    def __init__(self,
+                 student: nn.Module,
+                 stages: Sequence[Stage],
+                 inputs: Tensor,
+                 pre_activation: bool = False) -> None:
         self.student = student
         self._config_frozen = {
             name
@@ -47,7 +53,7 @@ class StagePartition:
             if not param.requires_grad
         }
         names = [stage.name for stage in stages]
-        first_run = self._trace(stages, inputs)
+        first_run = self._trace(stages, inputs, pre_activation)
 
         self.params: Dict[str, List[str]] = {n: [] for n in [*names, HEAD]}
         owner = {
@@ -78,8 +84,8 @@ class StagePartition:
                     'frozen_stages=-1 in the student\'s backbone, or leave '
                     'the stage out of `stages`.')
 
-    def _trace(self, stages: Sequence[Stage],
-               inputs: Tensor) -> Dict[str, str]:
+    def _trace(self, stages: Sequence[Stage], inputs: Tensor,
+               pre_activation: bool) -> Dict[str, str]:
         """Run to the last tap; note what each tap depends on and which stage
         each module first ran in."""
         student = self.student
@@ -111,7 +117,7 @@ class StagePartition:
             with torch.enable_grad():
                 features = run_prefix(student,
                                       [stage.student for stage in stages],
-                                      inputs)
+                                      inputs, pre_activation)
         finally:
             for handle in handles:
                 handle.remove()
@@ -169,13 +175,21 @@ class StagePartition:
             if name not in trainable:
                 param.grad = None
 
-    def set_mode(self, trains: Sequence[str]) -> None:
+    def set_mode(self,
+                 trains: Sequence[str],
+                 batch_statistics: bool = False) -> None:
         """Put what does not train into eval mode, dropout and batch norm
         statistics included.
 
         Called after the student's own ``train()``, whose choices (for
         example ``norm_eval``) stand for the modules that do train. A
         container is in training mode while anything in it trains.
+
+        Args:
+            trains (Sequence[str]): The stages that train.
+            batch_statistics (bool): Whether a frozen batch norm normalises
+                by the batch rather than by its running statistics, which
+                stay as they are. Defaults to False.
         """
         training = {name for stage in trains for name in self._modules[stage]}
         for name, module in reversed(list(self.student.named_modules())):
@@ -190,6 +204,11 @@ class StagePartition:
                 # By its own method, which may renew what it keeps for
                 # evaluation (the attention biases of a LeViT).
                 module.eval()
+            if isinstance(module, _BatchNorm) and batch_statistics:
+                frozen = not module.training
+                module.training = True
+                # So that it neither reads nor writes the running ones.
+                module.track_running_stats = not frozen
 
     def count(self, trains: Sequence[str]) -> int:
         """Number of the parameters that train with these stages."""

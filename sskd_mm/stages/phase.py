@@ -14,7 +14,9 @@ class Phase:
             in the phases ``head`` and ``finetune``.
         trains (tuple[str]): Names of the stages that train. What lies behind
             the last tap counts as the stage ``head``.
-        detach (bool): Whether gradients stop at the borders of the stages.
+        border (str): What a stage gets from the one before it:
+            ``'student'``, its feature; ``'detached'``, the same without a
+            gradient; or ``'teacher'``, the teacher's feature at its tap.
         begin (int): The first epoch of the phase, counted from 0 over all
             phases.
         max_epochs (int): The length of the phase.
@@ -26,7 +28,7 @@ class Phase:
     name: str
     taps: Tuple[str, ...]
     trains: Tuple[str, ...]
-    detach: bool = False
+    border: str = 'student'
     begin: int = 0
     max_epochs: int = 0
     optim_wrapper: Optional[dict] = None

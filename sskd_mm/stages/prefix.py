@@ -1,19 +1,26 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from contextlib import ExitStack
-from typing import Any, Callable, Dict, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, Optional, Sequence, Tuple
 
 import torch.nn as nn
 from torch import Tensor
+
+from .pre_activation import PreActivation
+
+Features = Tuple[Tensor, ...]
 
 
 class _LastTapReached(Exception):
     """Ends a forward pass from within the hook of its last tap."""
 
 
-def run_prefix(model: nn.Module,
-               taps: Sequence[str],
-               inputs: Tensor,
-               detach: bool = False) -> Dict[str, Tuple[Tensor, ...]]:
+def run_prefix(
+    model: nn.Module,
+    taps: Sequence[str],
+    inputs: Tensor,
+    pre_activation: bool = False,
+    pass_on: Optional[Callable[[str, Features], Sequence[Tensor]]] = None
+) -> Dict[str, Features]:
     """Run a network only as far as its last tap.
 
     A forward hook on each tap keeps its output; the one that completes the
@@ -32,9 +39,11 @@ def run_prefix(model: nn.Module,
             depends on it, while further ones are the same before a
             downsampling.
         inputs (Tensor): Preprocessed images of shape (N, C, H, W).
-        detach (bool): Whether what follows a tap gets its output without
-            gradient, so that each tap's loss reaches only its own stage.
-            Defaults to False.
+        pre_activation (bool): Whether of a tap that ends in an activation
+            its input is taken instead. Defaults to False.
+        pass_on (callable, optional): What follows a tap gets what this
+            makes of the tap's path and its output's features: as many, of
+            the same shapes. Defaults to the output itself.
 
     Returns:
         dict[str, tuple[Tensor]]: The features of each tap.
@@ -48,9 +57,9 @@ def run_prefix(model: nn.Module,
         >>> run_prefix(detector, ['backbone.layer1'], torch.rand(2, 3, 64, 64))
         {'backbone.layer1': (<Tensor of shape (2, 64, 16, 16)>,)}
     """
-    features: Dict[str, Tuple[Tensor, ...]] = {}
+    features: Dict[str, Features] = {}
 
-    def hook_of(path):
+    def hook_of(path, before):
 
         def hook(module, args, output):
             if path in features:
@@ -58,20 +67,23 @@ def run_prefix(model: nn.Module,
                     f'The tap {path!r} of {type(model).__name__} runs more '
                     'than once in a forward pass; tap a module that holds it '
                     'or one that runs once.')
-            features[path] = _as_tuple(path, output)
+            outputs = _as_tuple(path, output)
+            features[path] = before(outputs) if before else outputs
             if len(features) == len(taps):
                 raise _LastTapReached
+            if pass_on is not None:
+                return _replace(output, iter(pass_on(path, outputs)))
             # A copy, as what follows may work in place (a ReLU, a TNT).
-            if detach:
-                return _map(lambda x: x.detach().clone(), output)
-            return _map(Tensor.clone, output)
+            return _replace(output, (x.clone() for x in _tensors(output)))
 
         return hook
 
     with ExitStack() as stack:
         for path in taps:
-            handle = model.get_submodule(path).register_forward_hook(
-                hook_of(path))
+            tap = model.get_submodule(path)
+            before = stack.enter_context(
+                PreActivation(tap)) if pre_activation else None
+            handle = tap.register_forward_hook(hook_of(path, before))
             stack.callback(handle.remove)
         try:
             model(inputs, None, mode='tensor')
@@ -83,9 +95,9 @@ def run_prefix(model: nn.Module,
         'pass; tap modules that take part in it.')
 
 
-def _as_tuple(path: str, output: Any) -> Tuple[Tensor, ...]:
+def _as_tuple(path: str, output: Any) -> Features:
     outputs = output if isinstance(output, (list, tuple)) else (output, )
-    tensors = tuple(x for x in outputs if isinstance(x, Tensor))
+    tensors = _tensors(output)
     others = [x for x in outputs if not isinstance(x, Tensor)]
     if not tensors or not all(map(_is_size, others)):
         raise TypeError(
@@ -95,6 +107,11 @@ def _as_tuple(path: str, output: Any) -> Tuple[Tensor, ...]:
     return tensors[:1] if others else tensors
 
 
+def _tensors(output: Any) -> Features:
+    outputs = output if isinstance(output, (list, tuple)) else (output, )
+    return tuple(x for x in outputs if isinstance(x, Tensor))
+
+
 def _is_size(value: Any) -> bool:
     # None stands for a value that was not asked for, e.g. the attention.
     return value is None or isinstance(
@@ -102,8 +119,14 @@ def _is_size(value: Any) -> bool:
                         and all(isinstance(x, int) for x in value))
 
 
-def _map(function: Callable[[Tensor], Tensor], output: Any) -> Any:
+def _replace(output: Any, tensors: Iterator[Tensor]) -> Any:
+    """The same output with other tensors; what they are too few for, which
+    nothing that follows depends on, is cut from the graph."""
+
+    def replace(value):
+        return next(tensors, value.detach()) if isinstance(
+            value, Tensor) else value
+
     if isinstance(output, Tensor):
-        return function(output)
-    return type(output)(
-        function(x) if isinstance(x, Tensor) else x for x in output)
+        return replace(output)
+    return type(output)(map(replace, output))

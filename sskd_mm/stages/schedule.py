@@ -4,7 +4,10 @@ from typing import List, Sequence
 
 from .phase import Phase
 
-SCHEDULES = ('sequential', 'cumulative', 'local', 'joint')
+SCHEDULES = ('sequential', 'cumulative', 'local', 'blockwise', 'joint')
+
+#: What a stage gets from the one before, in schedules of one phase.
+_BORDERS = dict(local='detached', blockwise='teacher', joint='student')
 
 
 def plan_mimic_phases(schedule: str, stages: Sequence[str]) -> List[Phase]:
@@ -19,6 +22,10 @@ def plan_mimic_phases(schedule: str, stages: Sequence[str]) -> List[Phase]:
       against tap k.
     - ``local``: one phase; each stage has its own tap's loss and no gradient
       crosses a border.
+    - ``blockwise``: one phase; each stage has its own tap's loss and is fed
+      with the teacher's feature of the tap before. Where the shapes differ,
+      with what a linear map, which learns to tell the student's feature from
+      the teacher's, makes of it.
     - ``joint``: one phase; all taps at once, gradients flow through the
       whole backbone.
 
@@ -41,9 +48,10 @@ def plan_mimic_phases(schedule: str, stages: Sequence[str]) -> List[Phase]:
             Phase(f'mimic/{name}', (name, ), names[:k + 1])
             for k, name in enumerate(names)
         ]
-    if schedule in ('local', 'joint'):
+    if schedule in _BORDERS:
         return [
-            Phase(f'mimic/{schedule}', names, names, schedule == 'local')
+            Phase(
+                f'mimic/{schedule}', names, names, border=_BORDERS[schedule])
         ]
     close = difflib.get_close_matches(str(schedule), SCHEDULES, n=1)
     hint = f' Did you mean {close[0]!r}?' if close else ''

@@ -1,7 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import difflib
 from dataclasses import dataclass
-from typing import Iterable, List, Sequence, Union
+from typing import Iterable, List, Optional, Sequence, Tuple, Union
 
 import torch.nn as nn
 
@@ -15,25 +15,29 @@ class Stage:
     Attributes:
         name (str): Short name; its mimic phase is called ``mimic/<name>``.
         student (str): Module path of the tap in the student.
-        teacher (str): Module path of the tap in the teacher.
+        teachers (tuple[str]): Module path of the tap in each teacher; None
+            in one that does not teach this stage.
     """
 
     name: str
     student: str
-    teacher: str
+    teachers: Tuple[Optional[str], ...]
 
 
 def parse_stages(stages: Union[str, Sequence[Union[str, dict]]],
-                 student: nn.Module, teacher: nn.Module) -> List[Stage]:
+                 student: nn.Module,
+                 teachers: Sequence[nn.Module]) -> List[Stage]:
     """Turn the ``stages`` of a config into checked :class:`Stage` objects.
 
     Args:
         stages (str or list): ``'auto'``, or one entry a stage in the order
-            of execution: a module path that holds for both networks, or
+            of execution: a module path that holds for all networks, or
             ``dict(student=PATH, teacher=PATH, name=NAME)`` where they differ
-            (``name`` is optional).
+            (``name`` is optional). With several teachers, ``teacher`` may be
+            a list of one path for each, or None for one that does not teach
+            this stage.
         student (nn.Module): The student, e.g. an mmdet detector.
-        teacher (nn.Module): The teacher.
+        teachers (Sequence[nn.Module]): The teachers.
 
     Returns:
         list[Stage]: The stages.
@@ -45,33 +49,51 @@ def parse_stages(stages: Union[str, Sequence[Union[str, dict]]],
     Example:
         >>> stages = ['backbone.layer2', 'backbone.layer4',
         >>>           dict(student='neck', teacher='neck', name='fpn')]
+        >>> # The first teacher for one, the second for the other:
+        >>> stages = [
+        >>>     dict(student='backbone.layer4',
+        >>>          teacher=['backbone.layer4', None]),
+        >>>     dict(student='neck', teacher=[None, 'neck'])]
     """
     if stages == 'auto':
-        pairs = _pair(find_stages(student), find_stages(teacher))
+        paths = [_pair(find_stages(student), find_stages(t)) for t in teachers]
+        entries = [(None, s, t)
+                   for s, *t in zip(find_stages(student), *paths)]
     elif isinstance(stages, str) or not stages:
         raise ValueError(f"stages={stages!r}: give 'auto' or a list of module "
                          "paths such as ['backbone.layer1', 'neck'].")
     else:
-        pairs = [_parse_entry(entry) for entry in stages]
-    for name, student_path, teacher_path in pairs:
+        entries = [_parse_entry(entry, len(teachers)) for entry in stages]
+    for name, student_path, paths in entries:
         _check_path(student, student_path, 'student')
-        _check_path(teacher, teacher_path, 'teacher')
-    names = _unique_names(pairs)
-    return [Stage(n, s, t) for n, (_, s, t) in zip(names, pairs)]
+        for teacher, path in zip(teachers, paths):
+            if path is not None:
+                _check_path(teacher, path, 'teacher')
+    names = _unique_names(entries)
+    return [Stage(n, s, tuple(t)) for n, (_, s, t) in zip(names, entries)]
 
 
-def _parse_entry(entry):
+def _parse_entry(entry, num_teachers):
     if isinstance(entry, str):
-        return None, entry, entry
+        return None, entry, [entry] * num_teachers
     unknown = set(entry) - {'student', 'teacher', 'name'}
     if unknown or not {'student', 'teacher'} <= set(entry):
         raise ValueError(
             f'stages: the entry {dict(entry)} must have the keys student and '
             'teacher (and may have name), each a module path.')
-    return entry.get('name'), entry['student'], entry['teacher']
+    paths = entry['teacher']
+    if isinstance(paths, str):
+        paths = [paths] * num_teachers
+    if len(paths) != num_teachers or not any(paths):
+        raise ValueError(
+            f'stages: teacher={list(paths)} of the student\'s '
+            f'{entry["student"]!r} must have one module path for each of the '
+            f'{num_teachers} teachers, or None for one that does not teach '
+            'it, but not for all.')
+    return entry.get('name'), entry['student'], paths
 
 
-def _pair(student_paths: List[str], teacher_paths: List[str]):
+def _pair(student_paths: List[str], teacher_paths: List[str]) -> List[str]:
     if len(student_paths) != len(teacher_paths):
         rows = '\n'.join(
             f'  {s:<40}{t}' for s, t in zip(
@@ -82,7 +104,7 @@ def _pair(student_paths: List[str], teacher_paths: List[str]):
             f"  {'student':<40}teacher\n{rows}\n"
             'Write the pairs that you want: stages=[dict(student=..., '
             'teacher=...), ...].')
-    return [(None, s, t) for s, t in zip(student_paths, teacher_paths)]
+    return teacher_paths
 
 
 def _pad(paths: List[str], length: int) -> List[str]:

@@ -68,7 +68,7 @@ def test_measuring_a_distiller(distill_cfg, tmp_path):
     for key, value in distiller.state_dict().items():
         assert torch.equal(value, before[key]), 'measuring must change nothing'
     # A student that is the teacher is aligned with it.
-    distiller.student = distiller.teacher.model
+    distiller.student = distiller.teachers[0].model
     distiller.adapters['layer1'][0].conv = torch.nn.Identity()
     result = measure_alignment(distiller, runner.val_dataloader,
                                ['layer1', 'neck'], 1)

@@ -105,7 +105,7 @@ def test_teacher_is_no_part_of_the_model(distiller, data):
     distiller.prepare(data)
     added = [n for n, p in distiller.named_parameters() if id(p) not in before]
     assert added and all(n.startswith('adapters.') for n in added)
-    teacher = set(map(id, distiller.teacher.model.parameters()))
+    teacher = set(map(id, distiller.teachers[0].model.parameters()))
     assert not teacher & {id(p) for p in distiller.parameters()}
 
 
@@ -127,22 +127,24 @@ def test_mimic_loss_by_hand(distiller, data):
     inputs = distiller.data_preprocessor(data, True)['inputs']
     losses = distiller(inputs, mode='loss')
     student = distiller.student.extract_feat(inputs)
-    teacher = distiller.teacher.model.extract_feat(inputs)
+    teacher = distiller.teachers[0].model.extract_feat(inputs)
     expected = sum(
         ((s - t)**2).mean() for s, t in zip(student, teacher))
     assert list(losses) == ['loss_mimic_neck']
     torch.testing.assert_close(losses['loss_mimic_neck'], expected)
 
 
-@pytest.mark.parametrize('taps, trains, detach', [
-    (('layer2', ), ('layer2', ), False),
-    (('layer2', ), ('layer1', 'layer2'), False),
-    (('layer1', 'layer2'), ('layer1', 'layer2'), True),
+@pytest.mark.parametrize('taps, trains, border', [
+    (('layer2', ), ('layer2', ), 'student'),
+    (('layer2', ), ('layer1', 'layer2'), 'student'),
+    (('layer1', 'layer2'), ('layer1', 'layer2'), 'detached'),
+    (('layer1', 'layer2'), ('layer1', 'layer2'), 'teacher'),
 ])
 def test_gradients_reach_only_what_trains(distiller, data, taps, trains,
-                                          detach):
+                                          border):
     distiller.prepare(data)
-    distiller.enter_phase(Phase('mimic/x', taps, trains, detach))
+    distiller.prepare_feeding()
+    distiller.enter_phase(Phase('mimic/x', taps, trains, border))
     inputs = distiller.data_preprocessor(data, True)['inputs']
     loss, _ = distiller.parse_losses(distiller(inputs, mode='loss'))
     loss.backward()
@@ -155,6 +157,9 @@ def test_gradients_reach_only_what_trains(distiller, data, taps, trains,
         n for n, _ in distiller.named_parameters()
         if n.startswith(tuple(f'adapters.{tap}.' for tap in taps))
     }
+    if border == 'teacher':
+        expected |= {'feeders.layer1.0.conv.weight',
+                     'feeders.layer1.0.conv.bias'}
     assert reached == expected
 
 
@@ -163,7 +168,7 @@ def test_local_gradient_equals_each_stage_s_own(distiller, data):
     distiller.prepare(data)
     inputs = distiller.data_preprocessor(data, True)['inputs']
     both = ('layer1', 'layer2')
-    distiller.enter_phase(Phase('mimic/local', both, both, True))
+    distiller.enter_phase(Phase('mimic/local', both, both, 'detached'))
     distiller.eval()
     sum(distiller(inputs, mode='loss').values()).backward()
     weight = distiller.student.backbone.layer1[0].conv1.weight
@@ -182,7 +187,7 @@ def test_inherit(distill_cfg, tmp_path, in_mmdet, data):
     distiller.prepare(data)
     before = copy.deepcopy(distiller.state_dict())
     distiller.inherit_weights()
-    teacher = distiller.teacher.model.state_dict()
+    teacher = distiller.teachers[0].model.state_dict()
     for key, value in distiller.state_dict().items():
         taken = key.startswith(('rpn_head.', 'neck.fpn_convs')) or (
             key.startswith('neck.lateral') and key.endswith('bias'))
@@ -239,3 +244,159 @@ def test_fsp_takes_the_tap_before(distill_cfg, tmp_path, in_mmdet, data):
     (_, s1, t1), = pairs['layer1']
     (_, s2, t2), = pairs['layer2']
     torch.testing.assert_close(loss, distiller.mimic_loss(s2, t2, s1, t1))
+
+
+def test_fsp_takes_a_single_map_with_each_level(distill_cfg, tmp_path,
+                                                in_mmdet, data):
+    cfg = distill_cfg(tmp_path)
+    cfg.model.mimic_loss = dict(type='FSPMimicLoss')
+    distiller = MODELS.build(cfg.model)
+    distiller.prepare(data)
+    distiller.enter_phase(Phase('mimic/neck', ('neck', ), ('neck', )))
+    inputs = distiller.data_preprocessor(data, True)['inputs']
+    loss = distiller(inputs, mode='loss')['loss_mimic_neck']
+    pairs = distiller.compare(inputs, ['layer4', 'neck'])
+    (_, s1, t1), = pairs['layer4']
+    expected = sum(
+        distiller.mimic_loss(s, t, s1, t1) for _, s, t in pairs['neck'])
+    torch.testing.assert_close(loss, expected)
+
+
+def test_fsp_needs_levels_that_go_together(distill_cfg, tmp_path, in_mmdet,
+                                           data):
+    cfg = distill_cfg(tmp_path)
+    cfg.model.mimic_loss = dict(type='FSPMimicLoss')
+    distiller = MODELS.build(cfg.model)
+    distiller.prepare(data)
+    distiller.tap_shapes['layer4'] *= 2
+    with pytest.raises(ValueError, match="'layer4' has 2 .* 'neck' has 5"):
+        distiller._check_previous_taps()
+
+
+def test_several_teachers_by_hand(distill_cfg, tmp_path, in_mmdet, data,
+                                  plain_cfg):
+    """The mean of what each teacher's loss would be; one may teach less."""
+    cfg = distill_cfg(tmp_path)
+    torch.manual_seed(1)
+    other = MODELS.build(plain_cfg.model)
+    path = str(tmp_path / 'other.pth')
+    torch.save(dict(state_dict=other.state_dict()), path)
+    cfg.model.teacher = [
+        cfg.model.teacher,
+        dict(cfg=plain_cfg.model.to_dict(), checkpoint=path)
+    ]
+    cfg.model.stages = [
+        'backbone.layer1',
+        dict(student='backbone.layer2', teacher=[None, 'backbone.layer2']),
+        'neck'
+    ]
+    distiller = MODELS.build(cfg.model)
+    distiller.prepare(data)
+    assert [len(distiller.adapters_of(n))
+            for n in distiller.stages] == [2, 1, 10]
+    taps = tuple(distiller.stages)
+    distiller.enter_phase(Phase('mimic/joint', taps, taps))
+    distiller.eval()
+    inputs = distiller.data_preprocessor(data, True)['inputs']
+    losses = distiller(inputs, mode='loss')
+    features = distiller.student.backbone(inputs)
+    targets = [t.model.backbone(inputs) for t in distiller.teachers]
+    first, second = distiller.adapters_of('layer1')
+    torch.testing.assert_close(
+        losses['loss_mimic_layer1'],
+        ((first.conv(features[0]) - targets[0][0]).square().mean() +
+         (features[0] - targets[1][0]).square().mean()) / 2)
+    assert not list(second.parameters())
+    torch.testing.assert_close(
+        losses['loss_mimic_layer2'],
+        (features[1] - targets[1][1]).square().mean())
+
+
+def test_before_the_activation(distill_cfg, tmp_path, in_mmdet, data):
+    cfg = distill_cfg(tmp_path)
+    cfg.model.pre_activation = True
+    distiller = MODELS.build(cfg.model)
+    distiller.prepare(data)
+    distiller.eval()
+    for module in distiller.teachers[0].model.modules():
+        # An untrained residual block adds nothing: OpenMMLab starts its last
+        # norm with zeros.
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.weight.fill_(1)
+    inputs = distiller.data_preprocessor(data, True)['inputs']
+    pairs = distiller.compare(inputs, list(distiller.stages))
+    for network, index in ((distiller.student, 0),
+                           (distiller.teachers[0].model, 2)):
+        after = network.backbone(inputs)
+        for name, expected in zip(distiller.stages, after):
+            before = pairs[name][0][index]
+            assert before.min() < 0
+            assert torch.equal(before.relu(), expected)
+        # An FPN ends in no activation.
+        for pair, expected in zip(pairs['neck'], network.neck(after)):
+            assert torch.equal(pair[index], expected)
+    # The activations work in place again.
+    assert all(m.inplace for m in distiller.modules()
+               if isinstance(m, torch.nn.ReLU))
+
+
+def test_frozen_norm_of_the_batch(distill_cfg, tmp_path, in_mmdet, data):
+    """A frozen batch norm normalises by the batch, yet does not move."""
+    outputs, states = {}, {}
+    for frozen_norm in ('running', 'batch'):
+        cfg = distill_cfg(tmp_path)
+        cfg.model.frozen_norm = frozen_norm
+        torch.manual_seed(0)
+        distiller = MODELS.build(cfg.model)
+        distiller.prepare(copy.deepcopy(data))
+        distiller.enter_phase(Phase('mimic/layer2', ('layer2', ),
+                                    ('layer2', )))
+        frozen = distiller.partition.fingerprint(('layer2', ))
+        inputs = distiller.data_preprocessor(copy.deepcopy(data),
+                                             True)['inputs']
+        distiller(inputs, mode='loss')
+        norm = distiller.student.backbone.bn1
+        outputs[frozen_norm] = norm(distiller.student.backbone.conv1(inputs))
+        assert distiller.partition.fingerprint(('layer2', )) == frozen
+        distiller.eval()
+        states[frozen_norm] = norm(distiller.student.backbone.conv1(inputs))
+    batch = outputs['batch'].detach()
+    torch.testing.assert_close(
+        batch.mean((0, 2, 3)), norm.bias.detach(), atol=1e-4, rtol=0)
+    assert not torch.allclose(outputs['running'], outputs['batch'])
+    assert torch.equal(states['running'], states['batch'])
+    with pytest.raises(ValueError, match="'running' or 'batch'"):
+        cfg.model.frozen_norm = 'eval'
+        MODELS.build(cfg.model)
+
+
+def test_blockwise_feeds_the_teacher_s_feature(distiller, data):
+    distiller.prepare(data)
+    distiller.prepare_feeding()
+    taps = tuple(distiller.stages)
+    distiller.enter_phase(Phase('mimic/blockwise', taps, taps, 'teacher'))
+    distiller.eval()
+    inputs = distiller.data_preprocessor(data, True)['inputs']
+    losses = distiller(inputs, mode='loss')
+    student = distiller.student.backbone
+    targets = distiller.teachers[0].model.backbone(inputs)
+    own = student.layer1(
+        student.maxpool(student.relu(student.bn1(student.conv1(inputs)))))
+    fed = distiller.feeders['layer1'][0].conv(targets[0])
+    torch.testing.assert_close(
+        losses['loss_feed_layer1'],
+        (fed - own).square().mean() / own.square().mean())
+    torch.testing.assert_close(
+        losses['loss_mimic_layer2'],
+        (distiller.adapters_of('layer2')[0].conv(student.layer2(fed)) -
+         targets[1]).square().mean())
+    assert 'loss_feed_neck' not in losses, 'nothing follows the last tap'
+
+
+def test_blockwise_refuses(distill_cfg, tmp_path, in_mmdet, data):
+    cfg = distill_cfg(tmp_path)
+    cfg.model.pre_activation = True
+    distiller = MODELS.build(cfg.model)
+    distiller.prepare(data)
+    with pytest.raises(ValueError, match='one teacher, pre_activation=False'):
+        distiller.prepare_feeding()

@@ -4,11 +4,15 @@ import pickle
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.model import ImgDataPreprocessor
 from mmengine.registry import MODELS
 
 from sskd_mm.distillers import Teacher
 
-CPU = torch.device('cpu')
+IMAGENET = ImgDataPreprocessor(
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+    bgr_to_rgb=True)
 
 
 @pytest.fixture
@@ -17,7 +21,7 @@ def cfg(root):
 
 
 def test_frozen_and_loaded(cfg, teacher_checkpoint):
-    teacher = Teacher(cfg, teacher_checkpoint, CPU)
+    teacher = Teacher(cfg, teacher_checkpoint, IMAGENET)
     saved = torch.load(teacher_checkpoint, weights_only=True)['state_dict']
     own = teacher.model.state_dict()
     assert all(torch.equal(own[k], v) for k, v in saved.items())
@@ -26,7 +30,7 @@ def test_frozen_and_loaded(cfg, teacher_checkpoint):
 
 
 def test_features_are_those_of_a_full_run(cfg, teacher_checkpoint):
-    teacher = Teacher(cfg, teacher_checkpoint, CPU)
+    teacher = Teacher(cfg, teacher_checkpoint, IMAGENET)
     inputs = torch.rand(1, 3, 64, 64)
     levels = teacher.features(inputs, ['neck'])['neck']
     for level, expected in zip(levels, teacher.model.extract_feat(inputs)):
@@ -36,32 +40,32 @@ def test_features_are_those_of_a_full_run(cfg, teacher_checkpoint):
 def test_cfg_may_be_the_model_itself_or_from_a_package(
         cfg, teacher_checkpoint, tmp_path, in_mmdet):
     model = Config.fromfile(cfg).model
-    teacher = Teacher(model, teacher_checkpoint, CPU)
+    teacher = Teacher(model, teacher_checkpoint, IMAGENET)
     assert type(teacher.model).__name__ == 'FasterRCNN'
     name = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
     with pytest.raises(FileNotFoundError, match='nothing.pth'):
-        Teacher(name, str(tmp_path / 'nothing.pth'), CPU)
+        Teacher(name, str(tmp_path / 'nothing.pth'), IMAGENET)
 
 
 def test_ddp_prefix_is_dropped(cfg, teacher_checkpoint, tmp_path):
     state = torch.load(teacher_checkpoint, weights_only=True)['state_dict']
     path = tmp_path / 'ddp.pth'
     torch.save({f'module.{k}': v for k, v in state.items()}, path)
-    teacher = Teacher(cfg, str(path), CPU)
+    teacher = Teacher(cfg, str(path), IMAGENET)
     key = 'backbone.conv1.weight'
     assert torch.equal(teacher.model.state_dict()[key], state[key])
 
 
 def test_missing_config(teacher_checkpoint):
     with pytest.raises(FileNotFoundError, match="'nowhere.py' is no file"):
-        Teacher('nowhere.py', teacher_checkpoint, CPU)
+        Teacher('nowhere.py', teacher_checkpoint, IMAGENET)
     with pytest.raises(FileNotFoundError, match="'mmdet::nowhere.py' was not"):
-        Teacher('mmdet::nowhere.py', teacher_checkpoint, CPU)
+        Teacher('mmdet::nowhere.py', teacher_checkpoint, IMAGENET)
 
 
 def test_no_checkpoint(cfg):
     with pytest.raises(ValueError, match='teaches noise'):
-        Teacher(cfg, None, CPU)
+        Teacher(cfg, None, IMAGENET)
 
 
 def test_weights_of_another_model(cfg, in_mmdet, tmp_path, teacher_checkpoint):
@@ -71,7 +75,7 @@ def test_weights_of_another_model(cfg, in_mmdet, tmp_path, teacher_checkpoint):
     path = tmp_path / 'other.pth'
     torch.save(dict(state_dict=MODELS.build(other).state_dict()), path)
     with pytest.raises(ValueError) as error:
-        Teacher(cfg, str(path), CPU)
+        Teacher(cfg, str(path), IMAGENET)
     assert 'Missing' in str(error.value)
     assert 'Other shape' in str(error.value)
 
@@ -82,7 +86,7 @@ def test_one_key_more(cfg, teacher_checkpoint, tmp_path):
     path = tmp_path / 'more.pth'
     torch.save(checkpoint, path)
     with pytest.raises(ValueError, match=r'Unexpected \(1\): mask_head'):
-        Teacher(cfg, str(path), CPU)
+        Teacher(cfg, str(path), IMAGENET)
 
 
 def test_one_key_less(cfg, teacher_checkpoint, tmp_path):
@@ -91,7 +95,7 @@ def test_one_key_less(cfg, teacher_checkpoint, tmp_path):
     path = tmp_path / 'less.pth'
     torch.save(checkpoint, path)
     with pytest.raises(ValueError, match=r'Missing.*\(1\): rpn_head.rpn_cls'):
-        Teacher(cfg, str(path), CPU)
+        Teacher(cfg, str(path), IMAGENET)
 
 
 def test_truncated_file(cfg, teacher_checkpoint, tmp_path):
@@ -99,7 +103,7 @@ def test_truncated_file(cfg, teacher_checkpoint, tmp_path):
     content = open(teacher_checkpoint, 'rb').read()
     path.write_bytes(content[:len(content) // 2])
     with pytest.raises(ValueError, match='truncated or no checkpoint'):
-        Teacher(cfg, str(path), CPU)
+        Teacher(cfg, str(path), IMAGENET)
 
 
 class Hostile:
@@ -115,8 +119,52 @@ def test_hostile_pickle_does_not_run(cfg, tmp_path):
     path = tmp_path / 'hostile.pth'
     torch.save(dict(state_dict={}, meta=Hostile()), path)
     with pytest.raises(ValueError, match='was not read'):
-        Teacher(cfg, str(path), CPU)
+        Teacher(cfg, str(path), IMAGENET)
     path.write_bytes(pickle.dumps(Hostile()))
     with pytest.raises(ValueError):
-        Teacher(cfg, str(path), CPU)
+        Teacher(cfg, str(path), IMAGENET)
     assert not trap.exists()
+
+
+def test_own_normalization(cfg, teacher_checkpoint):
+    """What reaches the teacher is what its own preprocessing makes."""
+    student = ImgDataPreprocessor(
+        mean=[1., 2., 3.], std=[4., 5., 6.], pad_size_divisor=32)
+    teacher = Teacher(cfg, teacher_checkpoint, student)
+    images = [
+        torch.randint(0, 255, (3, *size), dtype=torch.uint8)
+        for size in ((64, 50), (60, 64))
+    ]
+    data = dict(inputs=images)
+    ours = student(data, False)['inputs']
+    theirs = IMAGENET(data, False)['inputs']
+    seen = []
+    teacher.model.backbone.register_forward_pre_hook(
+        lambda module, args: seen.append(args[0]))
+    teacher.features(ours, ['neck'], [(64, 50), (60, 64)])
+    torch.testing.assert_close(seen[0], theirs)
+
+
+def test_takes_the_student_s_preprocessing_if_it_has_none(
+        cfg, teacher_checkpoint, in_mmdet):
+    model = Config.fromfile(cfg).model
+    del model['data_preprocessor']
+    teacher = Teacher(model, teacher_checkpoint, IMAGENET)
+    assert teacher.model.data_preprocessor is IMAGENET
+
+
+def test_input_transform(cfg, teacher_checkpoint):
+    teacher = Teacher(
+        cfg,
+        teacher_checkpoint,
+        IMAGENET,
+        input_transform=dict(type='Resize', size=[96, 64]))
+    levels = teacher.features(torch.rand(1, 3, 64, 64), ['neck'])['neck']
+    assert levels[0].shape[2:] == (24, 16)
+    assert teacher.image_size == (96, 64)
+    with pytest.raises(ValueError, match="no transform 'Rezise'"):
+        Teacher(
+            cfg,
+            teacher_checkpoint,
+            IMAGENET,
+            input_transform=dict(type='Rezise'))

@@ -327,7 +327,7 @@ def _detector(backbone, neck):
 def _check(model, inputs, stages, beyond=()):
     """What holds for the stages of any network."""
     assert find_stages(model) == stages
-    partition = StagePartition(model, parse_stages('auto', model, model),
+    partition = StagePartition(model, parse_stages('auto', model, [model]),
                                inputs)
 
     # Nothing of the network is behind the last tap but what is known to be.
@@ -466,7 +466,7 @@ def test_whole_stages_of_a_swin():
     # on it reaches the merging too.
     model = _detector(*DETECTORS['SwinTransformer'][:2])
     taps = [f'backbone.stages.{i}' for i in range(4)]
-    partition = StagePartition(model, parse_stages(taps, model, model),
+    partition = StagePartition(model, parse_stages(taps, model, [model]),
                                torch.rand(2, 3, 64, 64))
     assert [[tuple(x.shape) for x in f]
             for f in partition.features.values()] == [[(2, 64, 16)],
@@ -482,7 +482,7 @@ def test_different_families_are_refused_with_both_lists():
         dict(type='ResNet', depth=50), _fpn(256, 512, 1024, 2048))
     student = _detector(*DETECTORS['MobileNetV2'][:2])
     with pytest.raises(ValueError) as error:
-        parse_stages('auto', student, teacher)
+        parse_stages('auto', student, [teacher])
     rows = [line.split() for line in str(error.value).splitlines()]
     assert rows[1:-1] == [['student', 'teacher']] + [[
         s, t
@@ -494,8 +494,8 @@ def test_different_families_are_refused_with_both_lists():
 def test_equal_numbers_are_paired_across_families():
     teacher = _classifier('ResNet', **RESNET)
     student = _classifier('MobileNetV3', arch='small')
-    pairs = parse_stages('auto', student, teacher)
-    assert [(s.student, s.teacher) for s in pairs] == [
+    pairs = parse_stages('auto', student, [teacher])
+    assert [(s.student, *s.teachers) for s in pairs] == [
         ('backbone.layer1', 'backbone.layer1'),
         ('backbone.layer3', 'backbone.layer2'),
         ('backbone.layer8', 'backbone.layer3'),

@@ -32,7 +32,7 @@ def _detector(**backbone):
 @pytest.fixture
 def partition(in_mmdet):
     student = _detector()
-    stages = parse_stages('auto', student, student)
+    stages = parse_stages('auto', student, [student])
     return StagePartition(student, stages, torch.rand(1, 3, 64, 64))
 
 
@@ -61,7 +61,7 @@ def test_tracing_leaves_no_trace(in_mmdet):
     student.train()
     before = {k: v.clone() for k, v in student.state_dict().items()}
     grads = [p.requires_grad for p in student.parameters()]
-    StagePartition(student, parse_stages('auto', student, student),
+    StagePartition(student, parse_stages('auto', student, [student]),
                    torch.rand(1, 3, 64, 64))
     assert [p.requires_grad for p in student.parameters()] == grads
     assert all(m.training for m in student.modules())
@@ -91,7 +91,7 @@ def test_config_has_the_last_word_on_what_trains(in_mmdet):
     student = _detector()
     student.backbone.norm_eval = True
     student.backbone.layer2[0].conv1.weight.requires_grad_(False)
-    partition = StagePartition(student, parse_stages('auto', student, student),
+    partition = StagePartition(student, parse_stages('auto', student, [student]),
                                torch.rand(1, 3, 64, 64))
     partition.set_requires_grad(['layer2'])
     assert not student.backbone.layer2[0].conv1.weight.requires_grad
@@ -108,14 +108,14 @@ def test_stage_with_nothing_to_train(in_mmdet):
     with pytest.raises(
             ValueError, match="'layer1' has nothing to train.*"
             'frozen_stages=-1'):
-        StagePartition(student, parse_stages('auto', student, student),
+        StagePartition(student, parse_stages('auto', student, [student]),
                        torch.rand(1, 3, 64, 64))
 
 
 def test_order_of_execution(in_mmdet):
     student = _detector()
     stages = parse_stages(['backbone.layer2', 'backbone.layer1'], student,
-                          student)
+                          [student])
     with pytest.raises(ValueError, match='in the order of execution'):
         StagePartition(student, stages, torch.rand(1, 3, 64, 64))
 
@@ -142,8 +142,8 @@ class Net(nn.Module):
 def test_modules_without_weights_go_by_when_they_run():
     net = Net()
     partition = StagePartition(
-        net, [Stage('one', 'one', 'one'),
-              Stage('two', 'two', 'two')], torch.rand(2, 3, 8, 8))
+        net, [Stage('one', 'one', ('one', )),
+              Stage('two', 'two', ('two', ))], torch.rand(2, 3, 8, 8))
     assert partition.params == {
         'one': ['one.0.weight', 'one.0.bias'],
         'two': ['two.0.weight', 'two.0.bias'],
@@ -182,8 +182,8 @@ def test_what_is_read_in_training_only():
     net.one, net.two, net.unused = Biased(), Biased(), nn.Conv2d(3, 3, 1)
     net.forward = lambda x, samples=None, mode='tensor': net.two(net.one(x))
     partition = StagePartition(
-        net, [Stage('one', 'one', 'one'),
-              Stage('two', 'two', 'two')], torch.rand(2, 3, 8, 8))
+        net, [Stage('one', 'one', ('one', )),
+              Stage('two', 'two', ('two', ))], torch.rand(2, 3, 8, 8))
     assert partition.params == {
         'one': ['one.biases', 'one.conv.weight', 'one.conv.bias'],
         'two': ['two.biases', 'two.conv.weight', 'two.conv.bias'],

@@ -30,6 +30,10 @@ class Net(nn.Module):
         return x
 
 
+def _detached(path, outputs):
+    return [x.detach().clone() for x in outputs]
+
+
 @pytest.fixture
 def net():
     torch.manual_seed(0)
@@ -64,7 +68,7 @@ def test_gradients_cross_borders_unless_detached(net):
     run_prefix(net, taps, inputs)['second'][0].sum().backward()
     assert net.first.weight.grad.abs().sum() > 0
     net.zero_grad()
-    features = run_prefix(net, taps, inputs, detach=True)
+    features = run_prefix(net, taps, inputs, pass_on=_detached)
     features['second'][0].sum().backward()
     assert net.first.weight.grad is None
     assert net.second.weight.grad.abs().sum() > 0
@@ -72,14 +76,14 @@ def test_gradients_cross_borders_unless_detached(net):
     assert net.first.weight.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize('detach', [False, True])
-def test_what_follows_may_work_in_place(net, detach):
+@pytest.mark.parametrize('pass_on', [None, _detached])
+def test_what_follows_may_work_in_place(net, pass_on):
     inputs = torch.rand(1, 3, 8, 8)
     net.split.forward = lambda pair: (pair[0].relu_(), pair[1])
     taps = ['second', 'third']
     alone = run_prefix(net, taps[:1], inputs)['second'][0]
     assert alone.min() < 0
-    features = run_prefix(net, taps, inputs, detach)
+    features = run_prefix(net, taps, inputs, pass_on=pass_on)
     assert torch.equal(features['second'][0], alone)
     features['second'][0].sum().backward()
     assert net.second.weight.grad.abs().sum() > 0
@@ -110,3 +114,12 @@ def test_output_must_be_tensors(net):
     net.split.forward = lambda pair: (pair[0], 'text')
     with pytest.raises(TypeError, match="'split' outputs tuple of.*'str'"):
         run_prefix(net, ['split'], torch.rand(1, 3, 8, 8))
+
+
+def test_other_features_can_be_passed_on(net):
+    inputs, other = torch.rand(1, 3, 8, 8), torch.rand(1, 5, 8, 8)
+    features = run_prefix(
+        net, ['second', 'third'], inputs, pass_on=lambda path, _: [other])
+    assert torch.equal(features['third'][0], net.third(other))
+    assert torch.equal(features['second'][0],
+                       net.second(net.first(inputs).relu()))

@@ -20,12 +20,14 @@ def test_cumulative():
     assert [p.trains for p in phases] == [STAGES[:1], STAGES[:2], STAGES]
 
 
-@pytest.mark.parametrize('schedule', ['local', 'joint'])
-def test_one_phase(schedule):
+@pytest.mark.parametrize('schedule, border', [('local', 'detached'),
+                                              ('blockwise', 'teacher'),
+                                              ('joint', 'student')])
+def test_one_phase(schedule, border):
     phase, = plan_mimic_phases(schedule, STAGES)
     assert phase.name == f'mimic/{schedule}'
     assert phase.taps == phase.trains == STAGES
-    assert phase.detach == (schedule == 'local')
+    assert phase.border == border
 
 
 def test_unknown():

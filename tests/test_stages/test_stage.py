@@ -17,35 +17,35 @@ def _net(*names):
 def test_auto_pairs_by_order():
     student, teacher = _net('layer1', 'layer2'), _net('stage0', 'stage1')
     teacher.neck, student.neck = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
-    assert parse_stages('auto', student, teacher) == [
-        Stage('layer1', 'backbone.layer1', 'backbone.stage0'),
-        Stage('layer2', 'backbone.layer2', 'backbone.stage1'),
-        Stage('neck', 'neck', 'neck')
+    assert parse_stages('auto', student, [teacher]) == [
+        Stage('layer1', 'backbone.layer1', ('backbone.stage0', )),
+        Stage('layer2', 'backbone.layer2', ('backbone.stage1', )),
+        Stage('neck', 'neck', ('neck', ))
     ]
 
 
 def test_auto_sorts_by_number():
     net = _net(*[f'layer{i}' for i in (2, 1, 10)])
-    stages = parse_stages('auto', net, net)
+    stages = parse_stages('auto', net, [net])
     assert [s.name for s in stages] == ['layer1', 'layer2', 'layer10']
 
 
 def test_auto_stops_at_the_last_output():
     net = _net('layer1', 'layer2', 'layer3')
     net.backbone.out_indices = (0, 1)
-    assert [s.name for s in parse_stages('auto', net, net)
+    assert [s.name for s in parse_stages('auto', net, [net])
             ] == ['layer1', 'layer2']
 
 
 def test_neck_without_weights_is_no_stage():
     net = _net('layer1')
     net.neck = nn.AdaptiveAvgPool2d(1)
-    assert [s.name for s in parse_stages('auto', net, net)] == ['layer1']
+    assert [s.name for s in parse_stages('auto', net, [net])] == ['layer1']
 
 
 def test_different_numbers_are_refused_with_a_table():
     with pytest.raises(ValueError) as error:
-        parse_stages('auto', _net('layer1', 'layer2'), _net('layer1'))
+        parse_stages('auto', _net('layer1', 'layer2'), [_net('layer1')])
     assert 'backbone.layer2' in str(error.value)
     assert 'stages=[dict(student=' in str(error.value)
 
@@ -54,11 +54,11 @@ def test_explicit_stages():
     student, teacher = _net('layer1', 'layer2'), _net('stage0', 'stage1')
     assert parse_stages(
         [dict(student='backbone.layer2', teacher='backbone.stage1', name='x')],
-        student, teacher) == [
-            Stage('x', 'backbone.layer2', 'backbone.stage1')
+        student, [teacher]) == [
+            Stage('x', 'backbone.layer2', ('backbone.stage1', ))
         ]
     assert parse_stages(['backbone.layer1'], student,
-                        student)[0].name == 'layer1'
+                        [student])[0].name == 'layer1'
 
 
 @pytest.mark.parametrize('stages, message', [
@@ -73,13 +73,31 @@ def test_explicit_stages():
 def test_errors_say_what_to_write(stages, message):
     net = _net('layer1', 'layer2')
     with pytest.raises(ValueError, match=message):
-        parse_stages(stages, net, net)
+        parse_stages(stages, net, [net])
 
 
 def test_unknown_backbone():
     net = nn.Module()
     net.backbone = nn.Sequential(nn.Conv2d(3, 3, 1))
     with pytest.raises(ValueError, match="Write them as a list.*'backbone.0'"):
-        parse_stages('auto', net, net)
+        parse_stages('auto', net, [net])
     with pytest.raises(ValueError, match='needs a model with a backbone'):
-        parse_stages('auto', nn.Sequential(), nn.Sequential())
+        parse_stages('auto', nn.Sequential(), [nn.Sequential()])
+
+
+def test_several_teachers():
+    student, other = _net('layer1', 'layer2'), _net('stage0', 'stage1')
+    assert parse_stages('auto', student, [student, other]) == [
+        Stage('layer1', 'backbone.layer1',
+              ('backbone.layer1', 'backbone.stage0')),
+        Stage('layer2', 'backbone.layer2',
+              ('backbone.layer2', 'backbone.stage1'))
+    ]
+    stage, = parse_stages(
+        [dict(student='backbone.layer2', teacher=[None, 'backbone.stage1'])],
+        student, [student, other])
+    assert stage.teachers == (None, 'backbone.stage1')
+    for paths in (['backbone.stage1'], [None, None]):
+        with pytest.raises(ValueError, match='for each of the 2 teachers'):
+            parse_stages([dict(student='backbone.layer2', teacher=paths)],
+                         student, [student, other])

@@ -55,7 +55,8 @@ class PhaseCheckpointHook(CheckpointHook):
         checkpoint['sskd'] = dict(
             phase=loop.entered.name,
             iters_per_epoch=len(loop.dataloader),
-            adapters=weights_to_cpu(loop.distiller.adapters.state_dict()))
+            adapters=weights_to_cpu(loop.distiller.adapters.state_dict()),
+            feeders=weights_to_cpu(loop.distiller.feeders.state_dict()))
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Enter the phase that a run resumes in, so that its optimizer is
@@ -72,6 +73,7 @@ class PhaseCheckpointHook(CheckpointHook):
                           saved['iters_per_epoch'])
         if loop.entered.name == saved['phase']:
             loop.distiller.adapters.load_state_dict(saved['adapters'])
+            loop.distiller.feeders.load_state_dict(saved['feeders'])
         else:
             # The phase was finished: the next one starts its own.
             checkpoint.pop('optimizer', None)

@@ -29,8 +29,8 @@ class PhaseHook(Hook):
 
     ``result.json`` holds a list ``phases`` (name, epochs, seconds, peak
     memory in MiB, mean mimic loss of the first and the last epoch, alignment
-    of each tap), the metrics of ``teacher`` and ``student``, the seed and the
-    versions.
+    of each tap), the metrics of ``teacher`` (a list, if there are several)
+    and ``student``, the seed and the versions.
 
     Args:
         alignment_batches (int): Validation batches on which alignment is
@@ -48,17 +48,18 @@ class PhaseHook(Hook):
         self._part: Dict[str, float] = {}
 
     def before_train(self, runner) -> None:
-        """Report how good the teacher is, before anything is trained."""
+        """Report how good the teachers are, before anything is trained."""
         loop = runner.train_loop
         if (runner.val_loop is None or not loop.evaluate_teacher
-                or loop.distiller.teacher is None
-                or self._notes(runner, 'teacher')):
+                or not loop.distiller.teachers
+                or self._notes(runner, 'teachers')):
             return
         runner.logger.info('Evaluating the teacher ...')
-        metrics = _plain(loop.validate_teacher())
-        runner.message_hub.update_info('sskd/teacher', metrics)
-        runner.logger.info('Teacher: ' + '  '.join(
-            f'{name}: {value:.4f}' for name, value in metrics.items()))
+        teachers = [_plain(metrics) for metrics in loop.validate_teachers()]
+        runner.message_hub.update_info('sskd/teachers', teachers)
+        for metrics in teachers:
+            runner.logger.info('Teacher: ' + '  '.join(
+                f'{name}: {value:.4f}' for name, value in metrics.items()))
 
     def before_phase(self, runner, phase: Phase) -> None:
         """Report the phase; forget the last one's losses, which the log
@@ -171,9 +172,10 @@ class PhaseHook(Hook):
         if not is_main_process():
             return
         curve = self._notes(runner, 'student') or []
+        teachers = self._notes(runner, 'teachers') or [None]
         result = dict(
             phases=self._notes(runner, 'phases') or [],
-            teacher=self._notes(runner, 'teacher'),
+            teacher=teachers[0] if len(teachers) == 1 else teachers,
             student=curve[-1] if curve else None,
             student_curve=curve,
             schedule=runner.train_loop.schedule,

@@ -106,6 +106,9 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         self._optim_wrapper_cfg = copy.deepcopy(runner.optim_wrapper)
         self._param_scheduler_cfg = copy.deepcopy(runner.param_schedulers)
         distiller.prepare(self.sample())
+        if 'blockwise' in ([schedule] if isinstance(schedule, str) else
+                           schedule):
+            distiller.prepare_feeding()
         self.schedule = schedule
         self.phases = self._plan(mimic, head, finetune, phases or {}, schedule)
         self._max_epochs = self.phases[-1].end
@@ -347,19 +350,21 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             self.runner.val_loop.run()
             self._validated = self._epoch
 
-    @torch.no_grad()
-    def validate_teacher(self) -> Dict[str, float]:
-        """The teacher's metrics on the validation set.
+    def validate_teachers(self) -> List[Dict[str, float]]:
+        """Each teacher's metrics on the validation set.
 
         The hooks of the student's validation take no part in it: its best
         checkpoint must not be measured against the teacher.
         """
         loop = self.runner.val_loop
         evaluator: Evaluator = loop.evaluator
-        for batch in loop.dataloader:
-            outputs = self.distiller.teacher.model.val_step(batch)
-            evaluator.process(data_samples=outputs, data_batch=batch)
-        return evaluator.evaluate(len(loop.dataloader.dataset))
+        metrics = []
+        for teacher in self.distiller.teachers:
+            for batch in loop.dataloader:
+                evaluator.process(
+                    data_samples=teacher.predict(batch), data_batch=batch)
+            metrics.append(evaluator.evaluate(len(loop.dataloader.dataset)))
+        return metrics
 
 
 def find_checkpoint(work_dir: str, path: Optional[str]) -> Optional[str]:

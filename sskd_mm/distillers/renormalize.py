@@ -1,0 +1,81 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from typing import Optional, Sequence, Tuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Renormalize:
+    """Turns images that were preprocessed for a student into what a
+    teacher's own preprocessing would have made of them.
+
+    Mean, standard deviation, channel order and the value of the padding are
+    exchanged; what was drawn at random (flips, mixing) stays as it is.
+
+    Args:
+        student (nn.Module): The student's data preprocessor: MMEngine's
+            ``ImgDataPreprocessor`` or one that inherits from it, or
+            mmpretrain's ``ClsDataPreprocessor``.
+        teacher (nn.Module): The teacher's.
+
+    Example:
+        >>> renormalize = Renormalize(student.data_preprocessor,
+        >>>                           teacher.data_preprocessor)
+        >>> images = renormalize(images, [(480, 640), (512, 600)])
+    """
+
+    def __init__(self, student: nn.Module, teacher: nn.Module) -> None:
+        self.swap = _converts(student) != _converts(teacher)
+        mean, std = _statistics(student)
+        if self.swap:
+            mean, std = mean.flip(0), std.flip(0)
+        teacher_mean, teacher_std = _statistics(teacher)
+        self.scale = std / teacher_std
+        self.shift = (mean - teacher_mean) / teacher_std
+        self.pad_value = float(_one(getattr(teacher, 'pad_value', 0)))
+        self.is_identity = (not self.swap and bool((self.scale == 1).all())
+                            and bool((self.shift == 0).all()))
+
+    def __call__(
+            self,
+            images: Tensor,
+            sizes: Optional[Sequence[Tuple[int, int]]] = None) -> Tensor:
+        """Convert a batch.
+
+        Args:
+            images (Tensor): Preprocessed for the student, (N, C, H, W).
+            sizes (list[tuple[int]], optional): Height and width of each
+                image; what lies beyond is padding. Defaults to no padding.
+
+        Returns:
+            Tensor: The images as the teacher wants them.
+        """
+        if self.is_identity:
+            return images
+        if self.swap:
+            images = images.flip(1)
+        scale, shift = (x.to(images)[:, None, None]
+                        for x in (self.scale, self.shift))
+        images = torch.addcmul(shift, images, scale)
+        for image, (height, width) in zip(images, sizes or ()):
+            image[:, height:] = self.pad_value
+            image[:, :, width:] = self.pad_value
+        return images
+
+
+def _converts(preprocessor: nn.Module) -> bool:
+    return bool(
+        getattr(preprocessor, '_channel_conversion',
+                getattr(preprocessor, 'to_rgb', False)))
+
+
+def _statistics(preprocessor: nn.Module) -> Tuple[Tensor, Tensor]:
+    if getattr(preprocessor, '_enable_normalize', False):
+        return tuple(
+            x.detach().float().flatten()
+            for x in (preprocessor.mean, preprocessor.std))
+    return torch.zeros(3), torch.ones(3)
+
+
+def _one(value) -> float:
+    return value[0] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,41 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from typing import Tuple
+
+from torch import Tensor
+
+#: Tokens that stand for no place: class, distillation and register tokens.
+MAX_EXTRA = 8
+
+
+def tokens_to_map(tokens: Tensor, image_size: Tuple[int, int]) -> Tensor:
+    """Put a transformer's tokens back on the places they stand for.
+
+    The grid is the one of the image's proportions; tokens that it has no
+    place for (class, distillation, register tokens) stand at the front and
+    are dropped.
+
+    Args:
+        tokens (Tensor): (N, L, C).
+        image_size (tuple[int]): Height and width of the network's input.
+
+    Returns:
+        Tensor: A map (N, C, H, W) with H W <= L.
+
+    Raises:
+        ValueError: L fits no grid of the image's proportions.
+
+    Example:
+        >>> tokens_to_map(torch.rand(2, 197, 384), (224, 224)).shape
+        torch.Size([2, 384, 14, 14])
+    """
+    length = tokens.shape[1]
+    height, width = image_size
+    for extra in range(min(MAX_EXTRA + 1, length)):
+        stride = (height * width / (length - extra))**0.5
+        grid = (round(height / stride), round(width / stride))
+        if grid[0] * grid[1] == length - extra:
+            return tokens[:, extra:].transpose(1, 2).unflatten(2, grid)
+    raise ValueError(
+        f'{length} tokens make no grid of the proportions of an image of '
+        f'{height} x {width}. Tap a module that outputs a feature map, or '
+        'give both networks taps with as many tokens.')
