@@ -22,8 +22,8 @@ def describe_plan(loop) -> Dict[str, Any]:
     Returns:
         dict: ``image_size`` (height, width), ``student`` and each of
         ``teachers`` (``type``, ``parameters``, ``gflops``) and ``phases``:
-        for each its ``name``, ``epochs``, ``taps`` (``stage``, module paths, shapes (C, H,
-        W) of each level, adapter), ``trains`` and ``frozen`` (number of the
+        for each its ``name``, ``epochs``, ``taps`` (``stage``, module paths,
+        shapes (C, H, W) of each level, adapter), ``trains`` and ``frozen`` (number of the
         student's parameters) and ``gflops``.
     """
     distiller = loop.distiller

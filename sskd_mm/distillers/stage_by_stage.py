@@ -328,19 +328,16 @@ class StageByStageDistiller(BaseModel):
         """
         stages = [self.stages[name] for name in stages]
         targets = self._teach(inputs, stages, data_samples)
-        pass_on = None
-        if border == 'detached':
+        by_path = {stage.student: stage for stage in stages}
 
-            def pass_on(path, outputs):
-                return [x.detach().clone() for x in outputs]
-        elif border == 'teacher':
+        def detach(path, outputs):
+            return [x.detach().clone() for x in outputs]
 
-            def pass_on(path, outputs):
-                stage, = (s for s in stages if s.student == path)
-                return self._feed(stage, outputs, targets, losses)
+        def feed(path, outputs):
+            return self._feed(by_path[path], outputs, targets, losses)
 
-        features = run_prefix(self.student,
-                              [stage.student for stage in stages], inputs,
+        pass_on = dict(student=None, detached=detach, teacher=feed)[border]
+        features = run_prefix(self.student, list(by_path), inputs,
                               self._pre_activation, pass_on)
         return {
             stage.name: [

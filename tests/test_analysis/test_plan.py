@@ -13,9 +13,10 @@ def plan(distill_cfg, tmp_path_factory):
 
 def test_networks(plan):
     assert plan['image_size'] == [128, 128]
-    assert plan['student']['type'] == plan['teachers'][0]['type'] == 'FasterRCNN'
-    assert plan['student']['parameters'] < plan['teachers'][0]['parameters']
-    assert 0 < plan['student']['gflops'] < plan['teachers'][0]['gflops']
+    student, (teacher, ) = plan['student'], plan['teachers']
+    assert student['type'] == teacher['type'] == 'FasterRCNN'
+    assert student['parameters'] < teacher['parameters']
+    assert 0 < student['gflops'] < teacher['gflops']
 
 
 def test_phases(plan):

@@ -216,6 +216,7 @@ def test_resumed_run_ends_with_the_same_weights(run, distill_cfg, tmp_path,
 @pytest.mark.parametrize('schedule, names', [
     ('cumulative', PHASES),
     ('local', ['mimic/local', 'head']),
+    ('blockwise', ['mimic/blockwise', 'head']),
     ('joint', ['mimic/joint', 'head']),
     (['local', 'joint'], ['mimic/local', 'mimic/joint', 'head']),
 ])
@@ -258,6 +259,23 @@ def test_neck_may_train_with_the_head(distill_cfg, tmp_path):
     assert name == 'head'
     assert {key.split('.')[0] for key in changed
             } == {'neck', 'rpn_head', 'roi_head'}
+
+
+def test_finetune_trains_everything(distill_cfg, tmp_path):
+    cfg = distill_cfg(
+        tmp_path,
+        train_cfg=dict(
+            finetune=dict(
+                max_epochs=1, optim_wrapper=dict(optimizer=dict(lr=5e-4)))))
+    cfg.train_dataloader.dataset.indices = 8
+    runner, snapshot = _train(cfg)
+    assert [name for name, _ in snapshot.phases] == PHASES + ['finetune']
+    _, changed = snapshot.phases[-1]
+    student = runner.train_loop.distiller.student
+    assert {name for name, _ in student.named_parameters()} <= changed
+    assert max(snapshot.lrs[-1]) < 5e-4 < max(snapshot.lrs[-2])
+    result = json.loads((tmp_path / 'result.json').read_text())
+    assert [e['epoch'] for e in result['student_curve']] == [6, 7]
 
 
 @pytest.mark.parametrize('train_cfg, message', [

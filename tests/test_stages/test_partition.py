@@ -91,8 +91,8 @@ def test_config_has_the_last_word_on_what_trains(in_mmdet):
     student = _detector()
     student.backbone.norm_eval = True
     student.backbone.layer2[0].conv1.weight.requires_grad_(False)
-    partition = StagePartition(student, parse_stages('auto', student, [student]),
-                               torch.rand(1, 3, 64, 64))
+    stages = parse_stages('auto', student, [student])
+    partition = StagePartition(student, stages, torch.rand(1, 3, 64, 64))
     partition.set_requires_grad(['layer2'])
     assert not student.backbone.layer2[0].conv1.weight.requires_grad
     assert student.backbone.layer2[0].conv2.weight.requires_grad

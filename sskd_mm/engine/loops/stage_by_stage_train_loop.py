@@ -31,9 +31,10 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
     """Leads a :class:`StageByStageDistiller` through its phases.
 
     All mimic phases of the schedule come first, then the phase ``head``, and
-    ``finetune`` if it is asked for, in one run of one Runner. At each phase's beginning it is set what trains;
-    optimizer, learning-rate schedule and DDP wrapper are built anew. Each
-    phase ends with a checkpoint.
+    ``finetune`` if it is asked for, in one run of one Runner. At each
+    phase's beginning it is set what trains; optimizer, learning-rate
+    schedule and DDP wrapper are built anew. Each phase ends with a
+    checkpoint.
 
     A phase's ``optim_wrapper`` is merged into the config's, so that only
     what differs has to be written; its ``param_scheduler`` replaces the
