@@ -23,8 +23,8 @@ def describe_plan(loop) -> Dict[str, Any]:
         dict: ``image_size`` (height, width), ``student`` and each of
         ``teachers`` (``type``, ``parameters``, ``gflops``) and ``phases``:
         for each its ``name``, ``epochs``, ``taps`` (``stage``, module paths,
-        shapes (C, H, W) of each level, adapter), ``trains`` and ``frozen`` (number of the
-        student's parameters) and ``gflops``.
+        shapes (C, H, W) of each level, adapter), ``trains`` and ``frozen``
+        (number of the student's parameters) and ``gflops``.
     """
     distiller = loop.distiller
     batch = loop.sample()
