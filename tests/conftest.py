@@ -3,10 +3,13 @@ import copy
 import os
 from pathlib import Path
 
+import mmcv
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
+from sklearn.datasets import load_digits
 
 import sskd_mm  # noqa: F401
 from sskd_mm.datasets import make_digits_detection
@@ -75,6 +78,77 @@ def distill_cfg(digits, teacher_checkpoint):
         cfg.default_hooks.checkpoint.max_keep_ckpts = -1
         cfg.merge_from_dict(options)
         return cfg
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def digit_images(tmp_path_factory):
+    """A folder for each class with real handwritten digits of 32 x 32."""
+    folder = tmp_path_factory.mktemp('digit_images')
+    data = load_digits()
+    for number, (image, label) in enumerate(
+            zip(data.images[:30], data.target[:30])):
+        path = folder / ('val' if number % 5 == 0 else 'train') / str(label)
+        path.mkdir(parents=True, exist_ok=True)
+        image = mmcv.imresize((image * 16).clip(0, 255).astype('uint8'),
+                              (32, 32))
+        mmcv.imwrite(np.stack([image] * 3, -1), str(path / f'{number}.png'))
+    return folder
+
+
+@pytest.fixture(scope='session')
+def classifier_cfg(digit_images):
+    """Returns a function that makes the config of a plain classifier of
+    mmpretrain: 24 + 6 images, one epoch."""
+
+    def make(work_dir, backbone, in_channels, neck='GlobalAveragePooling',
+             size=32):
+        loader = dict(
+            batch_size=8,
+            num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=True),
+            dataset=dict(
+                type='CustomDataset',
+                data_root=str(digit_images / 'train'),
+                pipeline=[
+                    dict(type='LoadImageFromFile'),
+                    dict(type='Resize', scale=size),
+                    dict(type='PackInputs')
+                ]))
+        val_loader = copy.deepcopy(loader)
+        val_loader['sampler']['shuffle'] = False
+        val_loader['dataset']['data_root'] = str(digit_images / 'val')
+        return Config(
+            dict(
+                default_scope='mmpretrain',
+                work_dir=str(work_dir),
+                custom_imports=dict(imports=['sskd_mm']),
+                data_preprocessor=dict(
+                    num_classes=10,
+                    mean=[123.675, 116.28, 103.53],
+                    std=[58.395, 57.12, 57.375],
+                    to_rgb=True),
+                model=dict(
+                    type='ImageClassifier',
+                    backbone=backbone,
+                    neck=neck and dict(type=neck),
+                    head=dict(
+                        type='LinearClsHead',
+                        num_classes=10,
+                        in_channels=in_channels)),
+                train_dataloader=loader,
+                val_dataloader=val_loader,
+                train_cfg=dict(by_epoch=True, max_epochs=1),
+                val_cfg=dict(),
+                val_evaluator=dict(type='Accuracy', topk=(1, )),
+                optim_wrapper=dict(
+                    optimizer=dict(type='SGD', lr=0.05, momentum=0.9)),
+                param_scheduler=[],
+                default_hooks=dict(
+                    checkpoint=dict(type='CheckpointHook', interval=1)),
+                randomness=dict(seed=0),
+                log_level='WARNING'))
 
     return make
 

@@ -14,8 +14,8 @@ class ConvAdapter(BaseModule):
 
     Where the widths differ a 1x1 convolution maps one to the other, as the
     regressor of FitNets (arXiv 1412.6550) does; where they agree the feature
-    passes as it is. Where height and width differ a map is resampled
-    bilinearly. An adapter trains with its stage and is thrown away with the
+    passes as it is. Where height and width differ, a map is averaged down to
+    the teacher's, or resampled bilinearly up to it. An adapter trains with its stage and is thrown away with the
     teacher: it is never part of a checkpoint's ``state_dict``.
 
     Args:
@@ -64,6 +64,9 @@ class ConvAdapter(BaseModule):
         Returns:
             Tensor: Of that shape.
         """
+        if feature.dim() == 4 and feature.shape[-1] > shape[-1]:
+            # First, as the convolution costs less on the smaller map.
+            feature = F.adaptive_avg_pool2d(feature, shape[-2:])
         if isinstance(self.conv, nn.Identity):
             pass
         elif feature.dim() == 4:

@@ -36,6 +36,13 @@ def test_other_size():
     torch.testing.assert_close(adapter(feature, (2, 8, 8, 6)), expected)
 
 
+def test_smaller_size():
+    adapter = _build(8, 12)
+    feature = torch.rand(2, 8, 8, 12)
+    expected = adapter.conv(F.avg_pool2d(feature, 2))
+    torch.testing.assert_close(adapter(feature, (2, 12, 4, 6)), expected)
+
+
 def test_norm():
     adapter = _build(8, 12, norm_cfg=dict(type='BN'))
     adapted = adapter(torch.rand(4, 8, 5, 7), (4, 12, 5, 7))

@@ -324,6 +324,10 @@ def _detector(backbone, neck):
             type='RetinaHead', num_classes=2, in_channels=8, feat_channels=8))
 
 
+def _detached(path, outputs):
+    return [x.detach().clone() for x in outputs]
+
+
 def _check(model, inputs, stages, beyond=()):
     """What holds for the stages of any network."""
     assert find_stages(model) == stages
@@ -355,7 +359,7 @@ def _check(model, inputs, stages, beyond=()):
         model.train()
         partition.set_requires_grad([name])
         partition.set_mode([name])
-        features = run_prefix(model, stages, inputs, detach=True)
+        features = run_prefix(model, stages, inputs, pass_on=_detached)
         sum(x.sum() for x in features[tap]).backward()
         trained = [n for n in own if params[n].requires_grad]
         assert trained

@@ -1,0 +1,133 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""Classifiers of mmpretrain, transformers among them, go through all phases."""
+import copy
+import json
+
+import pytest
+import torch
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import Runner
+
+RESNET = dict(type='ResNet_CIFAR', depth=18, base_channels=4, stem_channels=4)
+WIDE = dict(RESNET, base_channels=6, stem_channels=6)
+VIT = dict(
+    type='VisionTransformer',
+    img_size=32,
+    patch_size=8,
+    arch=dict(
+        embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=16))
+NARROW_VIT = copy.deepcopy(VIT)
+NARROW_VIT['arch']['embed_dims'] = 8
+LAYERS = [f'backbone.layers.{i}' for i in range(4)]
+
+
+@pytest.fixture
+def distill(classifier_cfg, tmp_path):
+    """Distils one network from another; returns the runner."""
+
+    def run(student, teacher, **model):
+        cfg = classifier_cfg(tmp_path, *student)
+        teacher = classifier_cfg(tmp_path, *teacher)
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            torch.manual_seed(0)
+            network = MODELS.build(copy.deepcopy(teacher.model))
+            network.init_weights()
+        path = str(tmp_path / 'teacher.pth')
+        torch.save(dict(state_dict=network.state_dict()), path)
+        cfg.model = dict(
+            type='StageByStageDistiller',
+            student=cfg.model,
+            teacher=dict(cfg=teacher.model.to_dict(), checkpoint=path),
+            **model)
+        cfg.train_cfg = dict(
+            type='StageByStageTrainLoop',
+            mimic=dict(max_epochs=1),
+            head=dict(max_epochs=1))
+        runner = Runner.from_cfg(cfg)
+        runner.train()
+        return runner
+
+    return run
+
+
+@pytest.mark.parametrize('student, teacher, options, shapes', [
+    # Convolutional, of other widths.
+    ((RESNET, 32), (WIDE, 48), dict(), {
+        'layer1': [((4, 32, 32), (6, 32, 32))],
+        'layer2': [((8, 16, 16), (12, 16, 16))],
+        'layer3': [((16, 8, 8), (24, 8, 8))],
+        'layer4': [((32, 4, 4), (48, 4, 4))]
+    }),
+    # Transformers with as many tokens, the class token among them.
+    ((NARROW_VIT, 8, None), (VIT, 16, None), dict(), {
+        f'layers.{i}': [((17, 8), (17, 16))]
+        for i in range(4)
+    }),
+    # A transformer teaches a convolutional network.
+    ((RESNET, 32), (VIT, 16, None),
+     dict(stages=[
+         dict(student=f'backbone.layer{i + 1}', teacher=path)
+         for i, path in enumerate(LAYERS)
+     ]), {
+         'layer1': [((4, 32, 32), (16, 4, 4))],
+         'layer2': [((8, 16, 16), (16, 4, 4))],
+         'layer3': [((16, 8, 8), (16, 4, 4))],
+         'layer4': [((32, 4, 4), (16, 4, 4))]
+     }),
+    # And the other way round.
+    ((VIT, 16, None), (RESNET, 32),
+     dict(stages=[dict(student=LAYERS[3], teacher='backbone.layer4')]), {
+         'layers.3': [((16, 4, 4), (32, 4, 4))]
+     }),
+])
+def test_all_phases(distill, student, teacher, options, shapes, tmp_path,
+                    classifier_cfg):
+    runner = distill(student, teacher, **options)
+    distiller = runner.train_loop.distiller
+    assert distiller.tap_shapes == shapes
+    result = json.loads((tmp_path / 'result.json').read_text())
+    assert [p['name'] for p in result['phases']
+            ] == [f'mimic/{name}' for name in shapes] + ['head']
+    for phase in result['phases'][:-1]:
+        (figures, ) = phase['alignment'].values()
+        assert 0 <= figures['cka'] <= 1 + 1e-6
+        assert -1 <= figures['cosine'] <= 1
+    # It is the plain student, and scores as the plain student does.
+    plain = classifier_cfg(tmp_path / 'plain', *student)
+    plain.load_from = (tmp_path / 'last_checkpoint').read_text()
+    plain.test_dataloader = plain.val_dataloader
+    plain.test_cfg, plain.test_evaluator = dict(), plain.val_evaluator
+    metrics = Runner.from_cfg(plain).test()
+    assert metrics['accuracy/top1'] == pytest.approx(
+        result['student']['accuracy/top1'])
+
+
+def test_off_is_plain_mmpretrain(classifier_cfg, tmp_path):
+    """In a plain loop the distiller equals the plain classifier in losses
+    and weights, number for number, and so does its checkpoint."""
+    logs, weights = [], []
+    for name in ('plain', 'distiller'):
+        cfg = classifier_cfg(tmp_path / name, RESNET, 32)
+        cfg.train_cfg.max_epochs = 4  # 12 iterations
+        if name == 'distiller':
+            cfg.model = dict(
+                type='StageByStageDistiller',
+                student=cfg.model,
+                teacher=dict(cfg='none.py', checkpoint='none.pth'))
+        cfg.default_hooks.logger = dict(type='LoggerHook', interval=1)
+        runner = Runner.from_cfg(cfg)
+        runner.train()
+        scalars = runner.message_hub.log_scalars
+        logs.append({
+            key: scalars[f'train/{key}'].data[0].tolist()
+            for key in ('loss', 'lr')
+        })
+        weights.append(
+            torch.load(
+                tmp_path / name / 'epoch_4.pth',
+                weights_only=False)['state_dict'])
+    assert len(logs[0]['loss']) == 12
+    assert logs[0] == logs[1]
+    assert list(weights[0]) == list(weights[1])
+    for key, value in weights[0].items():
+        assert torch.equal(value, weights[1][key]), key
