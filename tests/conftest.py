@@ -153,6 +153,14 @@ def classifier_cfg(digit_images):
     return make
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        '--kills',
+        type=int,
+        default=5,
+        help='trainings that are killed twice each and resumed')
+
+
 def pytest_configure(config):
     # Two test processes on two cores would otherwise fight for them.
     torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', 2)))

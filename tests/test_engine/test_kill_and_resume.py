@@ -63,17 +63,16 @@ def uninterrupted(distill_cfg, tmp_path_factory):
     return _weights(folder / 'whole')
 
 
-# The benchmark suite runs more of them: benchmarks/faults.py
-@pytest.mark.parametrize('number, rng_seed', [
-    (signal.SIGKILL, 0),
-    (signal.SIGKILL, 1),
-    (signal.SIGTERM, 2),
-    (signal.SIGTERM, 3),
-    (signal.SIGINT, 4),
-])
-def test_killed_and_resumed(uninterrupted, distill_cfg, tmp_path, number,
-                            rng_seed):
+def pytest_generate_tests(metafunc):
+    """As many faults as --kills says: benchmarks/faults.py runs more."""
+    if 'rng_seed' in metafunc.fixturenames:
+        metafunc.parametrize('rng_seed',
+                             range(metafunc.config.getoption('--kills')))
+
+
+def test_killed_and_resumed(uninterrupted, distill_cfg, tmp_path, rng_seed):
     expected = uninterrupted
+    number = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[rng_seed % 3]
     config = _config(distill_cfg, tmp_path, 'killed')
     work_dir = tmp_path / 'killed'
     instants = random.Random(rng_seed)
