@@ -81,7 +81,10 @@ def amp_on_cpu(monkeypatch):
                         lambda dtype: torch.autocast('cpu', dtype))
 
 
+NO_VAL = dict.fromkeys(['val_cfg', 'val_dataloader', 'val_evaluator'])
+
 AMP = {
+    **NO_VAL,
     'optim_wrapper.type': 'AmpOptimWrapper',
     # The scale moves within these few iterations.
     'optim_wrapper.loss_scale': dict(init_scale=2.**8, growth_interval=2)
@@ -138,9 +141,7 @@ def test_mixed_precision_without_a_gpu_is_refused(short_cfg):
 # The mimic phases of a student without batch statistics.
 PLAIN = {
     'train_cfg.head.max_epochs': 0,
-    'val_cfg': None,
-    'val_dataloader': None,
-    'val_evaluator': None,
+    **NO_VAL,
     'model.student.backbone.norm_eval': True,
     'optim_wrapper.optimizer': dict(
         type='SGD', lr=0.1, momentum=0.9, _delete_=True),
@@ -148,7 +149,7 @@ PLAIN = {
 }
 
 
-def test_accumulated_batches_equal_one(short_cfg, monkeypatch):
+def test_accumulated_and_clipped_batches_equal_one(short_cfg, monkeypatch):
     clipped = []
     clip = torch.nn.utils.clip_grad_norm_
 
@@ -172,24 +173,19 @@ def test_accumulated_batches_equal_one(short_cfg, monkeypatch):
     assert clipped == [trains[0]] * 3 + [trains[1]] * 3
     monkeypatch.undo()
 
-    two = short_cfg('two', **PLAIN, **{
-        'train_dataloader.batch_size': 2,
+    options = {
+        **PLAIN, 'train_dataloader.batch_size': 2,
         'optim_wrapper.accumulative_counts': 2
-    })
-    _train(two)
-    one, two = _last(one)['state_dict'], _last(two)['state_dict']
-    for key, value in one.items():
-        torch.testing.assert_close(two[key], value, rtol=1e-4, atol=1e-6)
+    }
+    _train(two := short_cfg('two', **options))
+    assert _last(two)['sskd']['gradients'] == {}
+    for key, value in _last(one)['state_dict'].items():
+        torch.testing.assert_close(
+            _last(two)['state_dict'][key], value, rtol=1e-4, atol=1e-6)
 
-
-def test_resumed_within_an_accumulation(short_cfg):
-    options = {**PLAIN, 'optim_wrapper.accumulative_counts': 2}
-    whole, stopped = (short_cfg(name, **options) for name in ('a', 'b'))
-    _train(whole)
-    # Three iterations a phase: the second phase's first is under way.
-    _stop_and_resume(stopped, after_iter=4)
-    _assert_equal(_last(stopped)['state_dict'], _last(whole)['state_dict'])
-    assert _last(whole)['sskd']['gradients'] == {}
+    # Stopped in the second phase, one batch of two in.
+    _stop_and_resume(stopped := short_cfg('stopped', **options), after_iter=9)
+    _assert_equal(_last(stopped)['state_dict'], _last(two)['state_dict'])
 
 
 def test_channels_last(short_cfg, root, monkeypatch):
