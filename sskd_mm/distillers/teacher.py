@@ -68,6 +68,11 @@ class Teacher:
         load_teacher_weights(self.model, checkpoint)
         self.model.to(device).eval().requires_grad_(False)
 
+    def __deepcopy__(self, memo: dict) -> 'Teacher':
+        """Itself: it does not change, and copies of a student (``EMAHook``
+        makes one) need no second teacher."""
+        return self
+
     @torch.no_grad()
     def features(
         self,

@@ -17,7 +17,8 @@ class PhaseCheckpointHook(CheckpointHook):
     """A ``CheckpointHook`` that knows of phases and loses nothing.
 
     A checkpoint's ``state_dict`` is the student alone. Beside it, under the
-    key ``sskd``, lie the name of the phase and the adapters; the optimizer
+    key ``sskd``, lie the name of the phase, the adapters and the gradients
+    accumulated so far (of several processes, the first one's); the optimizer
     and the schedulers are the phase's own, under MMEngine's usual keys.
 
     Beyond what ``CheckpointHook`` does it saves at the end of every phase,
@@ -56,7 +57,13 @@ class PhaseCheckpointHook(CheckpointHook):
             phase=loop.entered.name,
             iters_per_epoch=len(loop.dataloader),
             adapters=weights_to_cpu(loop.distiller.adapters.state_dict()),
-            feeders=weights_to_cpu(loop.distiller.feeders.state_dict()))
+            feeders=weights_to_cpu(loop.distiller.feeders.state_dict()),
+            # There are some in the midst of an accumulation only.
+            gradients={
+                name: param.grad.cpu()
+                for name, param in loop.distiller.named_parameters()
+                if param.grad is not None
+            })
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Enter the phase that a run resumes in, so that its optimizer is
@@ -74,6 +81,9 @@ class PhaseCheckpointHook(CheckpointHook):
         if loop.entered.name == saved['phase']:
             loop.distiller.adapters.load_state_dict(saved['adapters'])
             loop.distiller.feeders.load_state_dict(saved['feeders'])
+            params = dict(loop.distiller.named_parameters())
+            for name, grad in saved['gradients'].items():
+                params[name].grad = grad.to(params[name])
         else:
             # The phase was finished: the next one starts its own.
             checkpoint.pop('optimizer', None)

@@ -8,7 +8,7 @@ import mmengine
 import torch
 from mmengine.dist import is_main_process
 from mmengine.fileio import dump, join_path
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import HOOKS
 
 from ...analysis import measure_alignment
@@ -24,8 +24,9 @@ class PhaseHook(Hook):
     At the end of each phase it asserts that everything frozen is bit-equal
     to what it was at the beginning, measures how near the student has come
     to the teacher, and notes both. The notes live in the message hub, so a
-    resumed run keeps them. :class:`StageByStageTrainLoop` registers this
-    hook by itself.
+    resumed run keeps them. Where the config has an ``EMAHook``, the student
+    takes its averaged weights first. :class:`StageByStageTrainLoop`
+    registers this hook by itself.
 
     ``result.json`` holds a list ``phases`` (name, epochs, seconds, peak
     memory in MiB, mean mimic loss of the first and the last epoch, alignment
@@ -130,6 +131,7 @@ class PhaseHook(Hook):
 
     def _end_phase(self, runner, epochs: List[dict]) -> None:
         phase, distiller = self._phase, runner.train_loop.distiller
+        self._take_average(runner)
         now = distiller.partition.fingerprint(phase.trains)
         changed = [name for name in now if now[name] != self._frozen[name]]
         if changed:
@@ -156,6 +158,21 @@ class PhaseHook(Hook):
                     '  '.join(f'{k}: {v:.4f}' for k, v in values.items()))
         notes = [*(self._notes(runner, 'phases') or []), note]
         runner.message_hub.update_info('sskd/phases', notes)
+
+    @staticmethod
+    def _take_average(runner) -> None:
+        """With an ``EMAHook``, let the student go on from its average.
+
+        What is frozen from here on is then what was averaged, what the
+        checkpoint holds and what later phases build on, and the next phase's
+        average starts from there.
+        """
+        for hook in runner.hooks:
+            if isinstance(hook, EMAHook):
+                average = hook.ema_model
+                runner.train_loop.distiller.student.load_state_dict(
+                    average.module.student.state_dict())
+                average.steps.zero_()
 
     def after_val_epoch(self,
                         runner,

@@ -24,6 +24,7 @@ from ...datasets import SeededDataset, check_data_files
 from ...distillers import StageByStageDistiller
 from ...stages import HEAD, Phase, plan_mimic_phases
 from ..hooks import PhaseCheckpointHook, PhaseHook
+from .check_runner import check_runner
 
 
 @LOOPS.register_module()
@@ -89,6 +90,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                  val_begin: int = 1,
                  val_interval: int = 1) -> None:
         check_data_files(runner.cfg)
+        check_runner(runner)
         distiller = _unwrap(runner.model)
         if not isinstance(distiller, StageByStageDistiller):
             raise TypeError(
@@ -218,6 +220,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         """Run all phases, from wherever a resumed run has got to."""
         if self._iter == 0:
             self.distiller.inherit_weights()
+        self.distiller.compile_stages()
         self.runner.call_hook('before_train')
         try:
             self._run_phases()

@@ -1,0 +1,67 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""Nothing in a step may read a tensor's value: it would wait for the GPU."""
+import copy
+
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.registry import MODELS
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from sskd_mm.engine import PhaseHook
+from sskd_mm.stages import Phase
+
+READING = (torch.ops.aten._local_scalar_dense.default,
+           torch.ops.aten.nonzero.default)
+
+
+class NoReading(TorchDispatchMode):
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func not in READING, f'{func} needs a value'
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture(scope='module')
+def distiller(distill_cfg, tmp_path_factory):
+    cfg = distill_cfg(tmp_path_factory.mktemp('x'))
+    # One tap is resampled and widened, one has levels.
+    cfg.model.stages = [
+        'backbone.layer1',
+        dict(student='backbone.layer2', teacher='backbone.layer3'), 'neck'
+    ]
+    cfg.model._scope_ = 'mmdet'
+    distiller = MODELS.build(cfg.model)
+    image = dict(img_shape=(128, 128), batch_input_shape=(128, 128))
+    distiller.prepare(
+        dict(
+            inputs=list(torch.zeros(2, 3, 128, 128)),
+            data_samples=[DetDataSample(metainfo=image) for _ in range(2)]))
+    return distiller
+
+
+@pytest.mark.parametrize('detach', [False, True])
+@pytest.mark.parametrize('loss', [
+    dict(type='L2MimicLoss', normalize=True), 'SmoothL1MimicLoss',
+    'CosineMimicLoss', 'NormalizedL2MimicLoss', 'PearsonMimicLoss',
+    'ChannelWiseMimicLoss', 'AttentionMimicLoss', 'FSPMimicLoss',
+    dict(type='ContrastiveMimicLoss', over='positions', max_positions=16)
+])
+def test_a_step_reads_no_value(distiller, loss, detach):
+    distiller.mimic_loss = MODELS.build(
+        loss if isinstance(loss, dict) else dict(type=loss))
+    taps = tuple(distiller.stages)
+    distiller.enter_phase(Phase('mimic/x', taps, taps, detach))
+    hook = PhaseHook()
+    hook._loss_sum, hook._iters = 0., 0
+    inputs = torch.rand(2, 3, 128, 128)
+    with NoReading():
+        total, log = distiller.parse_losses(distiller(inputs, mode='loss'))
+        total.backward()
+        hook.after_train_iter(None, 0, outputs=log)
+        with pytest.raises(AssertionError, match='needs a value'):
+            bool(total > 0)
+
+
+def test_copies_share_the_teacher(distiller):
+    assert copy.deepcopy(distiller).teacher is distiller.teacher
