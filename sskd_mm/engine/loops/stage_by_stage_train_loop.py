@@ -23,7 +23,7 @@ from ...compat import TruncatedCheckpointError, load_checkpoint_file
 from ...datasets import SeededDataset, check_data_files
 from ...distillers import StageByStageDistiller
 from ...stages import HEAD, Phase, plan_mimic_phases
-from ..hooks import PhaseCheckpointHook, PhaseHook
+from ..hooks import MimicWatchHook, PhaseCheckpointHook, PhaseHook
 
 
 @LOOPS.register_module()
@@ -112,6 +112,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         self._max_iters = self._max_epochs * len(self.dataloader)
         self.entered: Optional[Phase] = None
         self._validated: Optional[int] = None
+        runner.register_hook(MimicWatchHook())
         runner.register_hook(PhaseHook())
         for hook in runner.hooks:
             if type(hook) is CheckpointHook:
