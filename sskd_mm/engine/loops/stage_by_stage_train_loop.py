@@ -20,7 +20,7 @@ from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import DataLoader
 
 from ...compat import TruncatedCheckpointError, load_checkpoint_file
-from ...datasets import SeededDataset, check_data_files
+from ...datasets import SeededDataset, check_data_files, check_num_classes
 from ...distillers import StageByStageDistiller
 from ...stages import HEAD, Phase, plan_mimic_phases
 from ..hooks import MimicWatchHook, PhaseCheckpointHook, PhaseHook
@@ -102,6 +102,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             val_begin=val_begin,
             val_interval=val_interval)
         self.distiller = distiller
+        check_num_classes(distiller.student, self.dataloader.dataset)
         self.evaluate_teacher = evaluate_teacher
         self._optim_wrapper_cfg = copy.deepcopy(runner.optim_wrapper)
         self._param_scheduler_cfg = copy.deepcopy(runner.param_schedulers)
