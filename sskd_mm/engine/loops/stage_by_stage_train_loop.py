@@ -58,6 +58,9 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             other. Defaults to ``'sequential'``, the paper's form.
         evaluate_teacher (bool): Whether to validate the teacher before
             training. Defaults to True.
+        accept_weak_teacher (bool): Whether to train with a teacher that is
+            as good as random, see :func:`check_teacher_metrics`. Defaults to
+            False.
         val_begin (int): The first epoch of a phase behind mimicking after
             which the student is validated. Defaults to 1.
         val_interval (int): Epochs between two validations in these phases.
@@ -85,6 +88,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                  phases: Optional[Dict[str, dict]] = None,
                  schedule: Union[str, List[str]] = 'sequential',
                  evaluate_teacher: bool = True,
+                 accept_weak_teacher: bool = False,
                  val_begin: int = 1,
                  val_interval: int = 1) -> None:
         check_data_files(runner.cfg)
@@ -104,6 +108,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         self.distiller = distiller
         check_num_classes(distiller.student, self.dataloader.dataset)
         self.evaluate_teacher = evaluate_teacher
+        self.accept_weak_teacher = accept_weak_teacher
         self._optim_wrapper_cfg = copy.deepcopy(runner.optim_wrapper)
         self._param_scheduler_cfg = copy.deepcopy(runner.param_schedulers)
         distiller.prepare(self.sample())
