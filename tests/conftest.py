@@ -74,7 +74,8 @@ def distill_cfg(digits, teacher_checkpoint):
         cfg.train_cfg = dict(
             type='StageByStageTrainLoop',
             mimic=dict(max_epochs=1),
-            head=dict(max_epochs=1))
+            head=dict(max_epochs=1),
+            accept_weak_teacher=True)
         cfg.default_hooks.checkpoint.max_keep_ckpts = -1
         cfg.merge_from_dict(options)
         return cfg

@@ -49,7 +49,8 @@ TEACHER = 'model.teacher.checkpoint=work_dirs/teacher.pth'
 # A random teacher's student finds nothing above the usual threshold.
 ALL_SCORES = 'model.student.test_cfg.rcnn.score_thr=0.0'
 SHORT = ('--cfg-options', 'train_cfg.mimic.max_epochs=1',
-         'train_cfg.head.max_epochs=1', TEACHER, ALL_SCORES)
+         'train_cfg.head.max_epochs=1', 'train_cfg.accept_weak_teacher=True',
+         TEACHER, ALL_SCORES)
 
 
 @pytest.fixture(scope='module')

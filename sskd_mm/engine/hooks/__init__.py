@@ -1,6 +1,9 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+from .mimic_watch_hook import MimicWatchHook
 from .phase_checkpoint_hook import PhaseCheckpointHook
 from .phase_hook import PhaseHook
 from .progress_hook import ProgressHook
 
-__all__ = ['PhaseCheckpointHook', 'PhaseHook', 'ProgressHook']
+__all__ = [
+    'MimicWatchHook', 'PhaseCheckpointHook', 'PhaseHook', 'ProgressHook'
+]

@@ -11,8 +11,9 @@ from mmengine.fileio import dump, join_path
 from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import HOOKS
 
-from ...analysis import measure_alignment
+from ...analysis import check_teacher_metrics, measure_alignment
 from ...compat import installed_distributions
+from ...datasets import head_classes, misfit_heads
 from ...stages import Phase
 from ...version import __version__
 
@@ -49,18 +50,43 @@ class PhaseHook(Hook):
         self._part: Dict[str, float] = {}
 
     def before_train(self, runner) -> None:
-        """Report how good the teachers are, before anything is trained."""
+        """Report how good the teachers are, before anything is trained.
+
+        Raises:
+            ValueError: One is as good as random, and
+                ``accept_weak_teacher`` is not set.
+        """
         loop = runner.train_loop
         if (runner.val_loop is None or not loop.evaluate_teacher
                 or not loop.distiller.teachers
                 or self._notes(runner, 'teachers')):
             return
+        notes = [
+            self._evaluate(runner, teacher)
+            for teacher in loop.distiller.teachers
+        ]
+        runner.message_hub.update_info('sskd/teachers', notes)
+
+    def _evaluate(self, runner, teacher) -> Optional[Dict[str, float]]:
+        loop, data = runner.train_loop, runner.val_dataloader.dataset
+        misfits = misfit_heads(teacher.model, data)
+        if misfits:
+            path, number = next(iter(misfits.items()))
+            runner.logger.warning(
+                f'The teacher is not evaluated: its {path} knows {number} '
+                f'classes, the validation set '
+                f'{len(data.metainfo["classes"])} others, so no metric would '
+                'mean anything. Its features are learned from all the same; '
+                'see that its checkpoint and preprocessing are right.')
+            return None
         runner.logger.info('Evaluating the teacher ...')
-        teachers = [_plain(metrics) for metrics in loop.validate_teachers()]
-        runner.message_hub.update_info('sskd/teachers', teachers)
-        for metrics in teachers:
-            runner.logger.info('Teacher: ' + '  '.join(
-                f'{name}: {value:.4f}' for name, value in metrics.items()))
+        metrics = _plain(loop.validate_teacher(teacher))
+        runner.logger.info('Teacher: ' + '  '.join(
+            f'{name}: {value:.4f}' for name, value in metrics.items()))
+        if not loop.accept_weak_teacher:
+            classes = head_classes(teacher.model).values()
+            check_teacher_metrics(metrics, max(classes, default=None))
+        return metrics
 
     def before_phase(self, runner, phase: Phase) -> None:
         """Report the phase; forget the last one's losses, which the log

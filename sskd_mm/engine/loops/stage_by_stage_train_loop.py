@@ -20,10 +20,10 @@ from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import DataLoader
 
 from ...compat import TruncatedCheckpointError, load_checkpoint_file
-from ...datasets import SeededDataset, check_data_files
-from ...distillers import StageByStageDistiller
+from ...datasets import SeededDataset, check_data_files, check_num_classes
+from ...distillers import StageByStageDistiller, Teacher
 from ...stages import HEAD, Phase, plan_mimic_phases
-from ..hooks import PhaseCheckpointHook, PhaseHook
+from ..hooks import MimicWatchHook, PhaseCheckpointHook, PhaseHook
 from .check_runner import check_runner
 
 
@@ -60,6 +60,9 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             other. Defaults to ``'sequential'``, the paper's form.
         evaluate_teacher (bool): Whether to validate the teacher before
             training. Defaults to True.
+        accept_weak_teacher (bool): Whether to train with a teacher that is
+            as good as random, see :func:`check_teacher_metrics`. Defaults to
+            False.
         val_begin (int): The first epoch of a phase behind mimicking after
             which the student is validated. Defaults to 1.
         val_interval (int): Epochs between two validations in these phases.
@@ -87,6 +90,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                  phases: Optional[Dict[str, dict]] = None,
                  schedule: Union[str, List[str]] = 'sequential',
                  evaluate_teacher: bool = True,
+                 accept_weak_teacher: bool = False,
                  val_begin: int = 1,
                  val_interval: int = 1) -> None:
         check_data_files(runner.cfg)
@@ -105,7 +109,9 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             val_begin=val_begin,
             val_interval=val_interval)
         self.distiller = distiller
+        check_num_classes(distiller.student, self.dataloader.dataset)
         self.evaluate_teacher = evaluate_teacher
+        self.accept_weak_teacher = accept_weak_teacher
         self._optim_wrapper_cfg = copy.deepcopy(runner.optim_wrapper)
         self._param_scheduler_cfg = copy.deepcopy(runner.param_schedulers)
         distiller.prepare(self.sample())
@@ -118,6 +124,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         self._max_iters = self._max_epochs * len(self.dataloader)
         self.entered: Optional[Phase] = None
         self._validated: Optional[int] = None
+        runner.register_hook(MimicWatchHook())
         runner.register_hook(PhaseHook())
         for hook in runner.hooks:
             if type(hook) is CheckpointHook:
@@ -354,21 +361,18 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             self.runner.val_loop.run()
             self._validated = self._epoch
 
-    def validate_teachers(self) -> List[Dict[str, float]]:
-        """Each teacher's metrics on the validation set.
+    def validate_teacher(self, teacher: Teacher) -> Dict[str, float]:
+        """A teacher's metrics on the validation set.
 
         The hooks of the student's validation take no part in it: its best
         checkpoint must not be measured against the teacher.
         """
         loop = self.runner.val_loop
         evaluator: Evaluator = loop.evaluator
-        metrics = []
-        for teacher in self.distiller.teachers:
-            for batch in loop.dataloader:
-                evaluator.process(
-                    data_samples=teacher.predict(batch), data_batch=batch)
-            metrics.append(evaluator.evaluate(len(loop.dataloader.dataset)))
-        return metrics
+        for batch in loop.dataloader:
+            evaluator.process(
+                data_samples=teacher.predict(batch), data_batch=batch)
+        return evaluator.evaluate(len(loop.dataloader.dataset))
 
 
 def find_checkpoint(work_dir: str, path: Optional[str]) -> Optional[str]:

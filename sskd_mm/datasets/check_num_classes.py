@@ -1,0 +1,114 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from typing import Any, Dict
+
+from torch import nn
+
+
+def check_num_classes(student: nn.Module, dataset: Any) -> None:
+    """See that a student's heads have the classes of its training data.
+
+    Called before training, in the mimic phases of which no head takes part:
+    the mismatch would show hours later, if at all.
+
+    Args:
+        student (nn.Module): A detector of mmdet or a classifier of mmpretrain.
+        dataset (Dataset): The training set. One whose ``metainfo`` has no
+            ``classes`` is not checked.
+
+    Raises:
+        ValueError: Names every head of another number, the data set's number
+            and its file.
+    """
+    heads = misfit_heads(student, dataset)
+    if not heads:
+        return
+    number = len(dataset.metainfo['classes'])
+    wrong = ''.join(f'\n  model.student.{path}.num_classes is {n}'
+                    for path, n in heads.items())
+    raise ValueError(
+        f'The student\'s heads do not have the classes of the training data, '
+        f'{where(dataset)}, which has {number}:{wrong}\nSet it to {number} in '
+        'the student\'s config, or say in '
+        'train_dataloader.dataset.metainfo=dict(classes=(...)) which classes '
+        f'the annotations have; now they are {_shorten(dataset)}.')
+
+
+def misfit_heads(model: nn.Module, dataset: Any) -> Dict[str, int]:
+    """The heads whose number of classes is not that of a data set.
+
+    Args:
+        model (nn.Module): A detector or classifier.
+        dataset (Dataset): Any.
+
+    Returns:
+        dict[str, int]: The number of each by its path; empty where all fit,
+        or where the data set does not tell its classes.
+
+    Raises:
+        ValueError: The data set's ``classes`` is a single string.
+    """
+    metainfo = getattr(dataset, 'metainfo', None) or {}
+    classes = metainfo.get('classes')
+    if classes is None:
+        return {}
+    if isinstance(classes, str):
+        raise ValueError(
+            f'The metainfo of {where(dataset)} has classes={classes!r}, a '
+            f'string. Write a tuple, classes=({classes!r}, ) for one class.')
+    # Of a panoptic set, the heads for boxes know its things alone.
+    numbers = {len(classes), len(metainfo.get('thing_classes', classes))}
+    return {
+        path: number
+        for path, number in head_classes(model).items()
+        if number not in numbers
+    }
+
+
+def head_classes(model: nn.Module) -> Dict[str, int]:
+    """How many classes each head of a model has, by its path.
+
+    An RPN, which has one for any data, a head for semantic segmentation,
+    whose classes are others, and a network that is told its classes in words
+    do not count. What else has ``num_classes``, such as a backbone with a
+    classifier of its own, is no head.
+
+    Args:
+        model (nn.Module): A detector or classifier.
+
+    Returns:
+        dict[str, int]: E.g. ``{'roi_head.bbox_head': 80}``.
+    """
+    if hasattr(model, 'language_model'):
+        return {}
+    heads = {}
+    for path, module in model.named_modules():
+        number = getattr(module, 'num_classes', None)
+        others = {'rpn_head', 'semantic_head'} & set(path.split('.'))
+        # A detector that is an RPN and no more calls it bbox_head.
+        others = others or 'RPN' in type(module).__name__
+        if (isinstance(number, int) and number > 0 and 'head' in path
+                and not others):
+            heads[path] = number
+    return heads
+
+
+def where(dataset: Any) -> str:
+    """Name a data set by its annotations. Of wrappers the inmost counts, of
+    several data sets the first."""
+    while True:
+        inner = [
+            *getattr(dataset, 'datasets', []),
+            getattr(dataset, 'dataset', None)
+        ][0]
+        if inner is None:
+            break
+        dataset = inner
+    path = getattr(dataset, 'ann_file', '') or getattr(dataset, 'data_root',
+                                                       '')
+    name = type(dataset).__name__
+    return f'{name} of {path}' if path else name
+
+
+def _shorten(dataset: Any) -> str:
+    names = list(dataset.metainfo['classes'])
+    return ', '.join(names[:5]) + (', ...' if len(names) > 5 else '')
