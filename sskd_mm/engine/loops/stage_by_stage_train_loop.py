@@ -19,7 +19,8 @@ from mmengine.registry import DATASETS, LOOPS
 from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import DataLoader
 
-from ...compat import TruncatedCheckpointError, load_checkpoint_file
+from ...compat import (TruncatedCheckpointError, allow_pickle,
+                       load_checkpoint_file)
 from ...datasets import SeededDataset, check_data_files
 from ...distillers import StageByStageDistiller
 from ...stages import HEAD, Phase, plan_mimic_phases
@@ -88,6 +89,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                  val_begin: int = 1,
                  val_interval: int = 1) -> None:
         check_data_files(runner.cfg)
+        allow_pickle(runner.cfg.get('allow_pickle', []))
         distiller = _unwrap(runner.model)
         if not isinstance(distiller, StageByStageDistiller):
             raise TypeError(
