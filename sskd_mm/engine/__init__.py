@@ -1,8 +1,8 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from .hooks import PhaseCheckpointHook, PhaseHook, ProgressHook
+from .hooks import LoadReportHook, PhaseCheckpointHook, PhaseHook, ProgressHook
 from .loops import StageByStageTrainLoop
 
 __all__ = [
-    'PhaseCheckpointHook', 'PhaseHook', 'ProgressHook',
+    'LoadReportHook', 'PhaseCheckpointHook', 'PhaseHook', 'ProgressHook',
     'StageByStageTrainLoop'
 ]

@@ -1,6 +1,9 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+from .load_report_hook import LoadReportHook
 from .phase_checkpoint_hook import PhaseCheckpointHook
 from .phase_hook import PhaseHook
 from .progress_hook import ProgressHook
 
-__all__ = ['PhaseCheckpointHook', 'PhaseHook', 'ProgressHook']
+__all__ = [
+    'LoadReportHook', 'PhaseCheckpointHook', 'PhaseHook', 'ProgressHook'
+]

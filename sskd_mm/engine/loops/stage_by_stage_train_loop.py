@@ -24,7 +24,7 @@ from ...compat import (TruncatedCheckpointError, allow_pickle,
 from ...datasets import SeededDataset, check_data_files
 from ...distillers import StageByStageDistiller
 from ...stages import HEAD, Phase, plan_mimic_phases
-from ..hooks import PhaseCheckpointHook, PhaseHook
+from ..hooks import LoadReportHook, PhaseCheckpointHook, PhaseHook
 
 
 @LOOPS.register_module()
@@ -115,6 +115,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         self.entered: Optional[Phase] = None
         self._validated: Optional[int] = None
         runner.register_hook(PhaseHook())
+        runner.register_hook(LoadReportHook())
         for hook in runner.hooks:
             if type(hook) is CheckpointHook:
                 PhaseCheckpointHook.adopt(hook)
