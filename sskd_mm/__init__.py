@@ -5,16 +5,13 @@
 mmdet or mmpretrain project needs: importing the package registers its
 components in MMEngine's root registries.
 """
-import torch
-
 from . import compat
 from .version import __version__
 
 compat.check_stack()
 compat.mmcv_ext.install()
 compat.atomic_backend.install()
-# So that mmengine 0.10.7 can resume; see compat.mmengine_globals.
-torch.serialization.add_safe_globals(compat.mmengine_globals())
+compat.checkpoint_loader.install()
 
 from . import adapters, distillers, engine, losses  # noqa: E402, F401
 

@@ -12,7 +12,7 @@ import os.path as osp
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
-from sskd_mm.compat import setup_cpu_distributed
+from sskd_mm.compat import allow_pickle, setup_cpu_distributed
 from sskd_mm.datasets import check_data_files
 
 
@@ -23,6 +23,12 @@ def parse_args():
     parser.add_argument('--work-dir', help='where to save logs and metrics')
     parser.add_argument(
         '--show-dir', help='save images with the predictions drawn in there')
+    parser.add_argument(
+        '--allow-pickle',
+        nargs='+',
+        metavar='FILE',
+        help='checkpoints that you trust to run code when they are read; '
+        'of any other only tensors and plain data are')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -49,6 +55,8 @@ def main():
     cfg.launcher = args.launcher
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
+    if args.allow_pickle is not None:
+        cfg.allow_pickle = args.allow_pickle
     name = osp.splitext(osp.basename(args.config))[0]
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
@@ -59,6 +67,7 @@ def main():
             draw=True, test_out_dir=args.show_dir)
     cfg.load_from = args.checkpoint
     check_data_files(cfg)
+    allow_pickle(cfg.get('allow_pickle', []))
     setup_cpu_distributed(cfg)
     Runner.from_cfg(cfg).test()
 

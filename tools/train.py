@@ -13,7 +13,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from sskd_mm.analysis import describe_plan, print_plan
-from sskd_mm.compat import setup_cpu_distributed
+from sskd_mm.compat import allow_pickle, setup_cpu_distributed
 from sskd_mm.datasets import check_data_files
 
 
@@ -41,6 +41,12 @@ def parse_args():
         help='print what would be done: phases, taps and their shapes, '
         'adapters, what trains and what is frozen, parameters and FLOPs')
     parser.add_argument(
+        '--allow-pickle',
+        nargs='+',
+        metavar='FILE',
+        help='checkpoints that you trust to run code when they are read; '
+        'of any other only tensors and plain data are')
+    parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
@@ -63,6 +69,8 @@ def load_config(args) -> Config:
     cfg.launcher = args.launcher
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
+    if args.allow_pickle is not None:
+        cfg.allow_pickle = args.allow_pickle
     name = osp.splitext(osp.basename(args.config))[0]
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
@@ -101,6 +109,7 @@ def main():
     args = parse_args()
     cfg = load_config(args)
     check_data_files(cfg)
+    allow_pickle(cfg.get('allow_pickle', []))
     if args.dry_run:
         dry_run(cfg)
         return

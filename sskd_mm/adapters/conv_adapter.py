@@ -15,8 +15,9 @@ class ConvAdapter(BaseModule):
     Where the widths differ a 1x1 convolution maps one to the other, as the
     regressor of FitNets (arXiv 1412.6550) does; where they agree the feature
     passes as it is. Where height and width differ, a map is averaged down to
-    the teacher's, or resampled bilinearly up to it. An adapter trains with its stage and is thrown away with the
-    teacher: it is never part of a checkpoint's ``state_dict``.
+    the teacher's, or resampled bilinearly up to it. An adapter trains with
+    its stage and is thrown away with the teacher: it is never part of a
+    checkpoint's ``state_dict``.
 
     Args:
         student_channels (int): Channels of the student's feature. Filled in

@@ -2,13 +2,17 @@
 import os
 import os.path as osp
 import pickle
-from typing import Any, Callable, Dict
+from typing import IO, Any, Callable, Dict, Sequence, Set, Union
 from urllib.parse import urlparse
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from torch.hub import download_url_to_file, get_dir
+
+# Kept, since MMEngine is given another while it reads; see checkpoint_loader.
+_torch_load = torch.load
+_pickles: Set[str] = set()
 
 
 class UntrustedCheckpointError(ValueError):
@@ -23,8 +27,7 @@ def mmengine_globals() -> list:
     """The harmless objects that MMEngine itself saves in a checkpoint.
 
     They are its message hub's: ``HistoryBuffer`` with numpy arrays in them.
-    torch >= 2.6 refuses to load these unless they are declared harmless,
-    which is why resuming fails there with mmengine 0.10.7.
+    torch refuses to load these unless they are declared harmless.
 
     Returns:
         list: For ``torch.serialization.add_safe_globals``.
@@ -54,6 +57,29 @@ def _history_statistic(cls: type, name: str) -> Callable:
     return getattr(cls, name)
 
 
+def allow_pickle(files: Sequence[str]) -> None:
+    """Name the checkpoints that may run code when they are read.
+
+    From now on these, and no others, are unpickled in full. It is what the
+    key ``allow_pickle`` of a config and ``--allow-pickle`` of the tools do.
+
+    Args:
+        files (Sequence[str]): Paths, or URLs exactly as they are used
+            elsewhere in the config. An empty list takes all permissions back.
+
+    Raises:
+        TypeError: ``files`` is a single name.
+
+    Example:
+        >>> allow_pickle(['checkpoints/my_old_teacher.pth'])
+    """
+    if isinstance(files, str):
+        raise TypeError(f'allow_pickle={files!r} must be a list: '
+                        f'allow_pickle=[{files!r}].')
+    _pickles.clear()
+    _pickles.update(_identity(file) for file in files)
+
+
 def load_checkpoint_file(path: str) -> Dict[str, Any]:
     """Read a checkpoint without unpickling arbitrary objects.
 
@@ -68,7 +94,7 @@ def load_checkpoint_file(path: str) -> Dict[str, Any]:
         FileNotFoundError: No such file, or the download failed.
         TruncatedCheckpointError: The file is cut off or no checkpoint.
         UntrustedCheckpointError: It holds objects other than tensors and
-            plain data.
+            plain data, and :func:`allow_pickle` does not name it.
     """
     file = _download(path) if path.startswith(('http://', 'https://')) \
         else osp.expanduser(path)
@@ -76,25 +102,62 @@ def load_checkpoint_file(path: str) -> Dict[str, Any]:
         raise FileNotFoundError(
             f'The checkpoint {path!r} is not there (looked for '
             f'{osp.abspath(file)!r}).')
-    try:
-        # Again, since mmengine 0.10.12 takes its own back after a load.
-        torch.serialization.add_safe_globals(mmengine_globals())
-        checkpoint = torch.load(file, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UntrustedCheckpointError(
-            f'The checkpoint {path!r} holds objects that are neither tensors '
-            'nor plain data, so it was not read: a file from a stranger may '
-            'run code. If you trust it, save its weights anew with '
-            "torch.save({'state_dict': ...}).\n" + str(error)) from error
-    except (RuntimeError, EOFError, OSError) as error:
-        raise TruncatedCheckpointError(
-            f'The checkpoint {path!r} ({osp.getsize(file)} bytes) is '
-            f'truncated or no checkpoint: {error}') from error
+    checkpoint = read_weights(file, path)
     if not isinstance(checkpoint, dict):
         raise TruncatedCheckpointError(
             f'The checkpoint {path!r} holds a {type(checkpoint).__name__}, '
             'not a dict of weights.')
     return checkpoint
+
+
+def read_weights(file: Union[str, IO[bytes]],
+                 name: str,
+                 map_location: Any = 'cpu') -> Any:
+    """``torch.load`` that unpickles tensors and plain data, and no more.
+
+    Args:
+        file (str or file object): What to read.
+        name (str): The path or URL that the user knows it by.
+        map_location: As of ``torch.load``. Defaults to ``'cpu'``.
+
+    Returns:
+        Any: What the file holds.
+
+    Raises:
+        TruncatedCheckpointError: The file is cut off or no checkpoint.
+        UntrustedCheckpointError: It holds objects other than tensors and
+            plain data, and :func:`allow_pickle` does not name it.
+    """
+    trusted = _identity(name) in _pickles
+    declared = torch.serialization.get_safe_globals()
+    try:
+        # mmengine 0.10.12 declares getattr itself harmless while it reads,
+        # with which a pickle gets at nearly everything.
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(
+            [d for d in declared if d is not getattr] + mmengine_globals())
+        return _torch_load(
+            file, map_location=map_location, weights_only=not trusted)
+    except torch.OutOfMemoryError:
+        raise
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        if isinstance(error, pickle.UnpicklingError) and not trusted:
+            raise UntrustedCheckpointError(
+                f'The checkpoint {name!r} holds objects that are neither '
+                'tensors nor plain data, so it was not read: a file from a '
+                'stranger may run code. If you trust it, name it: '
+                f'--allow-pickle {name} with the tools of sskd_mm, or '
+                f'allow_pickle=[{name!r}] in the config.\n{error}') from error
+        raise TruncatedCheckpointError(
+            f'The checkpoint {name!r} is truncated or no checkpoint: '
+            f'{error}') from error
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(declared)
+
+
+def _identity(name: str) -> str:
+    return name if '://' in name else osp.realpath(osp.expanduser(name))
 
 
 def _download(url: str) -> str:

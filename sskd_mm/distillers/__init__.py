@@ -1,5 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+from .load_report import LoadReport
 from .stage_by_stage import StageByStageDistiller
 from .teacher import Teacher
 
-__all__ = ['StageByStageDistiller', 'Teacher']
+__all__ = ['LoadReport', 'StageByStageDistiller', 'Teacher']

@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
 import torch
 from mmengine.config import Config
 from mmengine.hub import get_config
+from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
@@ -13,6 +14,7 @@ from torchvision.transforms import v2
 
 from ..compat import load_checkpoint_file
 from ..stages import run_prefix
+from .load_report import listed
 from .renormalize import Renormalize
 
 
@@ -178,10 +180,13 @@ def load_teacher_weights(model: nn.Module, checkpoint: Optional[str]) -> None:
         raise ValueError(
             f'The teacher\'s checkpoint {checkpoint!r} does not belong to its '
             f'config: {len(own) - len(missing)} of {len(own)} weights fit.'
-            f'{_list("Missing or of another shape", missing)}'
-            f'{_list("Unexpected", unexpected)}{_list("Other shape", misfit)}'
+            f'{listed("Missing or of another shape", missing)}'
+            f'{listed("Unexpected", unexpected)}'
+            f'{listed("Other shape", misfit)}'
             '\nGive the config that the checkpoint was trained with '
             '(depth, num_classes, widths).')
+    MMLogger.get_current_instance().info(
+        f'teacher: all {len(own)} weights loaded from {checkpoint}.')
 
 
 def _state_dict(checkpoint: Dict[str, Any]) -> Dict[str, Tensor]:
@@ -189,10 +194,3 @@ def _state_dict(checkpoint: Dict[str, Any]) -> Dict[str, Tensor]:
     # Left there by trainings that saved the DDP wrapper with the network.
     consume_prefix_in_state_dict_if_present(state_dict, 'module.')
     return state_dict
-
-
-def _list(title: str, names: Sequence[str]) -> str:
-    if not names:
-        return ''
-    more = f', and {len(names) - 5} more' if len(names) > 5 else ''
-    return f'\n{title} ({len(names)}): {", ".join(names[:5])}{more}.'

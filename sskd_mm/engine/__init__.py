@@ -1,8 +1,9 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from .hooks import MimicWatchHook, PhaseCheckpointHook, PhaseHook, ProgressHook
+from .hooks import (LoadReportHook, MimicWatchHook, PhaseCheckpointHook,
+                    PhaseHook, ProgressHook)
 from .loops import StageByStageTrainLoop
 
 __all__ = [
-    'MimicWatchHook', 'PhaseCheckpointHook', 'PhaseHook', 'ProgressHook',
-    'StageByStageTrainLoop'
+    'LoadReportHook', 'MimicWatchHook', 'PhaseCheckpointHook', 'PhaseHook',
+    'ProgressHook', 'StageByStageTrainLoop'
 ]

@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Classifiers of mmpretrain, transformers among them, go through all phases."""
+"""Classifiers of mmpretrain go through all phases."""
 import copy
 import json
 

@@ -9,6 +9,7 @@ import sys
 from importlib.util import find_spec
 
 import pytest
+import torch
 
 
 def call(*args, cwd, **env):
@@ -135,6 +136,44 @@ def test_missing_checkpoint(project, root):
         root / 'tools/test.py', PLAIN, 'nothing.pth', cwd=project)
     assert result.returncode != 0
     assert "The checkpoint 'nothing.pth' is not there" in result.stderr
+
+
+class Hostile:
+
+    def __reduce__(self):
+        return os.mkdir, (self.path, )
+
+
+def test_a_stranger_s_pickle(project, root, tmp_path):
+    """It runs with no tool, unless it is named."""
+    trap = tmp_path / 'it_ran'
+    Hostile.path = str(trap)
+    teacher = torch.load(
+        project / 'work_dirs/teacher.pth', weights_only=True)
+    hostile = tmp_path / 'hostile.pth'
+    torch.save(dict(teacher, meta=Hostile()), hostile)
+    plain = 'configs/baselines/faster_rcnn_r50_digits.py'
+    options = ('--cfg-options', TEACHER)
+    for command in (
+        (root / 'tools/test.py', plain, hostile),
+        ('-m', 'sskd_mm', mmdet_tool('test.py'), plain, hostile),
+        (mmdet_tool('train.py'), CONFIG, *options, f'load_from={hostile}'),
+    ):
+        result = call(*command, '--work-dir', tmp_path / 'run', cwd=project)
+        assert result.returncode != 0
+        assert 'UntrustedCheckpointError' in result.stderr, result.output
+        assert f'--allow-pickle {hostile}' in result.stderr
+    assert not trap.exists()
+    for command in (
+        (root / 'tools/test.py', plain, hostile),
+        (root / 'tools/train.py', CONFIG, '--dry-run', '--cfg-options',
+         f'model.teacher.checkpoint={hostile}'),
+    ):
+        result = call(
+            *command, '--allow-pickle', hostile, '--work-dir',
+            tmp_path / 'run', cwd=project)
+        assert result.returncode == 0, result.output
+        trap.rmdir()
 
 
 def test_module_without_arguments(tmp_path):

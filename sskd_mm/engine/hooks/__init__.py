@@ -1,9 +1,11 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+from .load_report_hook import LoadReportHook
 from .mimic_watch_hook import MimicWatchHook
 from .phase_checkpoint_hook import PhaseCheckpointHook
 from .phase_hook import PhaseHook
 from .progress_hook import ProgressHook
 
 __all__ = [
-    'MimicWatchHook', 'PhaseCheckpointHook', 'PhaseHook', 'ProgressHook'
+    'LoadReportHook', 'MimicWatchHook', 'PhaseCheckpointHook', 'PhaseHook',
+    'ProgressHook'
 ]

@@ -137,9 +137,10 @@ class PhaseHook(Hook):
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Go on with them, if that epoch was not finished."""
+        if not runner._resume:
+            return
         meta = checkpoint['meta']
-        if runner._resume and meta['iter'] > meta['epoch'] * len(
-                runner.train_dataloader):
+        if meta['iter'] > meta['epoch'] * len(runner.train_dataloader):
             self._part = checkpoint['sskd_epoch']
 
     def after_train_epoch(self, runner) -> None:

@@ -19,11 +19,13 @@ from mmengine.registry import DATASETS, LOOPS
 from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import DataLoader
 
-from ...compat import TruncatedCheckpointError, load_checkpoint_file
+from ...compat import (TruncatedCheckpointError, allow_pickle,
+                       load_checkpoint_file)
 from ...datasets import SeededDataset, check_data_files, check_num_classes
 from ...distillers import StageByStageDistiller, Teacher
 from ...stages import HEAD, Phase, plan_mimic_phases
-from ..hooks import MimicWatchHook, PhaseCheckpointHook, PhaseHook
+from ..hooks import (LoadReportHook, MimicWatchHook, PhaseCheckpointHook,
+                     PhaseHook)
 from .check_runner import check_runner
 
 
@@ -95,6 +97,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                  val_interval: int = 1) -> None:
         check_data_files(runner.cfg)
         check_runner(runner)
+        allow_pickle(runner.cfg.get('allow_pickle', []))
         distiller = _unwrap(runner.model)
         if not isinstance(distiller, StageByStageDistiller):
             raise TypeError(
@@ -126,6 +129,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         self._validated: Optional[int] = None
         runner.register_hook(MimicWatchHook())
         runner.register_hook(PhaseHook())
+        runner.register_hook(LoadReportHook())
         for hook in runner.hooks:
             if type(hook) is CheckpointHook:
                 PhaseCheckpointHook.adopt(hook)
