@@ -1,6 +1,8 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import copy
+import itertools
 import os
+from functools import partial
 from pathlib import Path
 
 import mmcv
@@ -88,9 +90,9 @@ def digit_images(tmp_path_factory):
     """A folder for each class with real handwritten digits of 32 x 32."""
     folder = tmp_path_factory.mktemp('digit_images')
     data = load_digits()
-    for number, (image, label) in enumerate(
-            zip(data.images[:30], data.target[:30])):
-        path = folder / ('val' if number % 5 == 0 else 'train') / str(label)
+    for number, label in itertools.product(range(3), range(10)):
+        image = data.images[data.target == label][number]
+        path = folder / ('val' if number == 0 else 'train') / str(label)
         path.mkdir(parents=True, exist_ok=True)
         image = mmcv.imresize((image * 16).clip(0, 255).astype('uint8'),
                               (32, 32))
@@ -101,7 +103,7 @@ def digit_images(tmp_path_factory):
 @pytest.fixture(scope='session')
 def classifier_cfg(digit_images):
     """Returns a function that makes the config of a plain classifier of
-    mmpretrain: 24 + 6 images, one epoch."""
+    mmpretrain: 20 + 10 images, one epoch."""
 
     def make(work_dir, backbone, in_channels, neck='GlobalAveragePooling',
              size=32):
@@ -154,7 +156,23 @@ def classifier_cfg(digit_images):
     return make
 
 
+@pytest.fixture
+def amp_on_cpu(monkeypatch):
+    """MMEngine's ``AmpOptimWrapper`` as it is, let in on a CPU."""
+    module = 'mmengine.optim.optimizer.amp_optimizer_wrapper.'
+    monkeypatch.setattr(module + 'is_cuda_available', lambda: True)
+    monkeypatch.setattr(module + 'GradScaler',
+                        partial(torch.amp.GradScaler, 'cpu'))
+    # It allows bfloat16 only on a CPU, which torch does not any more.
+    monkeypatch.setattr('mmengine.runner.amp.autocast',
+                        lambda dtype: torch.autocast('cpu', dtype))
+
+
 def pytest_addoption(parser):
+    parser.addoption(
+        '--matrix',
+        action='store_true',
+        help='run the whole matrix of tests/test_matrix.py and write its page')
     parser.addoption(
         '--kills',
         type=int,

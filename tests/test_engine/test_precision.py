@@ -2,7 +2,6 @@
 """Mixed precision, accumulation and clipping of gradients, memory format."""
 import os
 import signal
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -67,18 +66,6 @@ def _assert_equal(ours, theirs):
     assert list(ours) == list(theirs)
     for key, value in ours.items():
         assert torch.equal(value, theirs[key]), key
-
-
-@pytest.fixture
-def amp_on_cpu(monkeypatch):
-    """MMEngine's ``AmpOptimWrapper`` as it is, let in on a CPU."""
-    module = 'mmengine.optim.optimizer.amp_optimizer_wrapper.'
-    monkeypatch.setattr(module + 'is_cuda_available', lambda: True)
-    monkeypatch.setattr(module + 'GradScaler',
-                        partial(torch.amp.GradScaler, 'cpu'))
-    # It allows bfloat16 only on a CPU, which torch does not any more.
-    monkeypatch.setattr('mmengine.runner.amp.autocast',
-                        lambda dtype: torch.autocast('cpu', dtype))
 
 
 NO_VAL = dict.fromkeys(['val_cfg', 'val_dataloader', 'val_evaluator'])
