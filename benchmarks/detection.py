@@ -34,11 +34,8 @@ ANNOTATIONS = dict(bccd='val.json', digits='annotations/instances_val.json')
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
 
 
-def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('dataset', choices=ANNOTATIONS)
+def add_arguments(parser, dataset=None, name=None):
+    """Add what the benchmarks on detection share, and parse."""
     parser.add_argument('--data-root', type=Path, help='default: data/DATASET')
     parser.add_argument(
         '--work-dir', type=Path, help='default: work_dirs/benchmark_DATASET')
@@ -46,10 +43,17 @@ def parse_args():
     parser.add_argument(
         '--jobs', type=int, default=os.cpu_count(), help='runs at a time')
     args = parser.parse_args()
+    args.dataset = dataset or args.dataset
     args.data_root = (args.data_root or Path('data', args.dataset)).resolve()
     args.work_dir = (args.work_dir or Path(
-        'work_dirs', f'benchmark_{args.dataset}')).resolve()
+        'work_dirs', f'benchmark_{name or args.dataset}')).resolve()
     return args
+
+
+def run_all(job, arguments: list, jobs: int) -> dict:
+    """Run a job for each of these arguments, so many at a time."""
+    with ThreadPoolExecutor(jobs) as pool:
+        return dict(zip(arguments, pool.map(lambda a: job(*a), arguments)))
 
 
 def train(config: str, name: str, args, *options: str) -> dict:
@@ -98,7 +102,11 @@ def train(config: str, name: str, args, *options: str) -> dict:
 
 
 def main():
-    args = parse_args()
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('dataset', choices=ANNOTATIONS)
+    args = add_arguments(parser)
     print('Training the teacher ...', flush=True)
     teacher = train(TEACHER, 'teacher', args, 'randomness.seed=0')
     checkpoint = (args.work_dir / 'teacher/last_checkpoint').read_text()
@@ -115,9 +123,9 @@ def main():
         print(f'{method}, seed {seed}: {result}', flush=True)
         return result
 
-    jobs = [(method, seed) for seed in args.seeds for method in METHODS]
-    with ThreadPoolExecutor(args.jobs) as pool:
-        results = dict(zip(jobs, pool.map(lambda j: job(*j), jobs)))
+    results = run_all(
+        job, [(method, seed) for seed in args.seeds for method in METHODS],
+        args.jobs)
 
     lines = [
         '| method | mAP, last epoch | mAP50 | mAP75 | mAP, best epoch | '

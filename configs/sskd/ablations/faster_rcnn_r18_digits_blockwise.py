@@ -1,0 +1,7 @@
+# All stages at once, each fed with the teacher's feature.
+_base_ = './faster_rcnn_r18_digits_decoupled.py'
+
+train_cfg = dict(
+    schedule='blockwise',
+    phases=dict(_delete_=True),
+    mimic=dict(max_epochs=6))

@@ -1,0 +1,7 @@
+# The student trains as a whole in place of most of the head phase.
+_base_ = './faster_rcnn_r18_digits_decoupled.py'
+
+train_cfg = dict(
+    head=dict(max_epochs=1),
+    finetune=dict(
+        max_epochs=4, optim_wrapper=dict(optimizer=dict(lr=0.003))))

@@ -1,0 +1,5 @@
+# The last tap alone.
+_base_ = './faster_rcnn_r18_digits_decoupled.py'
+
+model = dict(stages=['neck'])
+train_cfg = dict(schedule='sequential', phases={'mimic/neck': dict(max_epochs=6)})
