@@ -15,7 +15,7 @@ SETS = {
     # config, data_root, validation file, number of classes
     'bccd': ('bccd', 'bccd/', 'val.json', 3),
     'tiny_coco':
-    ('coco_small', 'tiny_coco/', 'annotations/instances_val2017.json', 80),
+    ('coco_small', 'coco/', 'annotations/instances_val2017.json', 80),
 }
 
 
@@ -45,11 +45,12 @@ def test_all_phases(root, tmp_path, name):
     cfg.train_cfg.mimic.max_epochs = 1
     cfg.train_cfg.head.max_epochs = 1
     cfg.train_cfg.phases = {}
+    cfg.train_cfg.finetune = dict(max_epochs=1)
 
     runner = Runner.from_cfg(cfg)
     runner.train()
     result = json.loads((tmp_path / 'result.json').read_text())
-    assert result['phases'][-1]['name'] == 'head'
+    assert [p['name'] for p in result['phases']][-2:] == ['head', 'finetune']
     assert 0 <= result['student']['coco/bbox_mAP'] <= 1
     # The real annotations were evaluated, every class and image of them.
     metric = runner.val_loop.evaluator.metrics[0]

@@ -69,6 +69,8 @@ def _vectors(feature: Tensor) -> Tensor:
     return feature.flatten(0, -2)
 
 
+# A compiled stage would be compiled anew for images of other shapes.
+@torch.compiler.set_stance('force_eager')
 @torch.no_grad()
 def measure_alignment(distiller, dataloader: Iterable, stages: Sequence[str],
                       batches: int) -> Dict[str, Dict[str, float]]:

@@ -145,7 +145,7 @@ def test_teacher_of_other_classes_is_not_evaluated(distill_cfg, tmp_path,
     # It is for a reason.
     with pytest.raises(IndexError):
         loop = Runner.from_cfg(cfg).train_loop
-        loop.validate_teacher()
+        loop.validate_teacher(loop.distiller.teachers[0])
 
 
 def test_classifier(tmp_path):

@@ -42,7 +42,8 @@ def distill(classifier_cfg, tmp_path):
         cfg.train_cfg = dict(
             type='StageByStageTrainLoop',
             mimic=dict(max_epochs=1),
-            head=dict(max_epochs=1))
+            head=dict(max_epochs=1),
+            accept_weak_teacher=True)
         runner = Runner.from_cfg(cfg)
         runner.train()
         return runner

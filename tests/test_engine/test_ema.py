@@ -98,7 +98,7 @@ def test_the_average_shares_the_teacher(run, distill_cfg, tmp_path):
     hook, = (h for h in runner.hooks if isinstance(h, EMAHook))
     hook.before_run(runner)
     assert hook.ema_model.module is not distiller
-    assert hook.ema_model.module.teacher is distiller.teacher
+    assert hook.ema_model.module.teachers[0] is distiller.teachers[0]
 
 
 def test_checkpoints_score_as_in_the_run_s_validation(run, root):

@@ -76,6 +76,7 @@ class MimicWatchHook(Hook):
             if paths:
                 self._see_teacher(runner, teacher, paths)
 
+    @torch.compiler.set_stance('force_eager')
     def _see_teacher(self, runner, teacher: Teacher,
                      paths: Dict[str, str]) -> None:
         images = _two_images(runner.train_loop)
@@ -221,6 +222,7 @@ class MimicWatchHook(Hook):
 
     # --- Features -----------------------------------------------------------
 
+    @torch.compiler.set_stance('force_eager')
     @torch.no_grad()
     def _see_student(self, runner) -> None:
         loop = runner.train_loop
