@@ -15,7 +15,7 @@ SETS = {
     # config, data_root, validation file, number of classes
     'bccd': ('bccd', 'bccd/', 'val.json', 3),
     'tiny_coco':
-    ('coco_small', 'coco/', 'annotations/instances_val2017.json', 80),
+    ('coco_small', 'tiny_coco/', 'annotations/instances_val2017.json', 80),
 }
 
 
