@@ -2,12 +2,13 @@
 # the head starts from nothing. As much computing as faster_rcnn_r18_digits.py.
 _base_ = './faster_rcnn_r18_digits.py'
 
-model = dict(mimic_loss=dict(normalize=False), inherit=[])
+model = dict(
+    stages='auto', mimic_loss=dict(normalize=False), inherit=[])
 train_cfg = dict(
-    schedule='sequential',
-    mimic=dict(max_epochs=2),
+    mimic=dict(
+        max_epochs=2, optim_wrapper=dict(optimizer=dict(lr=0.003))),
     phases={'mimic/neck': dict(max_epochs=4)},
     head=dict(
         max_epochs=4,
-        also_trains=[],
-        optim_wrapper=dict(optimizer=dict(lr=0.003))))
+        optim_wrapper=dict(optimizer=dict(lr=0.003))),
+    finetune=None)

@@ -250,17 +250,6 @@ def test_frozen_tensor_that_changes_is_caught(distill_cfg, tmp_path):
         Runner.from_cfg(cfg).train()
 
 
-def test_neck_may_train_with_the_head(distill_cfg, tmp_path):
-    cfg = distill_cfg(tmp_path)
-    cfg.train_cfg.head.also_trains = ['neck']
-    cfg.train_dataloader.dataset.indices = 8
-    _, snapshot = _train(cfg)
-    name, changed = snapshot.phases[-1]
-    assert name == 'head'
-    assert {key.split('.')[0] for key in changed
-            } == {'neck', 'rpn_head', 'roi_head'}
-
-
 def test_finetune_trains_everything(distill_cfg, tmp_path):
     cfg = distill_cfg(
         tmp_path,
@@ -281,8 +270,6 @@ def test_finetune_trains_everything(distill_cfg, tmp_path):
 
 
 @pytest.mark.parametrize('train_cfg, message', [
-    (dict(head=dict(max_epochs=1, also_trains=['nek'])),
-     "no stage 'nek', only layer1"),
     (dict(phases={'mimic/layer5': dict(max_epochs=1)}),
      "no phase 'mimic/layer5'.*Did you mean 'mimic/layer4'"),
     (dict(mimic=dict(max_epoch=1, _delete_=True)), 'it takes max_epochs'),

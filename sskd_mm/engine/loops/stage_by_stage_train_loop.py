@@ -50,8 +50,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         mimic (dict): ``max_epochs`` of each mimic phase, and optionally
             ``optim_wrapper`` and ``param_scheduler``.
         head (dict): The same for the head phase. ``max_epochs=0`` leaves it
-            out. ``also_trains`` names stages that train with the head
-            rather than being fixed, e.g. ``['neck']``.
+            out.
         finetune (dict, optional): The same for a last phase in which the
             whole student trains on its own task, what its config freezes
             excepted. Not in the paper, so there is none by default.
@@ -160,14 +159,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                     for p in planned
                 ]
             phases += planned
-        head = dict(head)
-        also = tuple(head.pop('also_trains', ()))
-        for name in also:
-            if name not in names:
-                raise ValueError(
-                    f'train_cfg.head.also_trains: there is no stage {name!r}, '
-                    f'only {", ".join(names)}.')
-        phases.append(Phase('head', (), (*also, HEAD)))
+        phases.append(Phase('head', (), (HEAD, )))
         if finetune is not None:
             phases.append(Phase('finetune', (), (*names, HEAD)))
         defaults = dict(head=head, finetune=finetune)
