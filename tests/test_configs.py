@@ -2,23 +2,67 @@
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import Runner
 
-CONFIGS = sorted(
-    path for path in (Path(__file__).parent.parent / 'configs').rglob('*.py')
-    if '_base_' not in path.parts)
+from sskd_mm.distillers.teacher import read_teacher_config
+
+ROOT = Path(__file__).parent.parent / 'configs'
+CONFIGS = sorted(path for path in ROOT.rglob('*.py')
+                 if '_base_' not in path.parts)
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda p: f'{p.parent.name}/'
-                         f'{p.stem}')
+def _name(path):
+    return f'{path.parent.name}/{path.stem}'
+
+
+def _plain(path):
+    """The config of the student alone."""
+    name = path.stem.replace('_paper', '')
+    if path.parent.name == 'ablations':
+        name = 'faster_rcnn_r18_digits'
+    return Config.fromfile(ROOT / 'baselines' / f'{name}.py')
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=_name)
 def test_every_config_builds(path):
     cfg = Config.fromfile(path)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         model = MODELS.build(cfg.model)
-        if path.parent.name == 'sskd':
-            name = path.name.replace('_paper', '')
-            plain = path.parent.parent / 'baselines' / name
-            student = MODELS.build(Config.fromfile(plain).model)
+        if 'sskd' in path.parts:
+            student = MODELS.build(_plain(path).model)
             assert list(model.state_dict()) == list(student.state_dict()), (
                 'its checkpoints must load in the student\'s plain config')
+
+
+@pytest.mark.parametrize(
+    'path', [path for path in CONFIGS if 'sskd' in path.parts], ids=_name)
+def test_every_distillation_has_a_plan(path, digits, tmp_path, monkeypatch):
+    """With images of the embedded set, whatever its own data are."""
+    cfg = Config.fromfile(path)
+    teacher = read_teacher_config(cfg.model.teacher.cfg).model
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        torch.manual_seed(0)
+        teacher.backbone.init_cfg = None
+        weights = MODELS.build(teacher).state_dict()
+    cfg.model.teacher.checkpoint = str(tmp_path / 'teacher.pth')
+    torch.save(dict(state_dict=weights), cfg.model.teacher.checkpoint)
+    data = Config.fromfile(ROOT / '_base_/datasets/digits_detection.py')
+    cfg.train_dataloader = data.train_dataloader
+    cfg.train_dataloader.dataset.data_root = f'{digits}/data/digits/'
+    for key in ('val', 'test'):
+        for part in ('cfg', 'dataloader', 'evaluator'):
+            cfg[f'{key}_{part}'] = None
+    cfg.work_dir = str(tmp_path)
+    # Their classes are others.
+    monkeypatch.setattr(
+        'sskd_mm.engine.loops.stage_by_stage_train_loop.check_num_classes',
+        lambda *args: None)
+    runner = Runner.from_cfg(cfg)
+    phases = runner.build_train_loop(cfg.train_cfg).phases
+    assert phases[0].is_mimic
+    assert [p.name for p in phases if not p.is_mimic][0] == 'head'
+    for phase in phases:
+        runner.build_optim_wrapper(phase.optim_wrapper)

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import time
+import warnings
 from pathlib import Path
 
 import torch
@@ -22,6 +23,9 @@ from rich.table import Table
 
 from sskd_mm.analysis import draw_detections, plot_losses
 from sskd_mm.datasets import make_digits_detection
+
+# mmdet recommends a package that is not needed here.
+warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSOLE = Console(stderr=True)

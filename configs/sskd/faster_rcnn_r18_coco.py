@@ -17,7 +17,7 @@ model = dict(
         checkpoint='https://download.openmmlab.com/mmdetection/v2.0/'
         'faster_rcnn/faster_rcnn_r50_fpn_1x_coco/'
         'faster_rcnn_r50_fpn_1x_coco_20200130-047c8118.pth'),
-    stages='auto',
+    stages=['neck'],
     mimic_loss=dict(type='L2MimicLoss', normalize=True),
     inherit=['neck', 'rpn_head', 'roi_head'])
 del student
@@ -29,12 +29,13 @@ cosine = dict(
 train_cfg = dict(
     _delete_=True,
     type='StageByStageTrainLoop',
-    schedule='cumulative',
-    mimic=dict(max_epochs=1, param_scheduler=[warmup, cosine]),
-    phases={'mimic/neck': dict(max_epochs=5)},
-    # An inherited head is nearly there; the neck goes on with it.
+    mimic=dict(max_epochs=5, param_scheduler=[warmup, cosine]),
+    # An inherited head is nearly there.
     head=dict(
-        max_epochs=3,
-        also_trains=['neck'],
+        max_epochs=1,
         optim_wrapper=dict(optimizer=dict(lr=0.007)),
+        param_scheduler=[warmup, cosine]),
+    finetune=dict(
+        max_epochs=6,
+        optim_wrapper=dict(optimizer=dict(lr=0.014)),
         param_scheduler=[warmup, cosine]))

@@ -2,8 +2,11 @@
 # the head starts from nothing.
 _base_ = './faster_rcnn_r18_coco.py'
 
-model = dict(mimic_loss=dict(normalize=False), inherit=[])
+model = dict(
+    stages='auto', mimic_loss=dict(normalize=False), inherit=[])
 train_cfg = dict(
-    schedule='sequential',
+    mimic=dict(max_epochs=1),
+    phases={'mimic/neck': dict(max_epochs=5)},
     head=dict(
-        also_trains=[], optim_wrapper=dict(optimizer=dict(lr=0.02))))
+        max_epochs=3, optim_wrapper=dict(optimizer=dict(lr=0.02))),
+    finetune=None)

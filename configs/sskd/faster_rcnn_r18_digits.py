@@ -7,20 +7,21 @@ model = dict(
     student=_base_.model,
     teacher=dict(
         cfg='{{fileDirname}}/../baselines/faster_rcnn_r50_digits.py',
-        checkpoint='work_dirs/faster_rcnn_r50_digits/epoch_8.pth'),
+        checkpoint='work_dirs/faster_rcnn_r50_digits/epoch_7.pth'),
     stages=['neck'],
     mimic_loss=dict(type='L2MimicLoss', normalize=True),
     inherit=['neck', 'rpn_head', 'roi_head'])
 
-# As much computing in all as the 8 epochs from scratch.
+# As much computing in all as the 7 epochs from scratch.
 train_cfg = dict(
     _delete_=True,
     type='StageByStageTrainLoop',
     # Mimicking bears a higher learning rate than training does.
     mimic=dict(
-        max_epochs=5, optim_wrapper=dict(optimizer=dict(lr=0.01))),
+        max_epochs=4, optim_wrapper=dict(optimizer=dict(lr=0.01))),
     # An inherited head is nearly there.
     head=dict(
         max_epochs=1, optim_wrapper=dict(optimizer=dict(lr=0.001))),
+    val_interval=4,
     finetune=dict(
         max_epochs=4, optim_wrapper=dict(optimizer=dict(lr=0.002))))

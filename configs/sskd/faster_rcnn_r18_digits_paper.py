@@ -6,8 +6,8 @@ model = dict(
     stages='auto', mimic_loss=dict(normalize=False), inherit=[])
 train_cfg = dict(
     mimic=dict(
-        max_epochs=2, optim_wrapper=dict(optimizer=dict(lr=0.003))),
-    phases={'mimic/neck': dict(max_epochs=4)},
+        max_epochs=1, optim_wrapper=dict(optimizer=dict(lr=0.003))),
+    phases={'mimic/neck': dict(max_epochs=5)},
     head=dict(
         max_epochs=4,
         optim_wrapper=dict(optimizer=dict(lr=0.003))),

@@ -4,4 +4,4 @@ _base_ = './faster_rcnn_r18_digits_decoupled.py'
 train_cfg = dict(
     schedule='blockwise',
     phases=dict(_delete_=True),
-    mimic=dict(max_epochs=6))
+    mimic=dict(max_epochs=5))

@@ -4,4 +4,5 @@ _base_ = './faster_rcnn_r18_digits_decoupled.py'
 train_cfg = dict(
     head=dict(max_epochs=1),
     finetune=dict(
-        max_epochs=4, optim_wrapper=dict(optimizer=dict(lr=0.003))))
+        _delete_=True,
+        max_epochs=4, optim_wrapper=dict(optimizer=dict(lr=0.002))))

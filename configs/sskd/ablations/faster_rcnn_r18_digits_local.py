@@ -2,4 +2,4 @@
 _base_ = './faster_rcnn_r18_digits_decoupled.py'
 
 train_cfg = dict(
-    schedule='local', phases=dict(_delete_=True), mimic=dict(max_epochs=6))
+    schedule='local', phases=dict(_delete_=True), mimic=dict(max_epochs=5))

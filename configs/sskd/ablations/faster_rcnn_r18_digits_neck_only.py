@@ -2,4 +2,4 @@
 _base_ = './faster_rcnn_r18_digits_decoupled.py'
 
 model = dict(stages=['neck'])
-train_cfg = dict(schedule='sequential', phases={'mimic/neck': dict(max_epochs=6)})
+train_cfg = dict(schedule='sequential', phases={'mimic/neck': dict(max_epochs=5)})

@@ -64,7 +64,7 @@ class ProgressHook(Hook):
         if done % self.interval and not last:
             return
         text = (f'{self.title}: {self._where(runner)}, loss '
-                f'{float(outputs["loss"]):.3f}')
+                f'{float(outputs["loss"].detach()):.3f}')
         self._progress.update(self._task, completed=done, description=text)
         if last and not self.console.is_terminal:
             self.console.print(f'{text} ({done}/{runner.max_iters})')
