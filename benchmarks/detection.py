@@ -106,6 +106,8 @@ def main():
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('dataset', choices=ANNOTATIONS)
+    parser.add_argument(
+        '--methods', nargs='+', choices=METHODS, default=list(METHODS))
     args = add_arguments(parser)
     print('Training the teacher ...', flush=True)
     teacher = train(TEACHER, 'teacher', args, 'randomness.seed=0')
@@ -124,7 +126,8 @@ def main():
         return result
 
     results = run_all(
-        job, [(method, seed) for seed in args.seeds for method in METHODS],
+        job,
+        [(method, seed) for seed in args.seeds for method in args.methods],
         args.jobs)
 
     lines = [
@@ -135,7 +138,7 @@ def main():
     lines.append(f'| teacher R50 | {teacher["bbox_mAP"]:.3f} | ' + ' | '.join(
         f'{teacher[key]:.3f}'
         for key in keys[1:-1]) + f' | {teacher["seconds"]:.0f} |')
-    for method in METHODS:
+    for method in args.methods:
         cells = []
         for key in keys:
             values = [results[method, seed][key] for seed in args.seeds]
