@@ -18,7 +18,9 @@ model = dict(
 train_cfg = dict(
     _delete_=True,
     type='StageByStageTrainLoop',
-    mimic=dict(max_epochs=7),
+    # Mimicking bears a higher learning rate than training does.
+    mimic=dict(
+        max_epochs=5, optim_wrapper=dict(optimizer=dict(lr=0.01))),
     # An inherited head is nearly there.
     head=dict(
         max_epochs=1, optim_wrapper=dict(optimizer=dict(lr=0.001))),

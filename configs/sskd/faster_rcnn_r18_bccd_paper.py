@@ -5,8 +5,9 @@ _base_ = './faster_rcnn_r18_bccd.py'
 model = dict(
     stages='auto', mimic_loss=dict(normalize=False), inherit=[])
 train_cfg = dict(
-    mimic=dict(max_epochs=4),
-    phases={'mimic/neck': dict(max_epochs=5)},
+    mimic=dict(
+        max_epochs=2, optim_wrapper=dict(optimizer=dict(lr=0.003))),
+    phases={'mimic/neck': dict(max_epochs=4)},
     head=dict(
         max_epochs=5, optim_wrapper=dict(optimizer=dict(lr=0.003))),
     finetune=None)

@@ -56,7 +56,7 @@ def plot_losses(distilled: Union[str, Path], scratch: Union[str, Path],
             yscale='log')
         if stages:
             mimic.legend()
-        for label, curve in (('SSKD, head phase',
+        for label, curve in (('SSKD',
                               [p for p in points if not stages & p.keys()]),
                              ('from scratch', read_losses(scratch))):
             task.plot([p['iter'] for p in curve], [p['loss'] for p in curve],
