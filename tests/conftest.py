@@ -67,6 +67,7 @@ def distill_cfg(digits, teacher_checkpoint):
             ROOT / 'configs/baselines/faster_rcnn_r50_digits.py')
         cfg.model.teacher.checkpoint = teacher_checkpoint
         # The engine's defaults, whatever recipe is shipped.
+        cfg.model.stages = 'auto'
         cfg.model.mimic_loss = dict(type='L2MimicLoss')
         cfg.model.inherit = []
         cfg.work_dir = str(work_dir)
