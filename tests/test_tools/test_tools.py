@@ -50,7 +50,8 @@ TEACHER = 'model.teacher.checkpoint=work_dirs/teacher.pth'
 # A random teacher's student finds nothing above the usual threshold.
 ALL_SCORES = 'model.student.test_cfg.rcnn.score_thr=0.0'
 SHORT = ('--cfg-options', 'train_cfg.mimic.max_epochs=1',
-         'train_cfg.head.max_epochs=1', 'train_cfg.accept_weak_teacher=True',
+         'train_cfg.head.max_epochs=1', 'train_cfg.finetune.max_epochs=1',
+         'train_cfg.accept_weak_teacher=True',
          TEACHER, ALL_SCORES)
 
 
@@ -70,7 +71,8 @@ def trained(project):
 
 def test_mmdet_s_own_train_tool(trained):
     result = json.loads((trained / 'result.json').read_text())
-    assert result['phases'][-1]['name'] == 'head'
+    assert [p['name'] for p in result['phases']
+            ] == ['mimic/neck', 'head', 'finetune']
     assert result['student']['epoch'] == sum(
         p['epochs'] for p in result['phases'])
 
@@ -108,7 +110,7 @@ def test_dry_run(project, root):
         TEACHER,
         cwd=project)
     assert result.returncode == 0, result.output
-    for text in ('mimic/layer1', 'mimic/neck', 'head', 'ground truth'):
+    for text in ('mimic/neck', 'head', 'finetune', 'ground truth'):
         assert text in result.stdout
     assert sorted(os.listdir(project / 'work_dirs')) == before
 
