@@ -194,18 +194,20 @@ class StageByStageDistiller(BaseModel):
 
         Raises:
             ValueError: Several teachers, taps before an activation, or
-                features of different kinds.
+                tokens of a student that are compared as a map.
         """
         names = list(self.stages)[:-1]
-        kinds = {(len(s), len(t))
-                 for name in names for s, t in self.tap_shapes[name]}
-        if len(self.teachers) > 1 or self._pre_activation or any(
-                s != t for s, t in kinds):
+        as_map = any(
+            tuple(feature.shape[1:]) != shape for name in names
+            for feature, (shape, _) in zip(self.partition.features[name],
+                                           self.tap_shapes[name]))
+        if len(self.teachers) > 1 or self._pre_activation or as_map:
             raise ValueError(
                 "schedule='blockwise' feeds a stage with the feature that one "
                 'teacher passes on, in the form in which the student passes '
                 'it on. So it takes one teacher, pre_activation=False, and '
-                'not tokens on one side and maps on the other.')
+                'no tokens of a student that can be compared with the '
+                'teacher\'s feature only as a map.')
         for name in names:
             self.feeders[_key(name)] = nn.ModuleList(
                 self._build_adapter(
@@ -277,6 +279,7 @@ class StageByStageDistiller(BaseModel):
             adapters.requires_grad_(name in phase.taps)
             adapters.zero_grad(set_to_none=True)
         self.feeders.requires_grad_(phase.border == 'teacher')
+        self.feeders.zero_grad(set_to_none=True)
         if not phase.is_mimic:
             self.teachers = []
         self.train()
@@ -382,7 +385,9 @@ class StageByStageDistiller(BaseModel):
             return [x.detach().clone() for x in outputs]
 
         def feed(path, outputs):
-            return self._feed(by_path[path], outputs, targets, losses)
+            stage = by_path[path]
+            pairs = self._pair(stage, outputs, targets, inputs.shape[-2:])
+            return self._feed(stage, pairs, losses)
 
         pass_on = dict(student=None, detached=detach, teacher=feed)[border]
         features = run_prefix(self.student, list(by_path), inputs,
@@ -437,12 +442,11 @@ class StageByStageDistiller(BaseModel):
                 pairs.append((s, t))
         return pairs
 
-    def _feed(self, stage: Stage, outputs: Sequence[Tensor],
-              targets: List[dict], losses: Dict[str, Tensor]) -> List[Tensor]:
+    def _feed(self, stage: Stage, pairs: Sequence[Tuple[Tensor, Tensor]],
+              losses: Dict[str, Tensor]) -> List[Tensor]:
         """The teacher's features of a tap in the shape of the student's."""
         fed, errors = [], []
-        for feeder, s, t in zip(self.feeders[_key(stage.name)], outputs,
-                                targets[0][stage.teachers[0]]):
+        for feeder, (s, t) in zip(self.feeders[_key(stage.name)], pairs):
             mapped = feeder(t, s.shape)
             if mapped.requires_grad:
                 # Its only aim is the student's feature: the next stage must

@@ -25,7 +25,7 @@ LAYERS = [f'backbone.layers.{i}' for i in range(4)]
 def distill(classifier_cfg, tmp_path):
     """Distils one network from another; returns the runner."""
 
-    def run(student, teacher, **model):
+    def run(student, teacher, schedule='sequential', **model):
         cfg = classifier_cfg(tmp_path, *student)
         teacher = classifier_cfg(tmp_path, *teacher)
         with DefaultScope.overwrite_default_scope('mmpretrain'):
@@ -41,6 +41,7 @@ def distill(classifier_cfg, tmp_path):
             **model)
         cfg.train_cfg = dict(
             type='StageByStageTrainLoop',
+            schedule=schedule,
             mimic=dict(max_epochs=1),
             head=dict(max_epochs=1),
             accept_weak_teacher=True)
@@ -101,6 +102,27 @@ def test_all_phases(distill, student, teacher, options, shapes, tmp_path,
     metrics = Runner.from_cfg(plain).test()
     assert metrics['accuracy/top1'] == pytest.approx(
         result['student']['accuracy/top1'])
+
+
+def test_blockwise_with_tokens(distill):
+    """A convolutional student is fed with a transformer's places; one of
+    tokens cannot be fed with a map."""
+    stages = [
+        dict(student=f'backbone.layer{i + 1}', teacher=path)
+        for i, path in enumerate(LAYERS)
+    ]
+    runner = distill((RESNET, 32), (VIT, 16, None),
+                     schedule='blockwise',
+                     stages=stages)
+    assert len(runner.train_loop.distiller.feeders) == 3
+    stages = [
+        dict(student=stage['teacher'], teacher=stage['student'])
+        for stage in stages
+    ]
+    with pytest.raises(ValueError, match='no tokens of a student'):
+        distill((VIT, 16, None), (RESNET, 32),
+                schedule='blockwise',
+                stages=stages)
 
 
 def test_off_is_plain_mmpretrain(classifier_cfg, tmp_path):
