@@ -17,7 +17,8 @@ def setup_cpu_distributed(cfg: ConfigDict) -> None:
     """
     if cfg.launcher != 'pytorch' or torch.cuda.is_available():
         return
-    dist.init_process_group('gloo')
+    if not dist.is_initialized():
+        dist.init_process_group('gloo')
     wrapper = dict(
         type='MMDistributedDataParallel',
         device_ids=None,
