@@ -213,6 +213,41 @@ def test_resumed_run_ends_with_the_same_weights(run, distill_cfg, tmp_path,
         assert a.get('alignment') == b.get('alignment')
 
 
+@pytest.mark.parametrize('stop_after', [2, 3])
+def test_finetune_resumes(distill_cfg, tmp_path, stop_after):
+    """At the border before it, and within it."""
+
+    @HOOKS.register_module(force=True)
+    class StopHook(Hook):
+        priority = 'LOWEST'
+
+        def after_train_epoch(self, runner):
+            if runner.epoch + 1 == stop_after:
+                raise KeyboardInterrupt
+
+    def config(name):
+        cfg = distill_cfg(
+            tmp_path / name, train_cfg=dict(finetune=dict(max_epochs=2)))
+        cfg.model.stages = ['neck']
+        cfg.train_dataloader.dataset.indices = 16
+        cfg.train_cfg.evaluate_teacher = False
+        return cfg
+
+    whole, _ = _train(config('whole'))
+    cfg = config('stopped')
+    cfg.custom_hooks = [dict(type='StopHook')]
+    with pytest.raises(KeyboardInterrupt):
+        Runner.from_cfg(cfg).train()
+    cfg.custom_hooks = []
+    cfg.resume = True
+    resumed, snapshot = _train(cfg)
+    assert {name for name, _ in snapshot.phases} == {'finetune'}
+    expected = whole.train_loop.distiller.student.state_dict()
+    for key, value in resumed.train_loop.distiller.student.state_dict().items(
+    ):
+        assert torch.equal(value, expected[key]), key
+
+
 @pytest.mark.parametrize('schedule, names', [
     ('cumulative', PHASES),
     ('local', ['mimic/local', 'head']),
