@@ -155,14 +155,16 @@ def test_in_two_processes(request, tmp_path):
     result = subprocess.run([
         sys.executable, '-m', 'torch.distributed.run', '--standalone',
         '--nproc_per_node=2', '-m', 'pytest', '-q', '-p', 'no:cacheprovider',
-        '--basetemp', f'{tmp_path}/rank', f'{__file__}::test_cell',
-        f'{__file__}::test_page', *(['--matrix'] if whole else [])
+        f'{__file__}::test_cell', f'{__file__}::test_page',
+        *(['--matrix'] if whole else [])
     ],
                             capture_output=True,
                             text=True,
                             cwd=tmp_path,
                             env={
                                 **os.environ, 'OMP_NUM_THREADS': '1',
+                                # Below it each makes a folder of its own.
+                                'PYTEST_DEBUG_TEMPROOT': str(tmp_path),
                                 'MATRIX_PASSED': f'{tmp_path}/passed.json'
                             })
     assert result.returncode == 0, result.stdout + result.stderr
