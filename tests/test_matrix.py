@@ -125,7 +125,7 @@ def test_cell(family, schedule, precision, classifier_cfg, tmp_path,
     cfg.train_dataloader.dataset.indices = 4
     cfg.val_dataloader.dataset.indices = 4
     cfg.optim_wrapper.optimizer = dict(type='AdamW', lr=1e-4)
-    cfg.default_hooks.checkpoint.interval = 100
+    cfg.default_hooks.checkpoint.update(interval=100, max_keep_ckpts=1)
     if precision == 'bfloat16':
         request.getfixturevalue('amp_on_cpu')
         cfg.optim_wrapper.update(type='AmpOptimWrapper', dtype=precision)
