@@ -117,11 +117,10 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         self._optim_wrapper_cfg = copy.deepcopy(runner.optim_wrapper)
         self._param_scheduler_cfg = copy.deepcopy(runner.param_schedulers)
         distiller.prepare(self.sample())
-        if 'blockwise' in ([schedule] if isinstance(schedule, str) else
-                           schedule):
-            distiller.prepare_feeding()
         self.schedule = schedule
         self.phases = self._plan(mimic, head, finetune, phases or {}, schedule)
+        if any(phase.border == 'teacher' for phase in self.phases):
+            distiller.prepare_feeding()
         self._max_epochs = self.phases[-1].end
         self._max_iters = self._max_epochs * len(self.dataloader)
         self.entered: Optional[Phase] = None
