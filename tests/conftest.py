@@ -19,6 +19,9 @@ import sskd_mm  # noqa: F401
 from sskd_mm.datasets import make_digits_detection
 
 ROOT = Path(__file__).parent.parent
+#: MMEngine tells runs apart by name and second; two of one second would share
+#: their message hub, and with it logs and notes.
+RUNS = itertools.count()
 
 
 @pytest.fixture(scope='session')
@@ -71,6 +74,7 @@ def distill_cfg(digits, teacher_checkpoint):
         cfg.model.mimic_loss = dict(type='L2MimicLoss')
         cfg.model.inherit = []
         cfg.work_dir = str(work_dir)
+        cfg.experiment_name = f'run{next(RUNS)}'
         data = f'{digits}/data/digits/'
         for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
             cfg[key].dataset.data_root = data
@@ -129,6 +133,7 @@ def classifier_cfg(digit_images):
             dict(
                 default_scope='mmpretrain',
                 work_dir=str(work_dir),
+                experiment_name=f'run{next(RUNS)}',
                 custom_imports=dict(imports=['sskd_mm']),
                 data_preprocessor=dict(
                     num_classes=10,

@@ -232,11 +232,17 @@ def test_every_loss_trains_a_stage(distill_cfg, tmp_path, in_mmdet, data,
     assert log[-1] < log[0]
 
 
-def test_fsp_takes_the_tap_before(distill_cfg, tmp_path, in_mmdet, data):
+@pytest.fixture
+def fsp_distiller(distill_cfg, tmp_path, in_mmdet, data):
     cfg = distill_cfg(tmp_path)
     cfg.model.mimic_loss = dict(type='FSPMimicLoss')
     distiller = MODELS.build(cfg.model)
     distiller.prepare(data)
+    return distiller
+
+
+def test_fsp_takes_the_tap_before(fsp_distiller, data):
+    distiller = fsp_distiller
     distiller.enter_phase(Phase('mimic/layer2', ('layer2', ), ('layer2', )))
     inputs = distiller.data_preprocessor(data, True)['inputs']
     loss = distiller(inputs, mode='loss')['loss_mimic_layer2']
@@ -246,12 +252,8 @@ def test_fsp_takes_the_tap_before(distill_cfg, tmp_path, in_mmdet, data):
     torch.testing.assert_close(loss, distiller.mimic_loss(s2, t2, s1, t1))
 
 
-def test_fsp_takes_a_single_map_with_each_level(distill_cfg, tmp_path,
-                                                in_mmdet, data):
-    cfg = distill_cfg(tmp_path)
-    cfg.model.mimic_loss = dict(type='FSPMimicLoss')
-    distiller = MODELS.build(cfg.model)
-    distiller.prepare(data)
+def test_fsp_takes_a_single_map_with_each_level(fsp_distiller, data):
+    distiller = fsp_distiller
     distiller.enter_phase(Phase('mimic/neck', ('neck', ), ('neck', )))
     inputs = distiller.data_preprocessor(data, True)['inputs']
     loss = distiller(inputs, mode='loss')['loss_mimic_neck']
@@ -262,12 +264,8 @@ def test_fsp_takes_a_single_map_with_each_level(distill_cfg, tmp_path,
     torch.testing.assert_close(loss, expected)
 
 
-def test_fsp_needs_levels_that_go_together(distill_cfg, tmp_path, in_mmdet,
-                                           data):
-    cfg = distill_cfg(tmp_path)
-    cfg.model.mimic_loss = dict(type='FSPMimicLoss')
-    distiller = MODELS.build(cfg.model)
-    distiller.prepare(data)
+def test_fsp_needs_levels_that_go_together(fsp_distiller):
+    distiller = fsp_distiller
     distiller.tap_shapes['layer4'] *= 2
     with pytest.raises(ValueError, match="'layer4' has 2 .* 'neck' has 5"):
         distiller._check_previous_taps()

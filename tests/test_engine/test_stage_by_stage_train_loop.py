@@ -54,6 +54,31 @@ def _train(cfg):
     return runner, snapshot
 
 
+def _stop_and_resume(cfg, stop_after):
+    """Train until the end of this epoch, then go on."""
+
+    @HOOKS.register_module(force=True)
+    class StopHook(Hook):
+        priority = 'LOWEST'
+
+        def after_train_epoch(self, runner):
+            if runner.epoch + 1 == stop_after:
+                raise KeyboardInterrupt
+
+    cfg.custom_hooks = [dict(type='StopHook')]
+    with pytest.raises(KeyboardInterrupt):
+        Runner.from_cfg(cfg).train()
+    cfg.custom_hooks = []
+    cfg.resume = True
+    return _train(cfg)
+
+
+def _assert_same_student(runner, other):
+    expected = other.train_loop.distiller.student.state_dict()
+    for key, value in runner.train_loop.distiller.student.state_dict().items():
+        assert torch.equal(value, expected[key]), key
+
+
 @pytest.fixture(scope='module')
 def run(distill_cfg, tmp_path_factory):
     """One run of all phases, two epochs the longest."""
@@ -181,28 +206,11 @@ def test_resumed_run_ends_with_the_same_weights(run, distill_cfg, tmp_path,
                                                 stop_after):
     """Within a phase, at a border of phases, and in the head phase."""
     cfg, runner, _ = run
-
-    @HOOKS.register_module(force=True)
-    class StopHook(Hook):
-        priority = 'LOWEST'
-
-        def after_train_epoch(self, runner):
-            if runner.epoch + 1 == stop_after:
-                raise KeyboardInterrupt
-
     again = cfg.copy()
     again.work_dir = str(tmp_path)
-    again.custom_hooks = [dict(type='StopHook')]
-    with pytest.raises(KeyboardInterrupt):
-        Runner.from_cfg(again).train()
-    again.custom_hooks = []
-    again.resume = True
-    resumed, snapshot = _train(again)
+    resumed, snapshot = _stop_and_resume(again, stop_after)
     assert len(snapshot.phases) == 8 - stop_after
-    expected = runner.train_loop.distiller.student.state_dict()
-    for key, value in resumed.train_loop.distiller.student.state_dict().items(
-    ):
-        assert torch.equal(value, expected[key]), key
+    _assert_same_student(resumed, runner)
     ours, theirs = (json.loads(
         (Path(work_dir) / 'result.json').read_text())
                     for work_dir in (tmp_path, cfg.work_dir))
@@ -217,14 +225,6 @@ def test_resumed_run_ends_with_the_same_weights(run, distill_cfg, tmp_path,
 def test_finetune_resumes(distill_cfg, tmp_path, stop_after):
     """At the border before it, and within it."""
 
-    @HOOKS.register_module(force=True)
-    class StopHook(Hook):
-        priority = 'LOWEST'
-
-        def after_train_epoch(self, runner):
-            if runner.epoch + 1 == stop_after:
-                raise KeyboardInterrupt
-
     def config(name):
         cfg = distill_cfg(
             tmp_path / name, train_cfg=dict(finetune=dict(max_epochs=2)))
@@ -234,18 +234,9 @@ def test_finetune_resumes(distill_cfg, tmp_path, stop_after):
         return cfg
 
     whole, _ = _train(config('whole'))
-    cfg = config('stopped')
-    cfg.custom_hooks = [dict(type='StopHook')]
-    with pytest.raises(KeyboardInterrupt):
-        Runner.from_cfg(cfg).train()
-    cfg.custom_hooks = []
-    cfg.resume = True
-    resumed, snapshot = _train(cfg)
+    resumed, snapshot = _stop_and_resume(config('stopped'), stop_after)
     assert {name for name, _ in snapshot.phases} == {'finetune'}
-    expected = whole.train_loop.distiller.student.state_dict()
-    for key, value in resumed.train_loop.distiller.student.state_dict().items(
-    ):
-        assert torch.equal(value, expected[key]), key
+    _assert_same_student(resumed, whole)
 
 
 @pytest.mark.parametrize('schedule, names', [
