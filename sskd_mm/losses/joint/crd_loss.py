@@ -119,8 +119,8 @@ class CRDLoss(JointLoss):
         for name in ('student_bank', 'teacher_bank'):
             bank = torch.empty(num_samples, self.dim, device=device)
             self.register_buffer(name, bank.uniform_(-bound, bound))
-        self.register_buffer(
-            'classes', torch.full((num_samples, ), -1, device=device))
+        self.register_buffer('classes',
+                             torch.full((num_samples, ), -1, device=device))
         # Logarithms of Z / M, of either half.
         self.register_buffer('log_means', torch.zeros(2, device=device))
         self.register_buffer('has_means', torch.tensor(False, device=device))
@@ -153,16 +153,16 @@ class CRDLoss(JointLoss):
             # The product with a whole bank takes far less memory than the
             # K entries for each sample of the batch. A copy, as the banks
             # change before the backward pass.
+            student_scores = student_vector @ self.teacher_bank.clone().T
+            teacher_scores = teacher_vector @ self.student_bank.clone().T
             scores = torch.stack([
-                (student_vector @ self.teacher_bank.clone().T).gather(
-                    1, drawn),
-                (teacher_vector @ self.student_bank.clone().T).gather(
-                    1, drawn)
+                student_scores.gather(1, drawn),
+                teacher_scores.gather(1, drawn)
             ]) / self.temperature  # (2, N, 1 + K)
         self._estimate_means(scores.detach())
         # The odds of h: M cancels out.
         odds = (
-            scores - self.log_means.clone()[:, None, None] -
+            scores - self.log_means[:, None, None] -
             math.log(negatives.shape[1]))
         loss = F.softplus(-odds[..., 0])
         loss = loss + F.softplus(odds[..., 1:]).sum(2) * has_negatives

@@ -74,10 +74,10 @@ class DISTLoss(JointLoss):
         Returns:
             Tensor: The loss, a scalar, in float32.
         """
-        student_logits, teacher_logits = MimicLoss._promote(
-            student.logits, teacher.logits)
-        outputs = (F.softmax(student_logits / self.temperature, 1),
-                   F.softmax(teacher_logits / self.temperature, 1))
+        outputs = [
+            F.softmax(logits / self.temperature, 1)
+            for logits in MimicLoss._promote(student.logits, teacher.logits)
+        ]
         # It correlates over the samples of a batch; transposed, these are
         # the classes.
         inter = self.pearson(*[output.T for output in outputs])

@@ -110,10 +110,7 @@ class ReviewKDLoss(JointLoss):
     @staticmethod
     def _levels(knowledge: Knowledge) -> List[Tensor]:
         """The features of the taps and the embedding, as maps."""
-        return [
-            *knowledge.features,
-            MimicLoss._as_map(knowledge.embedding)
-        ]
+        return [*knowledge.features, MimicLoss._as_map(knowledge.embedding)]
 
     @staticmethod
     def _distance(student: Tensor, teacher: Tensor) -> Tensor:

@@ -32,9 +32,9 @@ class RKDLoss(JointLoss):
             h(\psi_A(s_i, s_j, s_k) - \psi_A(t_i, t_j, t_k))
 
     with :math:`\mu` the mean distance of two different samples and
-    :math:`h` the Huber loss of Eq. 9, quadratic up to 1. The paper sums; the
-    means are those of the public code that the weights below belong to, where
-    a sample with itself counts among the :math:`N^2` and :math:`N^3`.
+    :math:`h` the Huber loss, quadratic up to 1. The paper sums; the means are
+    those of the public code that the weights below belong to, where a sample
+    with itself counts among the :math:`N^2` and :math:`N^3`.
 
     Neither shifting, rotating nor scaling the embeddings changes it, and the
     two networks' may differ in width. Where two samples fall on one point,
@@ -93,8 +93,8 @@ class RKDLoss(JointLoss):
         mean = distances.sum() / max(num_samples * (num_samples - 1), 1)
         # One point only: at distance 0, whatever the unit.
         distances = distances / mean.masked_fill(mean == 0, torch.inf)
-        # By the second sample, where the angle is.
-        directions = MimicLoss._unit_length(differences, 2).transpose(0, 1)
+        # Angles are at the first sample.
+        directions = MimicLoss._unit_length(differences, 2)
         # Autocast would multiply in half precision.
         with torch.autocast(embedding.device.type, enabled=False):
             angles = directions @ directions.transpose(1, 2)

@@ -26,9 +26,8 @@ def logits():
 @pytest.mark.parametrize('temperature', [1., 4.])
 def test_against_numpy(logits, temperature):
     student, teacher = [softmax(x / temperature) for x in logits]
-    inter = np.mean([
-        1 - np.corrcoef(student[n], teacher[n])[0, 1] for n in range(6)
-    ])
+    inter = np.mean(
+        [1 - np.corrcoef(student[n], teacher[n])[0, 1] for n in range(6)])
     intra = np.mean([
         1 - np.corrcoef(student[:, c], teacher[:, c])[0, 1] for c in range(5)
     ])
@@ -36,8 +35,8 @@ def test_against_numpy(logits, temperature):
     assert compute(*logits, **options) == pytest.approx(
         temperature**2 * (2 * inter + 2 * intra))
     assert compute(
-        *logits, beta=0.5, gamma=3, **options) == pytest.approx(
-            temperature**2 * (0.5 * inter + 3 * intra))
+        *logits, beta=0.5, gamma=3,
+        **options) == pytest.approx(temperature**2 * (0.5 * inter + 3 * intra))
 
 
 def test_opposite_outputs():

@@ -88,8 +88,8 @@ def test_two_classes_have_no_others_to_rank():
 def test_copy_and_shift():
     (student, teacher), labels = logits()
     assert compute(teacher + 7, teacher, labels) == pytest.approx(0, abs=1e-12)
-    assert compute(student, teacher - 7, labels) == pytest.approx(
-        compute(student, teacher, labels))
+    assert compute(student, teacher - 7,
+                   labels) == pytest.approx(compute(student, teacher, labels))
 
 
 def test_teacher_that_is_very_sure():

@@ -115,8 +115,8 @@ def test_half_precision(name, dtype):
     halves = [convert(x, lambda x: (300 * x).to(dtype)) for x in pair()]
     value = compute(name, *halves)
     assert value.dtype == torch.float32
-    assert value == compute(
-        name, *[convert(x, torch.Tensor.float) for x in halves])
+    assert value == compute(name,
+                            *[convert(x, torch.Tensor.float) for x in halves])
 
 
 @each_loss

@@ -79,8 +79,9 @@ class Reference:
 
     @staticmethod
     def norm(x):
-        mean, var = [f(x, axis=(0, 2, 3), keepdims=True)
-                     for f in (np.mean, np.var)]
+        mean, var = [
+            f(x, axis=(0, 2, 3), keepdims=True) for f in (np.mean, np.var)
+        ]
         return (x - mean) / np.sqrt(var + 1e-5)
 
     def __call__(self, feature, deeper, size):
@@ -102,8 +103,8 @@ def test_against_numpy():
     student = knowledge((3, 8), (5, 2))
     teacher = knowledge((4, 8), (7, 4), seed=1)
     loss = prepared(student, teacher)
-    levels = [(student.embedding[..., None, None],
-               teacher.embedding[..., None, None]),
+    levels = [(student.embedding[..., None, None], teacher.embedding[..., None,
+                                                                     None]),
               (student.features[1], teacher.features[1]),
               (student.features[0], teacher.features[0])]
     expected, fused = 0, None
@@ -185,6 +186,5 @@ def test_one_sample():
     ]
     with pytest.raises(ValueError, match='2 samples or more; .*drop_last'):
         loss(*one, torch.zeros(1).long(), torch.arange(1))
-    assert torch.isfinite(
-        loss.eval()(*one,
-                    torch.zeros(1).long(), torch.arange(1)))
+    assert torch.isfinite(loss.eval()(*one, torch.zeros(1).long(),
+                                      torch.arange(1)))

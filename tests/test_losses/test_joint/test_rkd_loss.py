@@ -61,8 +61,8 @@ def test_against_loops():
     angle = np.mean([huber(x) for x in (angle_s - angle_t).flat])
     assert abs(distance_s - distance_t).max() > 1
     assert abs(angle_s - angle_t).max() > 1
-    assert compute(student, teacher) == pytest.approx(25 * distance +
-                                                      50 * angle)
+    assert compute(student,
+                   teacher) == pytest.approx(25 * distance + 50 * angle)
 
 
 def test_place_turn_and_scale_do_not_count():
@@ -75,8 +75,8 @@ def test_place_turn_and_scale_do_not_count():
         0, abs=1e-10)
 
 
-@pytest.mark.parametrize('student', [[[1., 2.]], [[1., 2.]] * 3,
-                                     [[1., 2.], [1., 2.], [0., 0.]]])
+@pytest.mark.parametrize(
+    'student', [[[1., 2.]], [[1., 2.]] * 3, [[1., 2.], [1., 2.], [0., 0.]]])
 def test_samples_on_one_point(student):
     student = torch.tensor(student, requires_grad=True)
     teacher = torch.rand(len(student), 5)
