@@ -47,7 +47,7 @@ def describe_plan(loop) -> Dict[str, Any]:
                 taps=[_describe_tap(distiller, name) for name in phase.taps],
                 trains=trains,
                 frozen=total - trains,
-                gflops=_count_step(distiller, batch)))
+                gflops=count_step(distiller, batch)))
     return plan
 
 
@@ -77,10 +77,20 @@ def _describe_tap(distiller, name: str) -> Dict[str, Any]:
         adapter_parameters=sum(p.numel() for p in adapters.parameters()))
 
 
-def _count_step(distiller, batch: dict) -> float:
-    data = distiller.data_preprocessor(batch, True)
+def count_step(model: nn.Module, batch: dict) -> float:
+    """Count what a training step computes.
+
+    Args:
+        model (BaseModel): A model of MMEngine, in the mode and phase in which
+            it trains.
+        batch (dict): A collated batch of the training set.
+
+    Returns:
+        float: GFLOPs for each image, two for each multiply-add.
+    """
+    data = model.data_preprocessor(batch, True)
     with FlopCounterMode(display=False) as counter:
-        loss, _ = distiller.parse_losses(distiller(**data, mode='loss'))
+        loss, _ = model.parse_losses(model(**data, mode='loss'))
         loss.backward()
     return counter.get_total_flops() / len(data['inputs']) / 1e9
 
