@@ -111,7 +111,6 @@ class JointDistiller(StageByStageDistiller):
             super().prepare(data)
         data = self.data_preprocessor(data, False)
         inputs, samples = data['inputs'], data.get('data_samples')
-        _check_samples(samples)
         training = self.student.training
         self.student.eval()
         teacher = self.teachers[0]
@@ -120,6 +119,7 @@ class JointDistiller(StageByStageDistiller):
                 _find_classifier(self.student, inputs, 'student'),
                 _find_classifier(teacher.model, teacher.see(inputs),
                                  'teacher'))
+            _check_samples(samples)
             with self._observed(self.student, 0) as seen:
                 self.student(inputs, mode='tensor')
             self._example = self._compare(inputs, samples, seen)
@@ -263,8 +263,12 @@ def _find_classifier(model: nn.Module, inputs: Tensor, role: str) -> str:
                 module.register_forward_hook(
                     lambda module, args, output, path=path: runs.append(
                         (path, output))))
+    # By name, for mmpretrain need not be there.
+    is_classifier = 'BaseClassifier' in [
+        base.__name__ for base in type(model).__mro__
+    ]
     try:
-        logits = model(inputs, mode='tensor')
+        logits = model(inputs, mode='tensor') if is_classifier else None
     finally:
         for handle in handles:
             handle.remove()
@@ -273,10 +277,10 @@ def _find_classifier(model: nn.Module, inputs: Tensor, role: str) -> str:
             return path
     raise ValueError(
         f'JointDistiller: the {role} ({type(model).__name__}) is no '
-        'classifier whose output is that of a linear layer, so there are no '
-        'logits and no embedding to compare. Give e.g. an ImageClassifier of '
-        'mmpretrain with a LinearClsHead, or take a StageByStageDistiller, '
-        'which needs neither.')
+        'classifier of mmpretrain whose output is that of a linear layer, so '
+        'there are no logits and no embedding to compare. Give e.g. an '
+        'ImageClassifier with a LinearClsHead, or take a '
+        'StageByStageDistiller, which needs neither.')
 
 
 def _check_samples(data_samples: Optional[list]) -> None:

@@ -17,9 +17,10 @@ class PhaseCheckpointHook(CheckpointHook):
     """A ``CheckpointHook`` that knows of phases and loses nothing.
 
     A checkpoint's ``state_dict`` is the student alone. Beside it, under the
-    key ``sskd``, lie the name of the phase, the adapters (and what else trains
-    beside the student) and the gradients accumulated so far (of several processes, the first one's); the optimizer
-    and the schedulers are the phase's own, under MMEngine's usual keys.
+    key ``sskd``, lie the name of the phase, the adapters and what else trains
+    beside the student, and the gradients accumulated so far (of several
+    processes, the first one's); the optimizer and the schedulers are the
+    phase's own, under MMEngine's usual keys.
 
     Beyond what ``CheckpointHook`` does it saves at the end of every phase,
     and on SIGTERM and Ctrl-C before it ends the run; and an outdated file is
