@@ -2,7 +2,7 @@
 """Distil or train a model of mmdet or mmpretrain.
 
 python tools/train.py configs/sskd/faster_rcnn_r18_coco.py
-python tools/train.py configs/sskd/PAIR.py --method configs/_base_/methods/kd.py
+python tools/train.py CONFIG --method configs/_base_/methods/kd.py
 """
 import argparse
 import os

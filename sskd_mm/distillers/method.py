@@ -39,8 +39,7 @@ def lay_method_over(cfg: Config, path: str) -> None:
     model = {k: v for k, v in cfg.model.items() if k in _MODEL}
     train_cfg = {k: v for k, v in cfg.train_cfg.items() if k in _TRAIN}
     cfg.model = {**model, **method.model}
-    cfg.train_cfg = {**train_cfg, **method.train_cfg}
-    finetune = cfg.train_cfg.setdefault('finetune', {})
+    finetune = dict(method.train_cfg.get('finetune', {}))
     if 'max_epochs' not in finetune:
         if 'max_epochs' not in cfg:
             raise ValueError(
@@ -48,3 +47,4 @@ def lay_method_over(cfg: Config, path: str) -> None:
                 'is, so how long the method may train. Write e.g. '
                 'max_epochs = 240 in it, beside train_cfg.')
         finetune['max_epochs'] = cfg.max_epochs
+    cfg.train_cfg = {**train_cfg, **method.train_cfg, 'finetune': finetune}

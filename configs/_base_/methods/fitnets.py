@@ -1,7 +1,7 @@
 # FitNets (arXiv 1412.6550) in its two stages: the student as far as the hint
 # mimics it, then the whole of it learns by KD, as long as from scratch.
-# The hint is the stage layer2; for networks whose stages have other names write
-# --cfg-options "train_cfg.phases={'mimic/NAME': dict(max_epochs=30)}".
+# The hint is the stage layer2. For networks whose stages have other names copy
+# this file and write theirs.
 _base_ = './joint.py'
 
 model = dict(

@@ -42,7 +42,9 @@ class FitNetLoss(JointLoss):
         >>> losses = [dict(type='FitNetLoss', weight=100, stage='layer2')]
     """
 
-    def __init__(self, weight: float = 100, stage: Union[int, str] = 1) -> None:
+    def __init__(self,
+                 weight: float = 100,
+                 stage: Union[int, str] = 1) -> None:
         super().__init__(weight)
         self.stage = stage
 
@@ -71,7 +73,7 @@ class FitNetLoss(JointLoss):
         check_maps(self, *hints)
         source, target = (hint.features[0].shape[1] for hint in hints)
         self.regressor = ConvModule(
-            source, target, 1, bias=True, norm_cfg=dict(type='BN'))
+            source, target, 1, norm_cfg=dict(type='BN'))
         self.mimic_loss = L2MimicLoss()
 
     def forward(self, student: Knowledge, teacher: Knowledge, labels: Tensor,
