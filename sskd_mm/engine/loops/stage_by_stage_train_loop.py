@@ -53,7 +53,8 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             out.
         finetune (dict, optional): The same for a last phase in which the
             whole student trains on its own task, what its config freezes
-            excepted. Not in the paper, so there is none by default.
+            excepted, with the losses that a :class:`JointDistiller` adds. Not
+            in the paper, so there is none by default.
         phases (dict[str, dict], optional): The same for single phases by
             their names, over what ``mimic``, ``head`` and ``finetune`` say.
         schedule (str or list[str]): How mimic phases are ordered, see
@@ -119,8 +120,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         distiller.prepare(self.sample())
         self.schedule = schedule
         self.phases = self._plan(mimic, head, finetune, phases or {}, schedule)
-        if any(phase.border == 'teacher' for phase in self.phases):
-            distiller.prepare_feeding()
+        distiller.prepare_phases(self.phases, len(self.dataloader.dataset))
         self._max_epochs = self.phases[-1].end
         self._max_iters = self._max_epochs * len(self.dataloader)
         self.entered: Optional[Phase] = None
