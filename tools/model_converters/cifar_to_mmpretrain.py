@@ -43,68 +43,45 @@ def vgg(key, backbone):
 
 def mobilenet_v2(key, backbone):
     key = re.sub(r'^conv2\.', 'layer4.conv.', key)
-    match = re.fullmatch(r'blocks\.(\d)\.(\d)\.conv\.(\d)\.(\w+)', key)
+    match = re.fullmatch(r'blocks\.([0-6])\.(\d)\.conv\.(\d)\.(\w+)', key)
     if match is None:
         return key
     group, block, layer, name = match.groups()
     # The stage that a group of blocks is in, and how many come before it.
     stage, before = ((1, 0), (1, 1), (2, 0), (3, 0), (3, 4), (4, 0),
                      (4, 3))[int(group)]
-    layer = {
-        '0': '0.0',
-        '1': '0.1',
-        '3': '1.0',
-        '4': '1.1',
-        '6': '2',
-        '7': '3'
-    }.get(layer)
+    # Two of the convolutions have their norm and ReLU beside them.
+    layer = ['0.0', '0.1', None, '1.0', '1.1', None, '2', '3'][int(layer)]
     return f'layer{stage}.{int(block) + before}.conv.{layer}.{name}'
 
 
 def shufflenet_v1(key, backbone):
     return _shufflenet(
         key,
-        dict(
-            conv1='conv.0.0',
-            bn1='conv.0.1',
-            conv2='conv.2.0',
-            bn2='conv.2.1',
-            conv3='conv.3',
-            bn3='conv.4'))
+        ['conv.0.0', 'conv.0.1', 'conv.2.0', 'conv.2.1', 'conv.3', 'conv.4'])
 
 
 def shufflenet_v2(key, backbone):
-    names = dict(
-        conv1='branch2.0',
-        bn1='branch2.1',
-        conv2='branch2.3',
-        bn2='branch2.4',
-        conv3='branch2.5',
-        bn3='branch2.6')
+    paths = [f'branch2.{i}' for i in (0, 1, 3, 4, 5, 6)]
     if re.match(r'layer\d\.0\.', key):
-        names = dict(
-            conv1='branch1.0',
-            bn1='branch1.1',
-            conv2='branch1.2',
-            bn2='branch1.3',
-            conv3='branch2.0',
-            bn3='branch2.1',
-            conv4='branch2.3',
-            bn4='branch2.4',
-            conv5='branch2.5',
-            bn5='branch2.6')
-    return _shufflenet(key, names)
+        paths = [f'branch1.{i}' for i in range(4)] + paths
+    return _shufflenet(key, paths)
 
 
-def _shufflenet(key, names):
-    """The stem, the last convolution, and by these names the blocks."""
-    for number, path in (('1', 'conv1'), ('2', 'layer3.conv')):
-        key = re.sub(f'^conv{number}\\.', f'{path}.0.', key)
-        key = re.sub(f'^bn{number}\\.', f'{path}.1.', key)
-    match = re.fullmatch(r'(layer\d\.\d)\.(\w+\d)\.(\w+)', key)
+def _shufflenet(key, paths):
+    """The stem, the last convolution, and at these paths a block's conv1,
+    bn1, conv2, bn2, ..."""
+    match = re.fullmatch(r'(?:(layer\d\.\d)\.)?(conv|bn)(\d)\.(\w+)', key)
     if match is None:
         return key
-    return f'{match[1]}.{names.get(match[2], match[2])}.{match[3]}'
+    block, kind, number, name = match.groups()
+    if block is None:
+        block = 'conv1' if number == '1' else 'layer3.conv'
+        path = '0' if kind == 'conv' else '1'
+    else:
+        names = [f'{k}{i}' for i in range(1, 6) for k in ('conv', 'bn')]
+        path = dict(zip(names, paths)).get(kind + number)
+    return f'{block}.{path}.{name}'
 
 
 FAMILIES = {
