@@ -361,7 +361,6 @@ def test_torchvision(name, backbone, in_channels, convert):
 @pytest.mark.parametrize('name, backbone, in_channels', [
     ('resnet18', dict(type='ResNet', depth=18), 512),
     ('resnet18d', dict(type='ResNetV1d', depth=18), 512),
-    ('resnet50d', dict(type='ResNetV1d', depth=50), 2048),
 ])
 def test_timm(name, backbone, in_channels, convert):
     timm = pytest.importorskip('timm', reason='converts timm\'s weights')
