@@ -52,7 +52,8 @@ class Study:
         title (str): What is asked.
         pairs (dict[str, dict]): ``config`` (of a distillation, relative to
             where the study is run), ``teacher`` (which of ``teachers``) and
-            optionally ``options``.
+            optionally ``options``, e.g. ``max_epochs``, the length of
+            training from scratch.
         methods (dict[str, dict]): ``method`` (a file that is laid over each
             pair, see :func:`lay_method_over`; without it a pair is distilled
             as its config says), ``options``, ``seeds`` where they are others,
@@ -148,11 +149,11 @@ class Study:
         """
         pair, method = self.pairs[trial.pair], self.methods[trial.method]
         cfg = Config.fromfile(pair['config'])
+        # Before the method, which asks how long training from scratch is.
+        cfg.merge_from_dict({**self.options, **pair.get('options', {})})
         if 'method' in method:
             lay_method_over(cfg, method['method'])
         options = {
-            **self.options,
-            **pair.get('options', {}),
             **method.get('options', {}), 'randomness.seed': trial.seed,
             'model.teacher.checkpoint': checkpoint,
             # Once is enough, and that is not here.

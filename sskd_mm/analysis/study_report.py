@@ -71,9 +71,11 @@ def write_study_report(study: Study, teachers: Dict[str, dict],
         lines += [f'## {pair}', '', *_table(rows, score), '']
         lines += _alignment_table(rows)
         _plot(rows, pair, score, study, work_dir / f'{pair}.png')
-    lines.append(f'{study.metric}; {platform.machine()}, torch '
-                 f'{torch.__version__}, '
-                 f'{torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"}.')
+    gpu = (
+        torch.cuda.get_device_name()
+        if torch.cuda.is_available() else 'no GPU')
+    lines.append(f'{study.metric}; {platform.machine()}, {gpu}, torch '
+                 f'{torch.__version__}.')
     (work_dir / 'table.md').write_text('\n'.join(lines) + '\n')
 
 
@@ -144,7 +146,8 @@ def _alignment_table(rows: List[dict]) -> List[str]:
 def _plot(rows: List[dict], pair: str, teacher: float, study: Study,
           file: Path) -> None:
     with matplotlib.rc_context({'axes.grid': True, 'grid.alpha': .3}):
-        figure = Figure(figsize=(9, 1.6 + .4 * len(rows)), layout='constrained')
+        figure = Figure(
+            figsize=(9, 1.6 + .4 * len(rows)), layout='constrained')
         axes = figure.subplots()
         if any(row['value'] is not None for row in rows):
             figure.set_size_inches(8, 5)

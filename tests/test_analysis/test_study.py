@@ -1,0 +1,132 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import json
+import statistics
+
+import pytest
+import yaml
+
+from sskd_mm.analysis import Study, Trial, read_metrics, write_study_report
+
+PAIR = 'configs/sskd/cifar10/resnet56_resnet20.py'
+STUDY = dict(
+    title='Does it help?',
+    about='On few images.',
+    seeds=[0, 1],
+    options={'train_dataloader.dataset.indices': 100},
+    teachers=dict(
+        big=dict(
+            config='configs/baselines/cifar10/resnet56.py',
+            checkpoint='big.pth')),
+    pairs=dict(
+        first=dict(config=PAIR, teacher='big', options=dict(max_epochs=7))),
+    methods={
+        'from scratch':
+        dict(method='configs/_base_/methods/scratch.py'),
+        'KD':
+        dict(
+            method='configs/_base_/methods/kd.py',
+            sweep=dict(option='model.losses.0.weight', values=[0.1, 10])),
+        'SSKD':
+        dict(seeds=[0], options={'train_cfg.head.max_epochs': 3})
+    })
+
+
+@pytest.fixture
+def read(tmp_path, root, monkeypatch):
+    """Returns a function that reads a study with some of its keys changed."""
+    monkeypatch.chdir(root)
+
+    def read(**changes):
+        file = tmp_path / 'study.yaml'
+        file.write_text(yaml.safe_dump({**STUDY, **changes}, sort_keys=False))
+        return Study.from_file(file)
+
+    return read
+
+
+def test_trials(read):
+    trials = read().trials()
+    assert trials == [
+        Trial('first', 'from scratch', 0),
+        Trial('first', 'KD', 0, 0.1),
+        Trial('first', 'KD', 0, 10),
+        Trial('first', 'SSKD', 0),
+        Trial('first', 'from scratch', 1),
+        Trial('first', 'KD', 1, 0.1),
+        Trial('first', 'KD', 1, 10)
+    ]
+    assert len({trial.folder for trial in trials}) == 7
+
+
+def test_configs(read):
+    study = read()
+    scratch, kd, _, sskd = (study.config(trial, 'teacher.pth')
+                            for trial in study.trials()[:4])
+    for cfg in (scratch, kd, sskd):
+        assert cfg.train_dataloader.dataset.indices == 100
+        assert cfg.model.teacher.checkpoint == 'teacher.pth'
+        assert cfg.model.student.backbone.depth == 20
+    assert scratch.train_cfg.finetune.max_epochs == 7
+    assert kd.model.losses[0].weight == 0.1
+    assert kd.train_cfg.finetune.max_epochs == 7
+    assert sskd.model.type == 'StageByStageDistiller'
+    assert sskd.train_cfg.head.max_epochs == 3
+    assert sskd.randomness.seed == 0
+
+
+@pytest.mark.parametrize('changes, message', [
+    (dict(title=''), 'title is missing'),
+    (dict(sead=[0]), "'sead', which is none of.*Did you mean 'seeds'"),
+    (dict(methods=dict(KD=dict(method='kd.py'))), "method 'KD'.*no file"),
+    (dict(methods=dict(KD=[1])), r'mapping with the keys.*not \[1\]'),
+    (dict(methods=dict(KD=dict(sweep=dict(value=1)))), 'takes option'),
+    (dict(pairs=dict(a=dict(config=PAIR, teacher='b'))),
+     "pair 'a' is 'b', which is none of big"),
+    (dict(equal_compute='AT'), "equal_compute is 'AT', which is none of"),
+])
+def test_mistakes(read, changes, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        read(**changes)
+
+
+def test_metrics_of_a_run(tmp_path):
+    curve = [{'epoch': i, 'accuracy/top1': v} for i, v in ((3, 71.), (4, 70.))]
+    phases = [
+        dict(name='mimic/joint', seconds=5,
+             alignment=dict(a=dict(cka=.5), b=dict(cka=.6))),
+        dict(name='mimic/last', seconds=2, alignment=dict(b=dict(cka=.7))),
+        dict(name='head', seconds=1)
+    ]
+    (tmp_path / 'result.json').write_text(
+        json.dumps(dict(student_curve=curve, phases=phases)))
+    assert read_metrics(tmp_path, 'accuracy/top1') == dict(
+        last=70., best=71., seconds=8,
+        alignment=dict(a=dict(cka=.5), b=dict(cka=.7)))
+
+
+def test_report(read, tmp_path):
+    study, scores = read(), {}
+    for number, trial in enumerate(study.trials()[:-1]):
+        folder = tmp_path / trial.folder
+        folder.mkdir(parents=True)
+        scores.setdefault((trial.method, trial.value), []).append(60 + number)
+        alignment = dict(layer1=dict(cka=.9, cosine=.8, relative_l2=.7))
+        (folder / 'trial.json').write_text(
+            json.dumps(
+                dict(
+                    last=60 + number,
+                    best=61 + number,
+                    seconds=10,
+                    gflops=1.5,
+                    alignment=alignment if trial.method == 'SSKD' else {})))
+    write_study_report(study, dict(big=dict(score=90.)), tmp_path)
+    table = (tmp_path / 'table.md').read_text()
+    assert '| teacher | 90.00 |' in table
+    for name, key in (('from scratch', ('from scratch', None)),
+                      ('KD, 0.1', ('KD', .1))):
+        mean, spread = (
+            f(scores[key]) for f in (statistics.mean, statistics.stdev))
+        assert f'| {name} | {mean:.2f} ± {spread:.2f} |' in table
+    assert '| KD, 10 | 62.00 |' in table
+    assert '| SSKD | layer1 | 0.900 | 0.800 | 0.700 |' in table
+    assert (tmp_path / 'first.png').stat().st_size > 10000
