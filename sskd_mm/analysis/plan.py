@@ -176,9 +176,16 @@ def print_plan(plan: Dict[str, Any]) -> None:
     for phase in plan['phases']:
         phases.add_row(
             phase['name'], _compared(phase), str(phase['epochs']),
-            f'{phase["trains"]:,}', f'{phase["frozen"]:,}',
-            f'{phase["gflops"]:.2f}')
+            f'{phase["trains"]:,}', f'{phase["frozen"]:,}', _gflops(phase))
     console.print(phases)
+
+
+def _gflops(phase: Dict[str, Any]) -> str:
+    text = f'{phase["gflops"]:.2f}'
+    if phase['cached_passes']:
+        text += (f', then {phase["gflops_cached"]:.2f} '
+                 f'(cached passes: {phase["cached_passes"]})')
+    return text
 
 
 def _compared(phase: Dict[str, Any]) -> str:

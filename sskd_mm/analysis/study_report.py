@@ -132,6 +132,7 @@ def _alignment_table(rows: List[dict]) -> List[str]:
         for tap in measured[0] if measured else ():
             cells = [
                 _spread([m[tap][key] for m in measured], 3)
+                if key in measured[0][tap] else ''
                 for key in ALIGNMENT
             ]
             lines.append(f'| {_name(row)} | {tap} | {" | ".join(cells)} |')

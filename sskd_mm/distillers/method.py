@@ -40,7 +40,8 @@ def lay_method_over(cfg: Config, path: str) -> None:
     model = {k: v for k, v in cfg.model.items() if k in _MODEL}
     train_cfg = {k: v for k, v in cfg.train_cfg.items() if k in _TRAIN}
     cfg.model = {**model, **method.model}
-    finetune = dict(method.train_cfg.get('finetune', {}))
+    cfg.train_cfg = {**train_cfg, 'finetune': {}, **method.train_cfg}
+    finetune = cfg.train_cfg.finetune
     # None: the method has no such phase.
     if finetune is not None and 'max_epochs' not in finetune:
         if 'max_epochs' not in cfg:
@@ -48,5 +49,4 @@ def lay_method_over(cfg: Config, path: str) -> None:
                 f'{cfg.filename} does not tell how long training from scratch '
                 'is, so how long the method may train. Write e.g. '
                 'max_epochs = 240 in it, beside train_cfg.')
-        finetune['max_epochs'] = cfg.max_epochs
-    cfg.train_cfg = {**train_cfg, **method.train_cfg, 'finetune': finetune}
+        finetune.max_epochs = cfg.max_epochs

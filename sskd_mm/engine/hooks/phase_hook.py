@@ -176,10 +176,12 @@ class PhaseHook(Hook):
             loss_last=epochs[-1]['loss'])
         if phase.cached_passes:
             note['cached_passes'] = phase.cached_passes
-        if phase.is_mimic and runner.val_loop is not None:
+        if distiller.teachers and runner.val_loop is not None:
             note['alignment'] = measure_alignment(
-                distiller, runner.val_dataloader, phase.taps,
-                self.alignment_batches)
+                distiller, runner.val_dataloader, phase.taps
+                or tuple(distiller.stages), self.alignment_batches)
+            if not phase.is_mimic:
+                _drop_unadapted(note['alignment'], distiller)
             for tap, values in note['alignment'].items():
                 runner.logger.info(
                     f'{phase.name}: after {phase.max_epochs} epochs the '
@@ -240,6 +242,15 @@ class PhaseHook(Hook):
     @staticmethod
     def _notes(runner, key: str) -> Any:
         return runner.message_hub.runtime_info.get(f'sskd/{key}')
+
+
+def _drop_unadapted(alignment: Dict[str, dict], distiller) -> None:
+    """Leave of a tap only what does not depend on an adapter that has not
+    been trained, as none is beside joint losses."""
+    for tap, values in alignment.items():
+        if next(distiller.adapters_of(tap).parameters(), None) is not None:
+            for key in set(values) - {'cka'}:
+                del values[key]
 
 
 def _plain(metrics: Dict[str, Any]) -> Dict[str, float]:
