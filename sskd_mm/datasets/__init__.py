@@ -2,9 +2,15 @@
 from .check_data_files import check_data_files
 from .check_num_classes import check_num_classes, head_classes, misfit_heads
 from .digits_detection import make_digits_detection
+from .face_bin import FaceBin
+from .face_pairs import FacePairs
+from .plain_pickle import PlainPickleError, load_plain_pickle
+from .read_face_bin import FaceBinError, read_face_bin
 from .seeded_dataset import SeededDataset
 
 __all__ = [
+    'FaceBin', 'FaceBinError', 'FacePairs', 'PlainPickleError',
     'SeededDataset', 'check_data_files', 'check_num_classes', 'head_classes',
-    'make_digits_detection', 'misfit_heads'
+    'load_plain_pickle', 'make_digits_detection', 'misfit_heads',
+    'read_face_bin'
 ]
