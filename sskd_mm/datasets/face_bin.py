@@ -36,14 +36,15 @@ class FaceBin(BaseDataset):
         """Read the file.
 
         Returns:
-            list[dict]: An image each, with its ``encoded`` bytes.
+            list[dict]: An image each, with its ``number`` in the file.
         """
-        images, same = read_face_bin(self.ann_file)
-        first = np.arange(0, len(images), 2)
+        # Not in the list, which is copied: an image may be in many pairs.
+        self._images, same = read_face_bin(self.ann_file)
+        first = np.arange(0, len(self._images), 2)
         self._metainfo['pairs'] = first, first + 1, same
         return [
-            dict(encoded=image, img_path=f'{self.ann_file}#{number}')
-            for number, image in enumerate(images)
+            dict(number=number, img_path=f'{self.ann_file}#{number}')
+            for number in range(len(self._images))
         ]
 
     def get_data_info(self, idx: int) -> dict:
@@ -58,7 +59,7 @@ class FaceBin(BaseDataset):
         """
         info = super().get_data_info(idx)
         try:
-            image = mmcv.imfrombytes(info.pop('encoded'))
+            image = mmcv.imfrombytes(self._images[info['number']])
         except Exception:  # of OpenCV, for an empty buffer
             image = None
         if image is None:

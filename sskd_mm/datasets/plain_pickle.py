@@ -11,7 +11,7 @@ import numpy as np
 #: instances of classes, no persistent ids, no extension codes.
 _OPCODES = frozenset('''
     PROTO FRAME STOP MARK POP POP_MARK NONE NEWTRUE NEWFALSE INT BININT BININT1
-    BININT2 LONG LONG1 LONG4 STRING BINSTRING SHORT_BINSTRING BINBYTES
+    BININT2 LONG LONG1 LONG4 BINSTRING SHORT_BINSTRING BINBYTES
     SHORT_BINBYTES BINBYTES8 BYTEARRAY8 UNICODE BINUNICODE SHORT_BINUNICODE
     BINUNICODE8 EMPTY_LIST LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2
     TUPLE3 PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET GLOBAL
@@ -31,8 +31,8 @@ def load_plain_pickle(data: bytes) -> Any:
     proportion to the file.
 
     Args:
-        data (bytes): The whole pickle, of Python 2 or 3, of any protocol.
-            Strings of Python 2 come as bytes.
+        data (bytes): The whole pickle, of Python 3, or of Python 2 with any
+            protocol but 0, whose strings come as bytes.
 
     Returns:
         Any: What it holds. Arrays are not writable.
@@ -42,7 +42,8 @@ def load_plain_pickle(data: bytes) -> Any:
     """
     _check_opcodes(data)
     try:
-        return _arrays(_Unpickler(io.BytesIO(data), encoding='bytes').load())
+        loaded = _Unpickler(io.BytesIO(data), encoding='bytes').load()
+        return _arrays(loaded, [len(data)])
     except PlainPickleError:
         raise
     except Exception as error:  # a damaged pickle may fail in any way
@@ -57,7 +58,7 @@ def _check_opcodes(data: bytes) -> None:
                 raise PlainPickleError(
                     f'it holds objects that are no plain data ({opcode.name} '
                     f'at byte {position})')
-            if opcode.name == 'LONG_BINPUT' and argument > len(data):
+            if opcode.name in ('PUT', 'LONG_BINPUT') and argument > len(data):
                 # Room is made for as many objects as the number says.
                 raise PlainPickleError(
                     f'it numbers an object {argument} at byte {position}, '
@@ -180,19 +181,20 @@ class _Unpickler(pickle.Unpickler):
         return _STAND_INS[module, name]
 
 
-def _arrays(value: Any, depth: int = 0) -> Any:
+def _arrays(value: Any, room: List[int], depth: int = 0) -> Any:
     """Put arrays in the place of their stand-ins and refuse all else."""
+    # An item takes a byte at least, unless lists repeat lists to explode.
+    room[0] -= 1
+    if room[0] < 0:
+        raise PlainPickleError('it repeats its own parts')
     if isinstance(value, _Array):
         value = value.value
-    if isinstance(value, (bytes, bool, int)):
-        return value
-    if isinstance(value, np.ndarray) and value.dtype.kind != 'O':
+    if isinstance(value, (bytes, bool, int, np.ndarray)):
         return value
     if isinstance(value, (list, tuple)) and depth < 3:
-        items: List[Any] = [_arrays(item, depth + 1) for item in value]
-        return tuple(items) if isinstance(value, tuple) else items
+        return type(value)([_arrays(item, room, depth + 1) for item in value])
     kind = type(value).__name__.lstrip('_')
     raise PlainPickleError(
         f'it holds a {kind} where only lists, tuples, bytes, bools, integers '
-        'and arrays of them may be' + (', nested too deep' if depth >= 3
-                                       else ''))
+        'and arrays of them may be' +
+        (', nested too deep' if depth >= 3 else ''))

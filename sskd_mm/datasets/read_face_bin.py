@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from typing import Any, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 import numpy as np
 
@@ -52,13 +52,16 @@ def _parts(content: Any) -> Tuple[List[bytes], np.ndarray]:
     if not isinstance(content, (list, tuple)) or len(content) != 2:
         raise PlainPickleError('it holds no pair of lists')
     images, same = content
-    if not isinstance(images, (list, tuple, np.ndarray)):
+    if not isinstance(images, (list, tuple)):
         raise PlainPickleError(f'its images are a {type(images).__name__}, '
                                'not a list')
     encoded = []
+    arrays: Dict[int, bytes] = {}  # one may be in several pairs
     for number, image in enumerate(images):
         if isinstance(image, np.ndarray) and image.dtype == np.uint8:
-            image = image.tobytes()
+            if id(image) not in arrays:
+                arrays[id(image)] = image.tobytes()
+            image = arrays[id(image)]
         if not isinstance(image, bytes):
             raise PlainPickleError(f'its image {number} is no bytes but '
                                    f'{type(image).__name__}')

@@ -58,6 +58,7 @@ def ten_fold_accuracy(distances: np.ndarray,
         raise ValueError(f'{int(np.isnan(distances).sum())} of {len(same)} '
                          'distances are NaN.')
     from sklearn.model_selection import KFold  # takes a second to import
+
     # The first threshold at which a pair is accepted.
     accepted = np.searchsorted(THRESHOLDS, distances, side='right')
 
