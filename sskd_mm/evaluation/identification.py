@@ -1,4 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+import logging
 from typing import Dict, Sequence
 
 import numpy as np
@@ -59,7 +60,7 @@ class Identification:
                         'without a mate is more than that. What is given is '
                         'the TPIR with none of them accepted.',
                         logger='current',
-                        level='WARNING')
+                        level=logging.WARNING)
                 name = ('first_' if first else '') + f'TPIR@FPIR={fpir:g}'
                 figures[name] = self.tpir_at_fpir(fpir, first)
         return {name: 100 * float(value) for name, value in figures.items()}

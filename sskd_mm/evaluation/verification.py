@@ -1,4 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+import logging
 from typing import Dict, Optional, Sequence
 
 import numpy as np
@@ -75,7 +76,7 @@ class Verification:
                     'pairs is more than that. What is given is the TAR with '
                     'none of them accepted.',
                     logger='current',
-                    level='WARNING')
+                    level=logging.WARNING)
             result[f'TAR@FAR={far:g}'] = self.roc.tar_at_far(far)
         for far in fars:
             result[f'nearest_TAR@FAR={far:g}'] = (
