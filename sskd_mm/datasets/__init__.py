@@ -1,16 +1,18 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from .check_data_files import check_data_files
 from .check_num_classes import check_num_classes, head_classes, misfit_heads
+from .crop_face import CropFace
 from .digits_detection import make_digits_detection
 from .face_bin import FaceBin
 from .face_pairs import FacePairs
+from .listed_images import ListedImages
 from .plain_pickle import PlainPickleError, load_plain_pickle
 from .read_face_bin import FaceBinError, read_face_bin
 from .seeded_dataset import SeededDataset
 
 __all__ = [
-    'FaceBin', 'FaceBinError', 'FacePairs', 'PlainPickleError',
-    'SeededDataset', 'check_data_files', 'check_num_classes', 'head_classes',
-    'load_plain_pickle', 'make_digits_detection', 'misfit_heads',
-    'read_face_bin'
+    'CropFace', 'FaceBin', 'FaceBinError', 'FacePairs', 'ListedImages',
+    'PlainPickleError', 'SeededDataset', 'check_data_files',
+    'check_num_classes', 'head_classes', 'load_plain_pickle',
+    'make_digits_detection', 'misfit_heads', 'read_face_bin'
 ]

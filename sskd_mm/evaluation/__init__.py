@@ -1,7 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from .all_pairs import all_pairs
 from .embedding_store import EmbeddingStore
-from .fuse_mirrored import fuse_mirrored
+from .extract_embeddings import extract_embeddings
 from .identification import Identification
 from .identify import identify
 from .ijb import IJB
@@ -19,7 +19,7 @@ from .verification import Verification
 __all__ = [
     'EmbeddingStore', 'FaceIdentification', 'FaceVerification',
     'FoldAccuracy', 'IJB', 'IJBA', 'Identification', 'RocCurve',
-    'SearchResult', 'Verification', 'all_pairs', 'fuse_mirrored', 'identify',
+    'SearchResult', 'Verification', 'all_pairs', 'extract_embeddings', 'identify',
     'normalize_embeddings', 'pair_distances', 'pool_templates',
     'search_gallery', 'ten_fold_accuracy'
 ]

@@ -28,7 +28,7 @@ def release(request, tmp_path):
         (meta / f'{name}_{file}').write_text('\n'.join(lines) + '\n')
 
     write('face_tid_mid.txt',
-          [f'{i}.jpg {t} {m}' for i, (t, m) in enumerate(zip(template, media))])
+          [f'{i}.jpg {template[i]} {media[i]}' for i in range(FACES)])
     write('name_5pts_score.txt', [
         f'{i}.jpg ' + ' '.join(f'{i + k / 8:.3f}' for k in range(10)) + ' 0.9'
         for i in range(FACES)

@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from sskd_mm.evaluation import (fuse_mirrored, normalize_embeddings,
-                                pair_distances)
+from sskd_mm.evaluation import normalize_embeddings, pair_distances
 
 
 def test_against_loops():
@@ -60,11 +59,3 @@ def test_no_direction(value):
 def test_wrong_shape():
     with pytest.raises(ValueError, match=r'\(2, 3, 1, 1\), but must be'):
         normalize_embeddings(torch.ones(2, 3, 1, 1))
-
-
-def test_fuse_mirrored():
-    # The longer of the two weighs more.
-    fused = fuse_mirrored(torch.tensor([[3., 0.]]), torch.tensor([[0., 4.]]))
-    assert fused.tolist() == [pytest.approx([.6, .8])]
-    with pytest.raises(ValueError, match='not of the same images'):
-        fuse_mirrored(torch.ones(2, 3), torch.ones(3, 3))
