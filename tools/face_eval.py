@@ -209,7 +209,7 @@ def digest(value: Any) -> str:
 
 def digest_file(file: str) -> str:
     with open(osp.expanduser(file), 'rb') as opened:
-        return hashlib.file_digest(opened, 'sha256').hexdigest()[:16]
+        return hashlib.sha256(opened.read()).hexdigest()[:16]
 
 
 def digest_images(dataset) -> str:

@@ -1,6 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from pathlib import Path
-from typing import Dict, Optional, Union
+from typing import Dict, Optional, Tuple, Union
 
 import matplotlib
 import numpy as np
@@ -33,27 +33,21 @@ def plot_faces(file: Union[str, Path],
     """
     panels = [_roc, _det, _histogram] + [_cmc] * bool(identifications)
     with matplotlib.rc_context({'axes.grid': True, 'grid.alpha': .3}):
-        # Beyond ten names, as of many splits, colours run along a map.
-        names = list(verifications)
-        colours = dict(
-            zip(
-                names, matplotlib.colormaps['tab10'].colors if len(names) <= 10
-                else matplotlib.colormaps['viridis'](np.linspace(
-                    0, .9, len(names)))))
-        figure = Figure(figsize=(5 * len(panels), 4.2), layout='constrained')
+        shape, size = ((2, 2), (11, 8)) if identifications else ((1, 3),
+                                                                 (15, 4.2))
+        figure = Figure(figsize=size, layout='constrained')
         figure.suptitle(title)
-        for axes, draw in zip(figure.subplots(1, len(panels)), panels):
-            for name, colour in colours.items():
-                result = (
-                    identifications
-                    if draw is _cmc else verifications).get(name)
-                if result is not None:
-                    draw(axes, result, name, colour)
-            axes.legend(fontsize='small')
+        for axes, draw in zip(figure.subplots(*shape).flat, panels):
+            results = identifications if draw is _cmc else verifications
+            for number, (name, result) in enumerate(results.items()):
+                draw(axes, result, name, f'C{number % 10}')
+            if draw is not _histogram:
+                axes.legend(fontsize='small')
+                axes.set_ylim(top=1.2 if draw is _det else 1.01)
         figure.savefig(file, dpi=120)
 
 
-def _strict(curve: RocCurve) -> np.ndarray:
+def _strict(curve: RocCurve) -> Tuple[np.ndarray, np.ndarray]:
     """FARs along a logarithmic axis, and the best TAR with at most each."""
     far = np.geomspace(1 / curve.impostors, 1, 1000)
     return far, curve.tar[np.searchsorted(curve.far, far, 'right') - 1]
@@ -73,11 +67,12 @@ def _roc(axes: Axes, result: Verification, name: str, colour) -> None:
 
 def _det(axes: Axes, result: Verification, name: str, colour) -> None:
     far, tar = _strict(result.roc)
-    # A logarithmic axis has no 0: without a false rejection it ends.
-    missed = np.where(tar < 1, 1 - tar, np.nan)
+    # A logarithmic axis has no 0: without a false rejection a curve runs
+    # along a floor, below one in all genuine pairs.
+    floor = 0.7 / result.roc.genuine
     axes.plot(
         far,
-        missed,
+        np.maximum(1 - tar, floor),
         color=colour,
         drawstyle='steps-post',
         label=f'{name} (EER {100 * result.roc.eer:.2f} %)')
@@ -88,18 +83,18 @@ def _det(axes: Axes, result: Verification, name: str, colour) -> None:
 
 def _histogram(axes: Axes, result: Verification, name: str, colour) -> None:
     bins = np.linspace(-1, 1, 101)
-    for same, style, kind in ((True, 'solid', 'genuine'),
-                              (False, 'dashed', 'impostor')):
+    for same, style in ((True, 'solid'), (False, 'dashed')):
         axes.hist(
             result.similarities[result.same == same].clip(-1, 1),
             bins,
             density=True,
             histtype='step',
             color=colour,
-            linestyle=style,
-            label=f'{name}, {kind}')
+            linestyle=style)
     axes.set(
-        title='Similarities', xlabel='cosine similarity', ylabel='density')
+        title='Similarities: genuine pairs solid, impostors dashed',
+        xlabel='cosine similarity',
+        ylabel='density')
 
 
 def _cmc(axes: Axes, result: Identification, name: str, colour) -> None:

@@ -19,7 +19,7 @@ from .verification import Verification
 __all__ = [
     'EmbeddingStore', 'FaceIdentification', 'FaceVerification',
     'FoldAccuracy', 'IJB', 'IJBA', 'Identification', 'RocCurve',
-    'SearchResult', 'Verification', 'all_pairs', 'extract_embeddings', 'identify',
-    'normalize_embeddings', 'pair_distances', 'pool_templates',
+    'SearchResult', 'Verification', 'all_pairs', 'extract_embeddings',
+    'identify', 'normalize_embeddings', 'pair_distances', 'pool_templates',
     'search_gallery', 'ten_fold_accuracy'
 ]

@@ -90,6 +90,8 @@ class EmbeddingStore:
     def read(self) -> np.ndarray:
         """All embeddings, mapped from the file, shape (N, D).
 
+        What is done to the array does not reach the file.
+
         Raises:
             RuntimeError: Some are missing.
         """
@@ -98,4 +100,4 @@ class EmbeddingStore:
             raise RuntimeError(
                 f'{missing} of {len(self._done)} embeddings of {self.file!r} '
                 'are missing: the run that writes them has not finished.')
-        return np.load(self.file, mmap_mode='r')
+        return np.load(self.file, mmap_mode='c')
