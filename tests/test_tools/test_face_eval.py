@@ -221,7 +221,9 @@ def test_ijbc(call, tmp_path):
         (meta / f'ijbc_{file}').write_text('\n'.join(lines) + '\n')
 
     def listed(templates):
-        return ['TEMPLATE_ID,SUBJECT_ID', *(f'{t},{t % 10}' for t in templates)]
+        return ['TEMPLATE_ID,SUBJECT_ID'] + [
+            f'{t},{t % 10}' for t in templates
+        ]
 
     write('face_tid_mid.txt',
           [f'{i}.jpg {t} {i}' for i, t in enumerate(template)])
