@@ -14,6 +14,6 @@ compat.atomic_backend.install()
 compat.checkpoint_loader.install()
 
 from . import (adapters, datasets, distillers, engine,  # noqa: E402, F401
-               evaluation, losses)
+               evaluation, losses, models)
 
 __all__ = ['__version__']

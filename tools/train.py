@@ -2,6 +2,7 @@
 """Distil or train a model of mmdet or mmpretrain.
 
 python tools/train.py configs/sskd/faster_rcnn_r18_coco.py
+python tools/train.py CONFIG --method configs/_base_/methods/kd.py
 """
 import argparse
 import os
@@ -15,11 +16,16 @@ from mmengine.runner import Runner
 from sskd_mm.analysis import describe_plan, print_plan
 from sskd_mm.compat import allow_pickle, setup_cpu_distributed
 from sskd_mm.datasets import check_data_files
+from sskd_mm.distillers import lay_method_over
 
 
 def parse_args():
     parser = argparse.ArgumentParser(description='Distil or train a model')
     parser.add_argument('config', help='config file path')
+    parser.add_argument(
+        '--method',
+        help='distil the networks of the config by this method, e.g. '
+        'configs/_base_/methods/kd.py, instead of its own')
     parser.add_argument('--work-dir', help='where to save logs and models')
     parser.add_argument(
         '--resume',
@@ -67,11 +73,14 @@ def load_config(args) -> Config:
     """The config with what the command line says about it."""
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
+    name = osp.splitext(osp.basename(args.config))[0]
+    if args.method is not None:
+        lay_method_over(cfg, args.method)
+        name += f'_{osp.splitext(osp.basename(args.method))[0]}'
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     if args.allow_pickle is not None:
         cfg.allow_pickle = args.allow_pickle
-    name = osp.splitext(osp.basename(args.config))[0]
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:

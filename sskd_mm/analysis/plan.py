@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import torch
 from rich.console import Console
@@ -7,13 +7,16 @@ from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..stages import Phase
+
 
 def describe_plan(loop) -> Dict[str, Any]:
     """What a :class:`StageByStageTrainLoop` is going to do.
 
     FLOPs are counted on one real image of the training set, two for each
     multiply-add: of a network its whole forward pass, of a phase one training
-    step (both networks as far as the tap, and the backward pass).
+    step (both networks as far as the tap, with losses added to the task's
+    own the whole of both, and the backward pass).
 
     Args:
         loop (StageByStageTrainLoop): A loop that has not run yet. Counting
@@ -23,8 +26,10 @@ def describe_plan(loop) -> Dict[str, Any]:
         dict: ``image_size`` (height, width), ``student`` and each of
         ``teachers`` (``type``, ``parameters``, ``gflops``) and ``phases``:
         for each its ``name``, ``epochs``, ``taps`` (``stage``, module paths,
-        shapes (C, H, W) of each level, adapter), ``trains`` and ``frozen``
-        (number of the student's parameters) and ``gflops``.
+        shapes (C, H, W) of each level, adapter), ``losses`` that are added to
+        the task's own (``name``, ``type``, ``weight``, ``parameters``; the
+        first is the task's), ``trains`` and ``frozen`` (number of the
+        student's parameters) and ``gflops``.
     """
     distiller = loop.distiller
     batch = loop.sample()
@@ -45,9 +50,10 @@ def describe_plan(loop) -> Dict[str, Any]:
                 name=phase.name,
                 epochs=phase.max_epochs,
                 taps=[_describe_tap(distiller, name) for name in phase.taps],
+                losses=_describe_losses(distiller, phase),
                 trains=trains,
                 frozen=total - trains,
-                gflops=_count_step(distiller, batch)))
+                gflops=count_step(distiller, batch)))
     return plan
 
 
@@ -77,10 +83,37 @@ def _describe_tap(distiller, name: str) -> Dict[str, Any]:
         adapter_parameters=sum(p.numel() for p in adapters.parameters()))
 
 
-def _count_step(distiller, batch: dict) -> float:
-    data = distiller.data_preprocessor(batch, True)
+def _describe_losses(distiller, phase: Phase) -> List[Dict[str, Any]]:
+    added = [
+        dict(
+            name=name,
+            type=type(loss).__name__,
+            weight=loss.weight,
+            parameters=sum(p.numel() for p in loss.parameters()))
+        for name, loss in distiller.losses_of(phase).items()
+    ]
+    task = dict(
+        name='task',
+        type=type(distiller.student).__name__,
+        weight=distiller.task_weight,
+        parameters=0)
+    return [task, *added] if added else []
+
+
+def count_step(model: nn.Module, batch: dict) -> float:
+    """Count what a training step computes.
+
+    Args:
+        model (BaseModel): A model of MMEngine, in the mode and phase in which
+            it trains.
+        batch (dict): A collated batch of the training set.
+
+    Returns:
+        float: GFLOPs for each image, two for each multiply-add.
+    """
+    data = model.data_preprocessor(batch, True)
     with FlopCounterMode(display=False) as counter:
-        loss, _ = distiller.parse_losses(distiller(**data, mode='loss'))
+        loss, _ = model.parse_losses(model(**data, mode='loss'))
         loss.backward()
     return counter.get_total_flops() / len(data['inputs']) / 1e9
 
@@ -106,7 +139,20 @@ def print_plan(plan: Dict[str, Any]) -> None:
         taps.add_row(name, tap['student'], tap['teacher'],
                      '\n'.join(_shapes(level) for level in tap['levels']),
                      _adapter(tap))
-    console.print(taps)
+    if seen:
+        console.print(taps)
+
+    losses = Table(title='Weights of the losses')
+    for column in ('loss', 'type', 'weight', 'parameters'):
+        losses.add_column(
+            column,
+            justify='right' if column in ('weight', 'parameters') else 'left')
+    for phase in plan['phases']:
+        for loss in phase['losses']:
+            losses.add_row(loss['name'], loss['type'], f'{loss["weight"]:g}',
+                           f'{loss["parameters"]:,}')
+    if losses.rows:
+        console.print(losses)
 
     phases = Table(title='Phases')
     for column in ('phase', 'compares', 'epochs', 'trains', 'frozen',
@@ -116,10 +162,17 @@ def print_plan(plan: Dict[str, Any]) -> None:
             justify='left' if column in ('phase', 'compares') else 'right')
     for phase in plan['phases']:
         phases.add_row(
-            phase['name'], ', '.join(tap['stage'] for tap in phase['taps'])
-            or 'ground truth', str(phase['epochs']), f'{phase["trains"]:,}',
-            f'{phase["frozen"]:,}', f'{phase["gflops"]:.2f}')
+            phase['name'], _compared(phase), str(phase['epochs']),
+            f'{phase["trains"]:,}', f'{phase["frozen"]:,}',
+            f'{phase["gflops"]:.2f}')
     console.print(phases)
+
+
+def _compared(phase: Dict[str, Any]) -> str:
+    if phase['taps']:
+        return ', '.join(tap['stage'] for tap in phase['taps'])
+    return ', '.join(
+        ['ground truth', *(loss['name'] for loss in phase['losses'][1:])])
 
 
 def _shapes(level: Dict[str, Any]) -> str:

@@ -1,6 +1,8 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from .check_data_files import check_data_files
 from .check_num_classes import check_num_classes, head_classes, misfit_heads
+from .cifar_in_memory import CIFARInMemory
+from .cifar_pickle import CIFARFileError, read_cifar_pickle
 from .crop_face import CropFace
 from .digits_detection import make_digits_detection
 from .face_bin import FaceBin
@@ -11,8 +13,9 @@ from .read_face_bin import FaceBinError, read_face_bin
 from .seeded_dataset import SeededDataset
 
 __all__ = [
-    'CropFace', 'FaceBin', 'FaceBinError', 'FacePairs', 'ListedImages',
-    'PlainPickleError', 'SeededDataset', 'check_data_files',
-    'check_num_classes', 'head_classes', 'load_plain_pickle',
-    'make_digits_detection', 'misfit_heads', 'read_face_bin'
+    'CIFARFileError', 'CIFARInMemory', 'CropFace', 'FaceBin', 'FaceBinError',
+    'FacePairs', 'ListedImages', 'PlainPickleError', 'SeededDataset',
+    'check_data_files', 'check_num_classes', 'head_classes',
+    'load_plain_pickle', 'make_digits_detection', 'misfit_heads',
+    'read_cifar_pickle', 'read_face_bin'
 ]

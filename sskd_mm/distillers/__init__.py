@@ -1,6 +1,12 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+from .head_on_features import HeadOnFeatures
+from .joint import JointDistiller
 from .load_report import LoadReport
+from .method import lay_method_over
 from .stage_by_stage import StageByStageDistiller
 from .teacher import Teacher
 
-__all__ = ['LoadReport', 'StageByStageDistiller', 'Teacher']
+__all__ = [
+    'HeadOnFeatures', 'JointDistiller', 'LoadReport', 'StageByStageDistiller',
+    'Teacher', 'lay_method_over'
+]

@@ -95,6 +95,11 @@ class StageByStageDistiller(BaseModel):
         >>>     stages='auto')
     """
 
+    #: Whether the teachers are needed once mimicking is over.
+    keeps_teachers = False
+    #: What the task's own losses are multiplied with where others are added.
+    task_weight = 1.0
+
     def __init__(self,
                  student: dict,
                  teacher: Union[dict, Sequence[dict]],
@@ -131,7 +136,7 @@ class StageByStageDistiller(BaseModel):
         ]
         self._stages_cfg = stages
         self._pre_activation = pre_activation
-        self._frozen_norm = frozen_norm
+        self.frozen_norm = frozen_norm
         self._adapter_cfg = adapter
         self._inherit = tuple(inherit)
         self._channels_last = channels_last
@@ -187,6 +192,18 @@ class StageByStageDistiller(BaseModel):
                 self._adapter_cfg,
                 student_channels=source,
                 teacher_channels=target))
+
+    def prepare_phases(self, phases: Sequence[Phase],
+                       num_samples: int) -> None:
+        """Build what the phases need besides; called once, after
+        :meth:`prepare`.
+
+        Args:
+            phases (Sequence[Phase]): All that are planned.
+            num_samples (int): Size of the training set.
+        """
+        if any(phase.border == 'teacher' for phase in phases):
+            self.prepare_feeding()
 
     def prepare_feeding(self) -> None:
         """Build what turns the teacher's features into the student's, which
@@ -280,7 +297,7 @@ class StageByStageDistiller(BaseModel):
             adapters.zero_grad(set_to_none=True)
         self.feeders.requires_grad_(phase.border == 'teacher')
         self.feeders.zero_grad(set_to_none=True)
-        if not phase.is_mimic:
+        if not (phase.is_mimic or self.keeps_teachers):
             self.teachers = []
         self.train()
 
@@ -292,7 +309,7 @@ class StageByStageDistiller(BaseModel):
         super().train(mode)
         if mode and self.phase is not None:
             self.partition.set_mode(self.phase.trains,
-                                    self._frozen_norm == 'batch')
+                                    self.frozen_norm == 'batch')
         return self
 
     def forward(self,
@@ -317,6 +334,17 @@ class StageByStageDistiller(BaseModel):
         if mode == 'loss' and self.phase is not None and self.phase.is_mimic:
             return self._mimic(inputs, data_samples)
         return self.student(inputs, data_samples, mode=mode)
+
+    @property
+    def helpers(self) -> Dict[str, nn.Module]:
+        """dict[str, nn.Module]: What trains beside the student, by the key
+        under which a checkpoint holds it for resuming."""
+        return dict(adapters=self.adapters, feeders=self.feeders)
+
+    def losses_of(self, phase: Phase) -> Dict[str, nn.Module]:
+        """The losses that a phase adds to the task's own, by their names:
+        none here, see :class:`JointDistiller`."""
+        return {}
 
     def adapters_of(self, stage: str) -> nn.ModuleList:
         """The adapters of a stage's tap: for each of its teachers, one a

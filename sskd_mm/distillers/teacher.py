@@ -96,9 +96,24 @@ class Teacher:
         Returns:
             dict[str, tuple[Tensor]]: The features of each tap.
         """
+        return run_prefix(self.model, taps, self.see(inputs, sizes),
+                          pre_activation)
+
+    def see(self,
+            inputs: Tensor,
+            sizes: Optional[Sequence[Tuple[int, int]]] = None) -> Tensor:
+        """What its network gets of a batch preprocessed for the student.
+
+        Args:
+            inputs (Tensor): (N, C, H, W).
+            sizes (list[tuple[int]], optional): As in :meth:`features`.
+
+        Returns:
+            Tensor: Normalised as its own config says, and transformed.
+        """
         inputs = self._transform(self._renormalize(inputs, sizes))
         self.image_size = tuple(inputs.shape[-2:])
-        return run_prefix(self.model, taps, inputs, pre_activation)
+        return inputs
 
     @torch.no_grad()
     def predict(self, data: Union[dict, tuple, list]) -> list:

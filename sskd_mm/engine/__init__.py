@@ -2,8 +2,9 @@
 from .hooks import (LoadReportHook, MimicWatchHook, PhaseCheckpointHook,
                     PhaseHook, ProgressHook)
 from .loops import StageByStageTrainLoop
+from .optim_wrappers import BFloat16OptimWrapper
 
 __all__ = [
-    'LoadReportHook', 'MimicWatchHook', 'PhaseCheckpointHook', 'PhaseHook',
-    'ProgressHook', 'StageByStageTrainLoop'
+    'BFloat16OptimWrapper', 'LoadReportHook', 'MimicWatchHook',
+    'PhaseCheckpointHook', 'PhaseHook', 'ProgressHook', 'StageByStageTrainLoop'
 ]

@@ -2,12 +2,13 @@
 from .auto import find_stages
 from .partition import HEAD, StagePartition
 from .phase import Phase
-from .prefix import run_prefix
+from .prefix import run_prefix, tapped
 from .schedule import SCHEDULES, plan_mimic_phases
 from .stage import Stage, parse_stages
 from .tokens import tokens_to_map
 
 __all__ = [
     'HEAD', 'Phase', 'SCHEDULES', 'Stage', 'StagePartition', 'find_stages',
-    'parse_stages', 'plan_mimic_phases', 'run_prefix', 'tokens_to_map'
+    'parse_stages', 'plan_mimic_phases', 'run_prefix', 'tapped',
+    'tokens_to_map'
 ]

@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any, Callable, Dict, Iterator, Optional, Sequence, Tuple
 
 import torch.nn as nn
@@ -57,6 +57,47 @@ def run_prefix(
         >>> run_prefix(detector, ['backbone.layer1'], torch.rand(2, 3, 64, 64))
         {'backbone.layer1': (<Tensor of shape (2, 64, 16, 16)>,)}
     """
+    with tapped(model, taps, pre_activation, pass_on, end=True) as features:
+        try:
+            model(inputs, None, mode='tensor')
+        except _LastTapReached:
+            pass
+    return features
+
+
+@contextmanager
+def tapped(
+    model: nn.Module,
+    taps: Sequence[str],
+    pre_activation: bool = False,
+    pass_on: Optional[Callable[[str, Features], Sequence[Tensor]]] = None,
+    end: bool = False,
+) -> Iterator[Dict[str, Features]]:
+    """Keep what a forward pass within this context outputs at its taps.
+
+    Args:
+        model (nn.Module): The network.
+        taps (Sequence[str]): As :func:`run_prefix` has them, as the next two.
+        pre_activation (bool): Defaults to False.
+        pass_on (callable, optional): Defaults to the output itself.
+        end (bool): Whether the last tap ends the forward pass, by an
+            exception that the caller catches. Defaults to False.
+
+    Yields:
+        dict[str, tuple[Tensor]]: The features of each tap, once they are
+        computed.
+
+    Raises:
+        RuntimeError: A tap that the forward pass does not run, or runs more
+            than once.
+        TypeError: A tap whose output holds anything but tensors and sizes.
+
+    Example:
+        >>> with tapped(classifier, ['backbone.layer1']) as features:
+        >>>     logits = classifier(torch.rand(2, 3, 32, 32))
+        >>> features
+        {'backbone.layer1': (<Tensor of shape (2, 64, 32, 32)>,)}
+    """
     features: Dict[str, Features] = {}
 
     def hook_of(path, before):
@@ -69,7 +110,7 @@ def run_prefix(
                     'or one that runs once.')
             outputs = _as_tuple(path, output)
             features[path] = before(outputs) if before else outputs
-            if len(features) == len(taps):
+            if end and len(features) == len(taps):
                 raise _LastTapReached
             if pass_on is not None:
                 return _replace(output, iter(pass_on(path, outputs)))
@@ -85,14 +126,12 @@ def run_prefix(
                 PreActivation(tap)) if pre_activation else None
             handle = tap.register_forward_hook(hook_of(path, before))
             stack.callback(handle.remove)
-        try:
-            model(inputs, None, mode='tensor')
-        except _LastTapReached:
-            return features
+        yield features
     missing = [path for path in taps if path not in features]
-    raise RuntimeError(
-        f'{type(model).__name__} never ran the tap(s) {missing} in a forward '
-        'pass; tap modules that take part in it.')
+    if missing:
+        raise RuntimeError(
+            f'{type(model).__name__} never ran the tap(s) {missing} in a '
+            'forward pass; tap modules that take part in it.')
 
 
 def _as_tuple(path: str, output: Any) -> Features:

@@ -16,7 +16,8 @@ CONFIGS = [dict(type=name) for name in NAMES] + [
 ]
 MAP, TOKENS, EMBEDDING = (2, 3, 4, 5), (2, 20, 3), (6, 3)
 # These compare positions, of which an embedding has but one.
-NEED_POSITIONS = ('AttentionMimicLoss', 'ChannelWiseMimicLoss')
+NEED_POSITIONS = ('AttentionMimicLoss', 'ChannelWiseMimicLoss',
+                  'NSTMimicLoss')
 
 
 def _ids(cfg):

@@ -17,9 +17,10 @@ class PhaseCheckpointHook(CheckpointHook):
     """A ``CheckpointHook`` that knows of phases and loses nothing.
 
     A checkpoint's ``state_dict`` is the student alone. Beside it, under the
-    key ``sskd``, lie the name of the phase, the adapters and the gradients
-    accumulated so far (of several processes, the first one's); the optimizer
-    and the schedulers are the phase's own, under MMEngine's usual keys.
+    key ``sskd``, lie the name of the phase, the adapters and what else trains
+    beside the student, and the gradients accumulated so far (of several
+    processes, the first one's); the optimizer and the schedulers are the
+    phase's own, under MMEngine's usual keys.
 
     Beyond what ``CheckpointHook`` does it saves at the end of every phase,
     and on SIGTERM and Ctrl-C before it ends the run; and an outdated file is
@@ -56,8 +57,10 @@ class PhaseCheckpointHook(CheckpointHook):
         checkpoint['sskd'] = dict(
             phase=loop.entered.name,
             iters_per_epoch=len(loop.dataloader),
-            adapters=weights_to_cpu(loop.distiller.adapters.state_dict()),
-            feeders=weights_to_cpu(loop.distiller.feeders.state_dict()),
+            **{
+                name: weights_to_cpu(module.state_dict())
+                for name, module in loop.distiller.helpers.items()
+            },
             # There are some in the midst of an accumulation only.
             gradients={
                 name: param.grad.cpu()
@@ -79,8 +82,8 @@ class PhaseCheckpointHook(CheckpointHook):
         loop.resume_phase(checkpoint['meta'], saved['phase'],
                           saved['iters_per_epoch'])
         if loop.entered.name == saved['phase']:
-            loop.distiller.adapters.load_state_dict(saved['adapters'])
-            loop.distiller.feeders.load_state_dict(saved['feeders'])
+            for name, module in loop.distiller.helpers.items():
+                module.load_state_dict(saved[name])
             params = dict(loop.distiller.named_parameters())
             for name, grad in saved['gradients'].items():
                 params[name].grad = grad.to(params[name])

@@ -1,13 +1,21 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+from .at_loss import ATLoss
 from .crd_loss import CRDLoss
 from .dist_loss import DISTLoss
 from .dkd_loss import DKDLoss
+from .feature_loss import FeatureLoss
+from .fitnet_loss import FitNetLoss
+from .fsp_loss import FSPLoss
 from .joint_loss import JointLoss
+from .kd_loss import KDLoss
 from .knowledge import Knowledge
+from .nst_loss import NSTLoss
 from .review_kd_loss import ReviewKDLoss
 from .rkd_loss import RKDLoss
+from .tapwise_loss import TapwiseLoss
 
 __all__ = [
-    'CRDLoss', 'DISTLoss', 'DKDLoss', 'JointLoss', 'Knowledge', 'ReviewKDLoss',
-    'RKDLoss'
+    'ATLoss', 'CRDLoss', 'DISTLoss', 'DKDLoss', 'FSPLoss', 'FeatureLoss',
+    'FitNetLoss', 'JointLoss', 'KDLoss', 'Knowledge', 'NSTLoss', 'RKDLoss',
+    'ReviewKDLoss', 'TapwiseLoss'
 ]

@@ -12,8 +12,10 @@ class Knowledge(NamedTuple):
             stage to the last: maps (N, C, H, W).
         embedding (Tensor): What its linear classifier reads, (N, C).
         logits (Tensor): The classifier's output, (N, classes).
+        names (tuple[str]): Names of the taps, where known.
     """
 
     features: Tuple[Tensor, ...]
     embedding: Tensor
     logits: Tensor
+    names: Tuple[str, ...] = ()

@@ -1,0 +1,7 @@
+# DIST (arXiv 2205.10536) as for CIFAR-100.
+_base_ = './joint.py'
+
+model = dict(
+    losses=[
+        dict(type='DISTLoss', weight=1, beta=2, gamma=2, temperature=4)
+    ])

@@ -1,0 +1,6 @@
+# ShuffleNetV2 for CIFAR.
+model = dict(
+    type='ImageClassifier',
+    backbone=dict(type='CIFARShuffleNetV2'),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(type='LinearClsHead', num_classes=100, in_channels=1024))

@@ -1,0 +1,188 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import json
+import platform
+import statistics
+from pathlib import Path
+from typing import Any, Dict, List, Union
+
+import matplotlib
+import torch
+from matplotlib.figure import Figure
+
+from .study import Study
+
+#: Figures of an alignment, and what the table calls them.
+ALIGNMENT = dict(cka='CKA', cosine='cosine', relative_l2='relative L2')
+
+
+def read_metrics(work_dir: Union[str, Path], metric: str) -> Dict[str, Any]:
+    """What a finished distillation scored.
+
+    Args:
+        work_dir (str or Path): With its ``result.json``.
+        metric (str): Name of the metric; more is better.
+
+    Returns:
+        dict: ``last`` and ``best`` (of all validations), ``seconds`` of its
+        phases, and the ``alignment`` of each tap that was measured last.
+    """
+    result = json.loads(Path(work_dir, 'result.json').read_text())
+    curve = [point[metric] for point in result['student_curve']]
+    alignment: Dict[str, dict] = {}
+    for phase in result['phases']:
+        alignment.update(phase.get('alignment', {}))
+    return dict(
+        last=curve[-1],
+        best=max(curve),
+        seconds=sum(phase['seconds'] for phase in result['phases']),
+        alignment=alignment)
+
+
+def write_study_report(study: Study, teachers: Dict[str, dict],
+                       work_dir: Union[str, Path]) -> None:
+    """Write what a study has found so far.
+
+    ``table.md`` holds for each pair and method the mean and the standard
+    deviation over seeds of the last epoch's metric and of the best one,
+    seconds and FLOPs spent, and how near each tap has come to the teacher's.
+    ``PAIR.png`` shows the same, every seed a point; a swept option has an
+    axis of its own.
+
+    Args:
+        study (Study): The study.
+        teachers (dict[str, dict]): ``score`` of each.
+        work_dir (str or Path): Its folder, with what the trials have left.
+    """
+    work_dir = Path(work_dir)
+    results = {}
+    for trial in study.trials():
+        file = work_dir / trial.folder / 'trial.json'
+        if file.exists():
+            results[trial] = json.loads(file.read_text())
+    lines = [f'# {study.title}', '', study.about.strip(), '']
+    for pair, entry in study.pairs.items():
+        rows = [
+            row for name in study.methods
+            for row in _rows(study, pair, name, results)
+        ]
+        if not rows:
+            continue
+        score = teachers[entry['teacher']]['score']
+        lines += [f'## {pair}', '', *_table(rows, score), '']
+        lines += _alignment_table(rows)
+        _plot(rows, pair, score, study, work_dir / f'{pair}.png')
+    lines.append(f'{study.metric}; {platform.machine()}, torch '
+                 f'{torch.__version__}, '
+                 f'{torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"}.')
+    (work_dir / 'table.md').write_text('\n'.join(lines) + '\n')
+
+
+def _rows(study: Study, pair: str, method: str,
+          results: dict) -> List[Dict[str, Any]]:
+    rows: Dict[Any, Dict[str, Any]] = {}
+    for trial, result in results.items():
+        if (trial.pair, trial.method) == (pair, method):
+            row = rows.setdefault(
+                trial.value,
+                dict(method=method, value=trial.value, seeds=[], results=[]))
+            row['seeds'].append(trial.seed)
+            row['results'].append(result)
+    return list(rows.values())
+
+
+def _spread(values: List[float], digits: int = 2) -> str:
+    text = f'{statistics.mean(values):.{digits}f}'
+    if len(values) > 1:
+        text += f' ± {statistics.stdev(values):.{digits}f}'
+    return text
+
+
+def _name(row: Dict[str, Any]) -> str:
+    if row['value'] is None:
+        return row['method']
+    return f'{row["method"]}, {row["value"]:g}'
+
+
+def _table(rows: List[dict], teacher: float) -> List[str]:
+    lines = [
+        '| method | last epoch | best epoch | seeds | seconds | '
+        'GFLOPs an image |', '| --- | --- | --- | --- | --- | --- |',
+        f'| teacher | {teacher:.2f} | | | | |'
+    ]
+    for row in rows:
+        values = {
+            key: [result[key] for result in row['results']]
+            for key in ('last', 'best', 'seconds', 'gflops')
+        }
+        lines.append(
+            f'| {_name(row)} | {_spread(values["last"])} | '
+            f'{_spread(values["best"])} | '
+            f'{", ".join(map(str, row["seeds"]))} | '
+            f'{statistics.mean(values["seconds"]):.0f} | '
+            f'{values["gflops"][0]:.2f} |')
+    return lines
+
+
+def _alignment_table(rows: List[dict]) -> List[str]:
+    lines = []
+    for row in rows:
+        measured = [r['alignment'] for r in row['results'] if r['alignment']]
+        for tap in measured[0] if measured else ():
+            cells = [
+                _spread([m[tap][key] for m in measured], 3)
+                for key in ALIGNMENT
+            ]
+            lines.append(f'| {_name(row)} | {tap} | {" | ".join(cells)} |')
+    if lines:
+        lines = [
+            f'| method | tap | {" | ".join(ALIGNMENT.values())} |',
+            '| --- | --- | --- | --- | --- |', *lines, ''
+        ]
+    return lines
+
+
+def _plot(rows: List[dict], pair: str, teacher: float, study: Study,
+          file: Path) -> None:
+    with matplotlib.rc_context({'axes.grid': True, 'grid.alpha': .3}):
+        figure = Figure(figsize=(9, 1.6 + .4 * len(rows)), layout='constrained')
+        axes = figure.subplots()
+        if any(row['value'] is not None for row in rows):
+            figure.set_size_inches(8, 5)
+            _plot_sweeps(axes, rows)
+            axes.set(
+                xlabel='value of the swept option (log scale)',
+                ylabel=study.metric)
+            axes.axhline(teacher, color='grey', ls=':', label='teacher')
+            axes.legend()
+        else:
+            for position, row in enumerate(rows):
+                values = [result['last'] for result in row['results']]
+                axes.plot(values, [position] * len(values), 'o', alpha=.4,
+                          color='C0')
+                axes.plot(statistics.mean(values), position, '|',
+                          color='C3', markersize=18, markeredgewidth=2)
+            axes.set_yticks(range(len(rows)), [_name(row) for row in rows])
+            axes.invert_yaxis()
+            axes.axvline(teacher, color='grey', ls=':')
+            axes.set(xlabel=f'{study.metric}, last epoch: each seed, and the '
+                     'mean; dotted: the teacher')
+        axes.set_title(f'{study.title}: {pair}')
+        figure.savefig(file, dpi=120)
+
+
+def _plot_sweeps(axes, rows: List[dict]) -> None:
+    for number, method in enumerate(dict.fromkeys(r['method'] for r in rows)):
+        points = [(row['value'],
+                   statistics.mean(r['last'] for r in row['results']),
+                   [r['last'] for r in row['results']]) for row in rows
+                  if row['method'] == method]
+        if points[0][0] is None:
+            axes.axhline(points[0][1], color=f'C{number}', label=method)
+            continue
+        points.sort()
+        xs, means, seeds = zip(*points)
+        axes.plot(xs, means, 'o-', color=f'C{number}', label=method)
+        for x, values in zip(xs, seeds):
+            axes.plot([x] * len(values), values, '.', color=f'C{number}',
+                      alpha=.4)
+    axes.set_xscale('log')

@@ -1,0 +1,68 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import torch
+import torch.nn.functional as F
+from mmengine.registry import MODELS
+from torch import Tensor
+
+from .joint_loss import JointLoss
+from .knowledge import Knowledge
+
+
+@MODELS.register_module()
+class KDLoss(JointLoss):
+    r"""Divergence between softened predictions (KD).
+
+    KD (*Distilling the Knowledge in a Neural Network*, arXiv 1503.02531)
+    lets a student learn the probabilities that a teacher gives to all
+    classes, softened by a temperature :math:`T` (Eq. 1),
+
+    .. math::
+        L = \frac{T^2}{N} \sum_n \sum_c p_{nc} \log \frac{p_{nc}}{q_{nc}}
+        \qquad p = \mathrm{softmax}(z_t / T), \;
+        q = \mathrm{softmax}(z_s / T)
+
+    The factor :math:`T^2` keeps the gradient's size when the temperature is
+    changed (its section 2).
+
+    Args:
+        weight (float): What the loss is multiplied with. Defaults to 0.9, as
+            in CRD's comparison (arXiv 1910.10699), beside 0.1 of the task's
+            loss.
+        temperature (float): :math:`T`. Defaults to 4, as there.
+
+    Example:
+        >>> model = dict(
+        >>>     type='JointDistiller',
+        >>>     task_weight=0.1,
+        >>>     losses=[dict(type='KDLoss', weight=0.9)])
+    """
+
+    def __init__(self, weight: float = 0.9, temperature: float = 4) -> None:
+        super().__init__(weight)
+        self.temperature = temperature
+
+    def prepare(self, student: Knowledge, teacher: Knowledge,
+                num_samples: int) -> None:
+        """See that both know as many classes.
+
+        Raises:
+            ValueError: They do not.
+        """
+        numbers = student.logits.shape[1], teacher.logits.shape[1]
+        if numbers[0] != numbers[1]:
+            raise ValueError(
+                f'KDLoss compares the logits of the same classes, but the '
+                f'student has {numbers[0]} and the teacher {numbers[1]}. Give '
+                'a teacher that was trained on the student\'s data set, or a '
+                'loss that compares features.')
+
+    def forward(self, student: Knowledge, teacher: Knowledge, labels: Tensor,
+                indices: Tensor) -> Tensor:
+        """Compute the loss, without its weight, from the logits (N, C)."""
+        dtype = torch.promote_types(student.logits.dtype, torch.float32)
+        log_q, log_p = (
+            F.log_softmax(x.logits.to(dtype) / self.temperature, dim=1)
+            for x in (student, teacher))
+        divergence = F.kl_div(
+            log_q, log_p, reduction='batchmean', log_target=True)
+        return divergence * self.temperature**2

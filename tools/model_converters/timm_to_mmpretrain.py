@@ -1,0 +1,58 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""Convert timm's ResNets.
+
+python tools/model_converters/timm_to_mmpretrain.py CONFIG SRC DST
+
+CONFIG is the plain config of the classifier: mmpretrain's ResNet for
+resnet18, resnet50, ..., its ResNeXt for resnext50_32x4d, ..., its ResNetV1d
+for resnet18d, resnet50d, ... SRC is a file of PyTorch's, such as
+pytorch_model.bin of the Hugging Face Hub (no .safetensors), or what
+torch.save(timm.create_model('resnet50', pretrained=True).state_dict(), FILE)
+writes.
+"""
+import argparse
+import re
+
+from sskd_mm.models import convert_checkpoint
+
+
+def resnet_v1d(key):
+    match = re.fullmatch(r'conv1\.([0134])\.(\w+)', key)
+    if match:
+        number = int(match[1])
+        part = 'bn' if number % 3 else 'conv'
+        return f'stem.{number // 3}.{part}.{match[2]}'
+    # The third convolution of the stem is without, its norm beside it.
+    key = re.sub(r'^conv1\.6\.', 'stem.2.conv.', key)
+    key = re.sub(r'^bn1\.', 'stem.2.bn.', key)
+    # Only timm keeps the place of the pooling where there is none.
+    return re.sub(r'^layer1\.0\.downsample\.([12])\.',
+                  lambda match: f'layer1.0.downsample.{int(match[1]) - 1}.',
+                  key)
+
+
+def rename(key, backbone):
+    """The key of mmpretrain's ImageClassifier for one of the file."""
+    if key in ('fc.weight', 'fc.bias'):
+        return f'head.{key}'
+    if type(backbone).__name__ == 'ResNetV1d':
+        key = resnet_v1d(key)
+    return f'backbone.{key}'
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description='Convert timm\'s ResNets')
+    parser.add_argument('config', help='plain config of the classifier')
+    parser.add_argument('src', help='path or URL of timm\'s weights')
+    parser.add_argument('dst', help='checkpoint to write')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    convert_checkpoint(args.config, args.src, args.dst, rename)
+    print(f'{args.dst} loads in {args.config}.')
+
+
+if __name__ == '__main__':
+    main()

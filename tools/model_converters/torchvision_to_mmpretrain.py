@@ -1,0 +1,66 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""Convert torchvision's ResNets and MobileNetV2.
+
+python tools/model_converters/torchvision_to_mmpretrain.py CONFIG SRC DST
+
+CONFIG is the plain config of the classifier, with mmpretrain's ResNet,
+ResNeXt or MobileNetV2. SRC is a file or URL of torchvision's, e.g.
+https://download.pytorch.org/models/resnet34-b627a593.pth.
+"""
+import argparse
+import re
+
+from sskd_mm.models import convert_checkpoint
+
+# The first block of each stage among torchvision's features.
+MOBILENET_V2_STAGES = (1, 2, 4, 7, 11, 14, 17)
+PARTS = {'0': 'conv', '1': 'bn'}
+
+
+def mobilenet_v2(key):
+    match = re.fullmatch(r'features\.(0|18)\.([01])\.(\w+)', key)
+    if match:
+        path = 'conv1' if match[1] == '0' else 'conv2'
+        return f'{path}.{PARTS[match[2]]}.{match[3]}'
+    match = re.fullmatch(r'features\.(\d+)\.conv\.(\d)(?:\.([01]))?\.(\w+)',
+                         key)
+    if match is None:
+        return key
+    block, layer, part, name = match.groups()
+    block, layer = int(block), int(layer)
+    if part is None:
+        # The last convolution stands by itself, with its norm behind it.
+        last = 1 if block == 1 else 2
+        layer, part = last, str(layer - last)
+    stage = sum(start <= block for start in MOBILENET_V2_STAGES)
+    block -= MOBILENET_V2_STAGES[stage - 1]
+    return f'layer{stage}.{block}.conv.{layer}.{PARTS[part]}.{name}'
+
+
+def rename(key, backbone):
+    """The key of mmpretrain's ImageClassifier for one of the file."""
+    match = re.fullmatch(r'(?:fc|classifier\.1)\.(weight|bias)', key)
+    if match:
+        return f'head.fc.{match[1]}'
+    if type(backbone).__name__ == 'MobileNetV2':
+        key = mobilenet_v2(key)
+    return f'backbone.{key}'
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description='Convert torchvision\'s ResNets and MobileNetV2')
+    parser.add_argument('config', help='plain config of the classifier')
+    parser.add_argument('src', help='path or URL of torchvision\'s weights')
+    parser.add_argument('dst', help='checkpoint to write')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    convert_checkpoint(args.config, args.src, args.dst, rename)
+    print(f'{args.dst} loads in {args.config}.')
+
+
+if __name__ == '__main__':
+    main()

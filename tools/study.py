@@ -1,0 +1,204 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""Run a study: methods x seeds x pairs of networks, and compare them.
+
+python tools/study.py studies/cifar10_methods.yaml
+
+Teachers are trained first, where the study says so. What an earlier call has
+finished is kept, and what was stopped goes on. The table and the plots in the
+study's folder are written anew after each training.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from sskd_mm.analysis import (Study, describe_cost, fit_epochs, read_metrics,
+                              spent, write_study_report)
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('study', type=Path, help='the YAML file')
+    parser.add_argument(
+        '--work-dir', type=Path, help='default: work_dirs/STUDY')
+    parser.add_argument(
+        '--seeds', type=int, nargs='+', help='instead of the study\'s')
+    parser.add_argument(
+        '--only', nargs='+', metavar='METHOD', help='these methods alone')
+    parser.add_argument(
+        '--pairs', nargs='+', metavar='PAIR', help='these pairs alone')
+    parser.add_argument('--jobs', type=int, default=1, help='runs at a time')
+    parser.add_argument(
+        '--plan',
+        action='store_true',
+        help='print epochs and FLOPs of each method, and train no student')
+    args = parser.parse_args()
+    args.work_dir = args.work_dir or Path('work_dirs', args.study.stem)
+    return args
+
+
+def select(study: Study, args) -> None:
+    """Leave in a study what the command line asks for."""
+    if args.seeds:
+        study.seeds = args.seeds
+        for method in study.methods.values():
+            method.pop('seeds', None)
+    for key, wanted in (('methods', args.only), ('pairs', args.pairs)):
+        entries = getattr(study, key)
+        for name in wanted or ():
+            if name not in entries:
+                raise ValueError(f'{args.study} has no {name!r} among its '
+                                 f'{key}: {", ".join(entries)}.')
+        if wanted:
+            setattr(study, key, {n: entries[n] for n in wanted})
+
+
+def train(cfg: Config, work_dir: Path) -> None:
+    """Train in a process of its own, from where an earlier one has got to."""
+    cfg.work_dir = str(work_dir)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    cfg.dump(work_dir / 'trial.py')
+    resume = ['--resume'] if (work_dir / 'last_checkpoint').exists() else []
+    with open(work_dir / 'output.txt', 'a') as output:
+        done = subprocess.run(
+            [
+                sys.executable, ROOT / 'tools/train.py', work_dir / 'trial.py',
+                '--work-dir', work_dir, *resume
+            ],
+            stdout=output,
+            stderr=subprocess.STDOUT)
+    if done.returncode:
+        lines = (work_dir / 'output.txt').read_text().splitlines()
+        raise RuntimeError(
+            f'The training in {work_dir} ended with an error; its last lines '
+            'are\n' + '\n'.join(lines[-5:]) +
+            f'\nThe whole of it is in {work_dir / "output.txt"}. Call the '
+            'same command again when it is mended: what is finished is kept.')
+
+
+def write(file: Path, content: dict) -> None:
+    """Write a result, wholly or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix('.part')
+    part.write_text(json.dumps(content, indent=2))
+    os.replace(part, file)
+
+
+def prepare_teacher(name: str, entry: dict, study: Study, args) -> dict:
+    """Train a teacher if the study says so, and score it."""
+    work_dir = args.work_dir / 'teachers' / name
+    done = work_dir / 'teacher.json'
+    if done.exists():
+        return json.loads(done.read_text())
+    cfg = Config.fromfile(entry['config'])
+    checkpoint = entry.get('checkpoint')
+    if 'options' in entry:
+        print(f'Training the teacher {name} ...', flush=True)
+        cfg.merge_from_dict(entry['options'])
+        if checkpoint:
+            cfg.load_from = checkpoint
+        train(cfg, work_dir)
+        checkpoint = (work_dir / 'last_checkpoint').read_text()
+    print(f'Scoring the teacher {name} ...', flush=True)
+    cfg.load_from, cfg.log_level = checkpoint, 'WARNING'
+    with tempfile.TemporaryDirectory() as cfg.work_dir:
+        metrics = Runner.from_cfg(cfg).test()
+    result = dict(checkpoint=checkpoint, score=float(metrics[study.metric]))
+    write(done, result)
+    return result
+
+
+def plan(study: Study, teachers: dict, args) -> dict:
+    """What each method computes for each pair, and for how many epochs."""
+    planned = {}
+    for trial in study.trials():
+        key = trial.pair, trial.method
+        if key in planned:
+            continue
+        file = args.work_dir / trial.folder.parent / 'cost.json'
+        if file.exists():
+            planned[key] = json.loads(file.read_text())
+            continue
+        checkpoint = teachers[study.pairs[trial.pair]['teacher']]['checkpoint']
+        planned[key] = describe_cost(study.config(trial, checkpoint))
+        write(file, planned[key])
+    if study.equal_compute is None:
+        return planned
+    for (pair, method), cost in planned.items():
+        budget = spent(planned[pair, study.equal_compute])
+        epochs = fit_epochs(cost, budget)
+        planned[pair, method] = [
+            dict(phase, epochs=epochs[phase['name']]) for phase in cost
+        ]
+    return planned
+
+
+def print_plan(planned: dict) -> None:
+    for (pair, method), cost in planned.items():
+        phases = ', '.join(f'{p["name"]} {p["epochs"]}' for p in cost)
+        print(f'{pair}, {method}: {phases}; {spent(cost):.2f} GFLOPs an image')
+
+
+def main():
+    args = parse_args()
+    study = Study.from_file(args.study)
+    reference = study.equal_compute
+    teachers = {
+        name: prepare_teacher(name, entry, study, args)
+        for name, entry in study.teachers.items()
+    }
+    planned = plan(study, teachers, args)
+    select(study, args)
+    print_plan({
+        key: cost
+        for key, cost in planned.items()
+        if key[0] in study.pairs and key[1] in study.methods
+    })
+    if args.plan:
+        return
+
+    def run(trial) -> None:
+        work_dir = args.work_dir / trial.folder
+        done = work_dir / 'trial.json'
+        if done.exists():
+            return
+        checkpoint = teachers[study.pairs[trial.pair]['teacher']]['checkpoint']
+        cfg = study.config(trial, checkpoint)
+        cost = planned[trial.pair, trial.method]
+        if reference is not None:
+            phases = cfg.train_cfg.setdefault('phases', {})
+            for phase in cost:
+                phases.setdefault(phase['name'],
+                                  {})['max_epochs'] = phase['epochs']
+        begin = time.time()
+        train(cfg, work_dir)
+        write(
+            done,
+            dict(
+                read_metrics(work_dir, study.metric),
+                gflops=spent(cost),
+                wall_seconds=time.time() - begin))
+        print(f'{work_dir}: {json.loads(done.read_text())["last"]:.2f}',
+              flush=True)
+        write_study_report(study, teachers, args.work_dir)
+
+    with ThreadPoolExecutor(args.jobs) as pool:
+        list(pool.map(run, study.trials()))
+    write_study_report(study, teachers, args.work_dir)
+    print((args.work_dir / 'table.md').read_text())
+
+
+if __name__ == '__main__':
+    main()
