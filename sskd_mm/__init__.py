@@ -13,6 +13,7 @@ compat.mmcv_ext.install()
 compat.atomic_backend.install()
 compat.checkpoint_loader.install()
 
-from . import adapters, distillers, engine, losses, models  # noqa: E402, F401
+from . import (adapters, datasets, distillers, engine,  # noqa: E402, F401
+               evaluation, losses, models)
 
 __all__ = ['__version__']

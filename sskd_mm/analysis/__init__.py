@@ -3,6 +3,7 @@ from .alignment import Alignment, measure_alignment
 from .check_teacher_metrics import check_teacher_metrics
 from .curves import plot_losses, read_losses
 from .detections import draw_detections
+from .face_curves import plot_faces
 from .plan import count_step, describe_plan, print_plan
 from .study import Study, Trial
 from .study_report import read_metrics, write_study_report
@@ -11,6 +12,6 @@ from .training_cost import describe_cost, fit_epochs, spent
 __all__ = [
     'Alignment', 'Study', 'Trial', 'check_teacher_metrics', 'count_step',
     'describe_cost', 'describe_plan', 'draw_detections', 'fit_epochs',
-    'measure_alignment', 'plot_losses', 'print_plan', 'read_losses',
-    'read_metrics', 'spent', 'write_study_report'
+    'measure_alignment', 'plot_faces', 'plot_losses', 'print_plan',
+    'read_losses', 'read_metrics', 'spent', 'write_study_report'
 ]

@@ -3,11 +3,19 @@ from .check_data_files import check_data_files
 from .check_num_classes import check_num_classes, head_classes, misfit_heads
 from .cifar_in_memory import CIFARInMemory
 from .cifar_pickle import CIFARFileError, read_cifar_pickle
+from .crop_face import CropFace
 from .digits_detection import make_digits_detection
+from .face_bin import FaceBin
+from .face_pairs import FacePairs
+from .listed_images import ListedImages
+from .plain_pickle import PlainPickleError, load_plain_pickle
+from .read_face_bin import FaceBinError, read_face_bin
 from .seeded_dataset import SeededDataset
 
 __all__ = [
-    'CIFARFileError', 'CIFARInMemory', 'SeededDataset', 'check_data_files',
-    'check_num_classes', 'head_classes', 'make_digits_detection',
-    'misfit_heads', 'read_cifar_pickle'
+    'CIFARFileError', 'CIFARInMemory', 'CropFace', 'FaceBin', 'FaceBinError',
+    'FacePairs', 'ListedImages', 'PlainPickleError', 'SeededDataset',
+    'check_data_files', 'check_num_classes', 'head_classes',
+    'load_plain_pickle', 'make_digits_detection', 'misfit_heads',
+    'read_cifar_pickle', 'read_face_bin'
 ]

@@ -1,0 +1,71 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from typing import List
+
+import mmcv
+import numpy as np
+from mmengine.dataset import BaseDataset
+from mmengine.registry import DATASETS
+
+from .read_face_bin import FaceBinError, read_face_bin
+
+
+@DATASETS.register_module()
+class FaceBin(BaseDataset):
+    """The images of insightface's ``.bin`` files, for verification.
+
+    An item is an image; the pairs are in ``metainfo['pairs']``: first image,
+    second image and whether they show one person, each an array of shape
+    (P, ). See :func:`read_face_bin`.
+
+    Args:
+        ann_file (str): ``lfw.bin``, ``cfp_fp.bin``, ``agedb_30.bin``, ...
+        pipeline (list[dict]): Needs no ``LoadImageFromFile``: images come
+            decoded, BGR as OpenCV has them.
+        **kwargs: Others of MMEngine's ``BaseDataset``.
+
+    Raises:
+        FaceBinError: See :func:`read_face_bin`; or an image cannot be
+            decoded, which is named.
+
+    Example:
+        >>> dict(type='FaceBin', ann_file='data/faces/lfw.bin',
+        ...      pipeline=[dict(type='PackInputs')])
+    """
+
+    def load_data_list(self) -> List[dict]:
+        """Read the file.
+
+        Returns:
+            list[dict]: An image each, with its ``number`` in the file.
+        """
+        # Not in the list, which is copied: an image may be in many pairs.
+        self._images, same = read_face_bin(self.ann_file)
+        first = np.arange(0, len(self._images), 2)
+        self._metainfo['pairs'] = first, first + 1, same
+        return [
+            dict(number=number, img_path=f'{self.ann_file}#{number}')
+            for number in range(len(self._images))
+        ]
+
+    def get_data_info(self, idx: int) -> dict:
+        """An image, decoded.
+
+        Args:
+            idx (int): Its number.
+
+        Returns:
+            dict: With ``img`` (H, W, 3), ``img_shape``, ``ori_shape``,
+            ``img_path`` and ``sample_idx``.
+        """
+        info = super().get_data_info(idx)
+        try:
+            image = mmcv.imfrombytes(self._images[info['number']])
+        except Exception:  # of OpenCV, for an empty buffer
+            image = None
+        if image is None:
+            raise FaceBinError(
+                f'{info["img_path"]!r}: the image cannot be decoded. Copy the '
+                'file again.')
+        info.update(
+            img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2])
+        return info

@@ -1,0 +1,73 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from typing import Any, Dict, List, Tuple
+
+import numpy as np
+
+from .plain_pickle import PlainPickleError, load_plain_pickle
+
+
+class FaceBinError(ValueError):
+    """A ``.bin`` file of face pairs cannot be used."""
+
+
+def read_face_bin(file: str) -> Tuple[List[bytes], np.ndarray]:
+    """Read the pairs of a ``.bin`` file as insightface has them.
+
+    LFW, CFP-FP, AgeDB-30, CALFW and CPLFW come as pickles of a list of 2 P
+    encoded images and a list of P bools: images 2 i and 2 i + 1 are a pair.
+    They are read without unpickling anything but that, see
+    :func:`load_plain_pickle`, and without mxnet.
+
+    Args:
+        file (str): The file.
+
+    Returns:
+        tuple[list[bytes], np.ndarray]: Encoded images, 2 P, and whether each
+        pair shows one person, shape (P, ), bool.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        FaceBinError: It is cut off, holds anything else, or the numbers of
+            images and pairs do not go together.
+    """
+    with open(file, 'rb') as opened:
+        data = opened.read()
+    try:
+        content = load_plain_pickle(data)
+        images, same = _parts(content)
+    except PlainPickleError as error:
+        raise FaceBinError(
+            f'{file!r} was not read: {error}. It should be a pickle of a list '
+            'of encoded images and a list of bools, as insightface publishes '
+            'them; copy it again, from a source that you trust.') from error
+    if len(images) != 2 * len(same) or not images:
+        raise FaceBinError(
+            f'{file!r} has {len(images)} images and {len(same)} pairs, which '
+            f'need {2 * len(same) or "some"}. It was written wrongly: copy or '
+            'make it again.')
+    return images, same
+
+
+def _parts(content: Any) -> Tuple[List[bytes], np.ndarray]:
+    if not isinstance(content, (list, tuple)) or len(content) != 2:
+        raise PlainPickleError('it holds no pair of lists')
+    images, same = content
+    if not isinstance(images, (list, tuple)):
+        raise PlainPickleError(f'its images are a {type(images).__name__}, '
+                               'not a list')
+    encoded = []
+    arrays: Dict[int, bytes] = {}  # one may be in several pairs
+    for number, image in enumerate(images):
+        if isinstance(image, np.ndarray) and image.dtype == np.uint8:
+            if id(image) not in arrays:
+                arrays[id(image)] = image.tobytes()
+            image = arrays[id(image)]
+        if not isinstance(image, bytes):
+            raise PlainPickleError(f'its image {number} is no bytes but '
+                                   f'{type(image).__name__}')
+        encoded.append(image)
+    if not isinstance(same, (list, tuple, np.ndarray)) or not all(
+            isinstance(x, (bool, int, np.bool_, np.integer)) and x in (0, 1)
+            for x in same):
+        raise PlainPickleError('its second part is no list of bools')
+    return encoded, np.array(same, bool)

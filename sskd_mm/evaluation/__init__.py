@@ -1,0 +1,25 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from .all_pairs import all_pairs
+from .embedding_store import EmbeddingStore
+from .extract_embeddings import extract_embeddings
+from .identification import Identification
+from .identify import identify
+from .ijb import IJB
+from .ijba import IJBA
+from .metrics import FaceIdentification, FaceVerification
+from .normalize_embeddings import normalize_embeddings
+from .pair_distances import pair_distances
+from .pool_templates import pool_templates
+from .roc_curve import RocCurve
+from .search_gallery import search_gallery
+from .search_result import SearchResult
+from .ten_fold_accuracy import FoldAccuracy, ten_fold_accuracy
+from .verification import Verification
+
+__all__ = [
+    'EmbeddingStore', 'FaceIdentification', 'FaceVerification',
+    'FoldAccuracy', 'IJB', 'IJBA', 'Identification', 'RocCurve',
+    'SearchResult', 'Verification', 'all_pairs', 'extract_embeddings',
+    'identify', 'normalize_embeddings', 'pair_distances', 'pool_templates',
+    'search_gallery', 'ten_fold_accuracy'
+]

@@ -1,0 +1,59 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from typing import Dict, Optional, Sequence
+
+from mmengine.registry import METRICS
+
+from ..all_pairs import all_pairs
+from ..verification import Verification
+from .face_metric import FaceMetric, Faces
+
+
+@METRICS.register_module()
+class FaceVerification(FaceMetric):
+    """1:1 verification: are two images of one person?
+
+    With a data set that has pairs (``FaceBin``, ``FacePairs``) these are
+    scored, with their ten-fold accuracy. With one that has labels all pairs
+    of its images are; those have no folds, and their number grows with the
+    square of the images'.
+
+    Figures, in percent: ``face/accuracy`` and ``face/accuracy_std`` (see
+    :func:`~sskd_mm.evaluation.ten_fold_accuracy`), ``face/TAR@FAR=x``, the
+    largest TAR with FAR <= x, ``face/nearest_TAR@FAR=x``, that of the
+    operating point whose FAR is nearest, ``face/AUC`` and ``face/EER``.
+
+    Args:
+        fars (Sequence[float]): FARs to give TAR at. Defaults to
+            (0.1, 0.01, 0.001).
+        folds (int): Defaults to 10.
+        collect_device (str): See :class:`FaceMetric`. Defaults to ``'cpu'``.
+        prefix (str, optional): See :class:`FaceMetric`.
+
+    Raises:
+        ValueError: See :class:`~sskd_mm.evaluation.Verification`.
+
+    Example:
+        >>> val_dataloader = dict(
+        ...     dataset=dict(type='FaceBin', ann_file='data/faces/lfw.bin',
+        ...                  pipeline=[dict(type='PackInputs')]), ...)
+        >>> val_evaluator = dict(type='FaceVerification')
+    """
+
+    def __init__(self,
+                 fars: Sequence[float] = (0.1, 0.01, 0.001),
+                 folds: int = 10,
+                 collect_device: str = 'cpu',
+                 prefix: Optional[str] = None) -> None:
+        super().__init__(collect_device, prefix)
+        self.fars = fars
+        self.folds = folds
+
+    def score(self, faces: Faces) -> Dict[str, float]:
+        """See :meth:`FaceMetric.score`."""
+        pairs = (self.dataset_meta or {}).get('pairs')
+        if pairs is not None:
+            result = Verification(faces.embeddings, *pairs, folds=self.folds)
+        else:
+            result = Verification(faces.embeddings,
+                                  *all_pairs(self._labels(faces)))
+        return result.summary(self.fars)

@@ -1,0 +1,85 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import logging
+from typing import Dict, Optional, Sequence
+
+import numpy as np
+from mmengine.logging import print_log
+from torch import Tensor
+
+from .normalize_embeddings import normalize_embeddings
+from .pair_distances import pair_distances
+from .roc_curve import RocCurve
+from .ten_fold_accuracy import FoldAccuracy, ten_fold_accuracy
+
+
+class Verification:
+    """1:1 verification of a list of pairs.
+
+    Args:
+        embeddings (Tensor): Of all images, shape (N, D), on any device; they
+            are normalised here.
+        first (np.ndarray): Image of each pair, shape (P, ), int.
+        second (np.ndarray): The other image, shape (P, ), int.
+        same (np.ndarray): Whether both show one person, shape (P, ), bool.
+        folds (int, optional): For accuracy, see :func:`ten_fold_accuracy`; it
+            depends on the order of pairs, so leave it out where that means
+            nothing. Defaults to None.
+        block_size (int): Pairs in memory at a time. Defaults to 16384.
+
+    Raises:
+        ValueError: An embedding is NaN or zero, there are only genuine or
+            only impostor pairs, or too few for the folds.
+
+    Attributes:
+        same (np.ndarray): As given.
+        similarities (np.ndarray): Cosine similarities, shape (P, ).
+        roc (RocCurve): Errors at every threshold.
+        folds (FoldAccuracy, optional): Accuracy by folds.
+    """
+
+    def __init__(self,
+                 embeddings: Tensor,
+                 first: np.ndarray,
+                 second: np.ndarray,
+                 same: np.ndarray,
+                 folds: Optional[int] = None,
+                 block_size: int = 16384) -> None:
+        distances = pair_distances(
+            normalize_embeddings(embeddings), first, second, block_size)
+        self.same = np.asarray(same, bool)
+        self.similarities = 1 - distances / 2
+        self.roc = RocCurve(self.similarities, self.same)
+        self.folds: Optional[FoldAccuracy] = None
+        if folds is not None:
+            self.folds = ten_fold_accuracy(distances, self.same, folds)
+
+    def summary(self, fars: Sequence[float]) -> Dict[str, float]:
+        """The figures that are reported, in percent.
+
+        Args:
+            fars (Sequence[float]): FARs to give TAR at, from 0 to 1. One that
+                is finer than the number of impostor pairs is warned of.
+
+        Returns:
+            dict[str, float]: ``accuracy`` and ``accuracy_std`` if there are
+            folds, ``TAR@FAR=x`` and ``nearest_TAR@FAR=x`` for each x,
+            ``AUC`` and ``EER``.
+        """
+        result = {}
+        if self.folds is not None:
+            result.update(
+                accuracy=self.folds.mean, accuracy_std=self.folds.std)
+        for far in fars:
+            if far * self.roc.impostors < 1:
+                print_log(
+                    f'TAR@FAR={far:g}: one in {self.roc.impostors} impostor '
+                    'pairs is more than that. What is given is the TAR with '
+                    'none of them accepted.',
+                    logger='current',
+                    level=logging.WARNING)
+            result[f'TAR@FAR={far:g}'] = self.roc.tar_at_far(far)
+        for far in fars:
+            result[f'nearest_TAR@FAR={far:g}'] = (
+                self.roc.nearest_tar_at_far(far))
+        result.update(AUC=self.roc.auc, EER=self.roc.eer)
+        return {name: 100 * value for name, value in result.items()}

@@ -1,0 +1,78 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from sskd_mm.evaluation import EmbeddingStore
+
+KEY = dict(checkpoint='abc', data='def')
+
+
+def test_write_and_read(tmp_path):
+    file = str(tmp_path / 'deep/x.npy')
+    store = EmbeddingStore(file, 5, 3, KEY)
+    x = np.arange(15, dtype=np.float32).reshape(5, 3)
+    store.write(np.array([3, 1]), x[[3, 1]])
+    with pytest.raises(RuntimeError, match='3 of 5 embeddings .* missing'):
+        store.read()
+    again = EmbeddingStore(file, 5, 3, KEY)
+    assert again.missing().tolist() == [0, 2, 4]
+    again.write(again.missing(), x[again.missing()])
+    np.testing.assert_array_equal(again.read(), x)
+    np.testing.assert_array_equal(np.load(file), x)
+    assert isinstance(again.read(), np.memmap)
+
+
+def test_goes_on_after_a_kill(tmp_path):
+    file = str(tmp_path / 'x.npy')
+    script = f'''
+import os, signal
+import numpy as np
+from sskd_mm.evaluation.embedding_store import EmbeddingStore
+store = EmbeddingStore({file!r}, 100, 4, {KEY!r})
+for rows in np.array_split(store.missing(), 10):
+    store.write(rows, rows[:, None] + np.arange(4))
+    if len(store.missing()) <= 60:
+        os.kill(os.getpid(), signal.SIGKILL)
+'''
+    killed = subprocess.run([sys.executable, '-c', script], env=os.environ)
+    assert killed.returncode == -signal.SIGKILL
+    store = EmbeddingStore(file, 100, 4, KEY)
+    missing = store.missing()
+    assert missing.tolist() == list(range(40, 100))
+    store.write(missing, missing[:, None] + np.arange(4))
+    np.testing.assert_array_equal(store.read(),
+                                  np.arange(100)[:, None] + np.arange(4))
+
+
+def test_killed_while_it_is_made(tmp_path):
+    EmbeddingStore(str(tmp_path / 'x.npy'), 5, 3, KEY)
+    # All but the last step.
+    os.rename(tmp_path / 'x.npy', tmp_path / 'x.part.npy')
+    store = EmbeddingStore(str(tmp_path / 'x.npy'), 5, 3, dict(other='key'))
+    assert len(store.missing()) == 5
+
+
+@pytest.mark.parametrize('change,message', [
+    (dict(key=dict(KEY, checkpoint='xyz')), 'checkpoint was abc, now xyz'),
+    (dict(key=dict(checkpoint='abc')), 'data was def, now None'),
+    (dict(count=6), 'count was 5, now 6'),
+    (dict(dim=4), 'dim was 3, now 4'),
+])
+def test_of_something_else(tmp_path, change, message):
+    settings = dict(file=str(tmp_path / 'x.npy'), count=5, dim=3, key=KEY)
+    EmbeddingStore(**settings)
+    with pytest.raises(ValueError, match=message):
+        EmbeddingStore(**{**settings, **change})
+
+
+def test_unknown_file(tmp_path):
+    np.save(tmp_path / 'x.npy', np.ones((5, 3)))
+    with pytest.raises(ValueError, match='nothing says what it is of'):
+        EmbeddingStore(str(tmp_path / 'x.npy'), 5, 3, KEY)
+    with pytest.raises(ValueError, match='must end in .npy'):
+        EmbeddingStore(str(tmp_path / 'x.bin'), 5, 3, KEY)

@@ -1,0 +1,254 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""tools/face_eval.py as a user calls it."""
+import importlib.util
+import json
+import os
+import pickle
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+
+from sskd_mm.evaluation import RocCurve
+
+CONFIG = '''
+custom_imports = dict(imports=['sskd_mm'])
+default_scope = 'mmpretrain'
+model = dict(
+    type='ImageClassifier',
+    data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True),
+    backbone=dict(type='ResNet_CIFAR', depth=18, base_channels=8,
+                  stem_channels=8, num_stages=2, out_indices=(1, ),
+                  strides=(1, 2), dilations=(1, 1)),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(type='LinearClsHead', num_classes=7, in_channels=16))
+test_dataloader = dict(dataset=dict(pipeline=[
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(16, 16)),
+    dict(type='PackInputs')]))
+'''
+
+
+@pytest.fixture(scope='module')
+def tool(root):
+    spec = importlib.util.spec_from_file_location('face_eval',
+                                                  root / 'tools/face_eval.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def call(tool, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args):
+        monkeypatch.setattr(sys, 'argv', ['face_eval.py', *map(str, args)])
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            tool.main()
+
+    return call
+
+
+@pytest.fixture
+def faces(tmp_path):
+    """Three people, four noisy images each."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (3, 1, 16, 16, 3)) * .3
+    images = images + rng.integers(0, 178, (3, 4, 16, 16, 3))
+    for who, k in np.ndindex(3, 4):
+        file = tmp_path / f'faces/p{who}/{k}.png'
+        file.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(file), images[who, k].astype(np.uint8))
+    return images.astype(np.uint8).reshape(12, 16, 16, 3)
+
+
+@pytest.fixture
+def model(tmp_path):
+    (tmp_path / 'config.py').write_text(CONFIG)
+    cfg = Config.fromfile(tmp_path / 'config.py')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        torch.manual_seed(0)
+        model = MODELS.build(cfg.model)
+    torch.save(
+        dict(state_dict=model.state_dict()), tmp_path / 'checkpoint.pth')
+    return model.eval()
+
+
+def embed(model, images):
+    """Image and mirrored image, by hand."""
+    x = torch.as_tensor(images[..., ::-1].copy()).permute(0, 3, 1, 2)
+    x = (x.float() - 127.5) / 127.5
+    with torch.no_grad():
+        a, b = (model.neck(model.backbone(y))[-1] for y in (x, x.flip(-1)))
+    x = (a + b).double().numpy()
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+MODEL = 'config.py', 'checkpoint.pth', '--num-workers', 0
+
+
+def read(name):
+    with open(f'work_dirs/face_eval/checkpoint/{name}.json') as file:
+        return json.load(file)['figures']
+
+
+def test_folder(call, faces, model, capsys):
+    call(*MODEL, '--protocol', 'folder', '--data', 'faces', '--batch-size', 5)
+    x = embed(model, faces)
+    who = np.arange(12) // 4
+    i, j = np.triu_indices(12, 1)
+    # An untrained network is right at times.
+    curve = RocCurve((x @ x.T)[i, j], who[i] == who[j])
+    figures = read('folder')['faces']
+    assert figures['TAR@FAR=0.1'] == pytest.approx(100 *
+                                                   curve.tar_at_far(0.1))
+    assert figures['AUC'] == pytest.approx(100 * curve.auc, abs=1e-3)
+    probes = np.flatnonzero(np.arange(12) % 4)
+    first = np.argmax(x[probes] @ x[::4].T, 1) == who[probes]
+    assert figures['rank-1'] == pytest.approx(100 * first.mean())
+    assert 0 < first.mean() < 1 and 0.5 < curve.auc < 1
+    assert 'TPIR@FPIR=0.1' in figures
+    shown = capsys.readouterr().out
+    assert f'{figures["AUC"]:.2f}' in shown and 'rank-1' in shown
+    picture = cv2.imread('work_dirs/face_eval/checkpoint/folder.png')
+    assert picture.std() > 5
+
+    # The embeddings that were written give the same.
+    file, = [
+        f for f in os.listdir('work_dirs/face_eval/checkpoint')
+        if f.endswith('.npy') and 'done' not in f
+    ]
+    call('--protocol', 'folder', '--data', 'faces', '--embeddings',
+         f'work_dirs/face_eval/checkpoint/{file}', '--work-dir',
+         'work_dirs/face_eval/checkpoint')
+    assert read('folder')['faces'] == figures
+
+
+def test_bin_and_pairs(call, faces, model, tmp_path):
+    rng = np.random.default_rng(1)
+    pairs = rng.integers(0, 12, (40, 2))
+    same = pairs[:, 0] // 4 == pairs[:, 1] // 4
+    encoded = [
+        cv2.imencode('.png', faces[i])[1].tobytes() for i in pairs.ravel()
+    ]
+    for name in ('lfw', 'cfp_fp'):
+        with open(f'{name}.bin', 'wb') as file:
+            pickle.dump((encoded, same.tolist()), file)
+    call(*MODEL, '--protocol', 'bin', '--data', 'lfw.bin', 'cfp_fp.bin')
+    figures = read('bin')
+    assert figures['lfw.bin'] == figures['cfp_fp.bin']
+
+    with open('pairs.txt', 'w') as file:
+        for (a, b), y in zip(pairs, same):
+            file.write(f'p{a // 4}/{a % 4}.png p{b // 4}/{b % 4}.png '
+                       f'{int(y)}\n')
+    call(*MODEL, '--protocol', 'pairs', '--data', 'pairs.txt', '--image-root',
+         'faces')
+    assert read('pairs')['pairs.txt'] == pytest.approx(figures['lfw.bin'])
+
+    x = embed(model, faces)
+    distances = ((x[pairs[:, 0]] - x[pairs[:, 1]])**2).sum(1)
+    accuracy = []
+    for k in range(10):
+        test = np.arange(40) // 4 == k
+        right = [((distances < t / 100) == same)[~test].sum()
+                 for t in range(400)]
+        t = right.index(max(right)) / 100
+        accuracy.append(np.mean((distances < t)[test] == same[test]))
+    assert figures['lfw.bin']['accuracy'] == pytest.approx(
+        100 * np.mean(accuracy))
+
+
+def test_without_mirrored_images(call, faces, model):
+    call(*MODEL, '--protocol', 'folder', '--data', 'faces', '--no-mirror')
+    figures = read('folder')['faces']
+    # They are not taken for those that were stored.
+    with pytest.raises(ValueError, match='mirror was False, now True'):
+        call(*MODEL, '--protocol', 'folder', '--data', 'faces')
+    call(*MODEL, '--protocol', 'folder', '--data', 'faces', '--work-dir', 'x')
+    assert json.loads(
+        open('x/folder.json').read())['figures']['faces'] != figures
+
+
+def test_other_weights(call, faces, model):
+    weights = model.state_dict()
+    name = next(iter(weights))
+    less = {k: v for k, v in weights.items() if k != name}
+    torch.save(dict(state_dict=less), 'checkpoint.pth')
+    with pytest.raises(ValueError, match=f'1 weights are missing.*{name}'):
+        call(*MODEL, '--protocol', 'folder', '--data', 'faces')
+    # The head plays no part.
+    torch.save(
+        dict(state_dict={
+            k: v
+            for k, v in weights.items() if not k.startswith('head.')
+        }), 'checkpoint.pth')
+    call(*MODEL, '--protocol', 'folder', '--data', 'faces')
+
+
+@pytest.mark.parametrize('args,message', [
+    (('--protocol', 'bin', '--data', 'x'), 'CONFIG and a CHECKPOINT'),
+    (('--protocol', 'bin', '--data', 'x', 'y', '--embeddings', 'z'),
+     '1 files of --embeddings do not go with 2'),
+    ((*MODEL, '--protocol', 'ijbc', '--data', 'x', 'y'), 'takes one folder'),
+])
+def test_arguments(call, args, message, capsys):
+    with pytest.raises(SystemExit):
+        call(*args)
+    assert message in capsys.readouterr().err
+
+
+def test_wrong_embeddings(call, faces):
+    np.save('x.npy', np.ones((11, 4)))
+    with pytest.raises(ValueError, match='but there are 12 images'):
+        call('--protocol', 'folder', '--data', 'faces', '--embeddings',
+             'x.npy')
+
+
+def test_ijbc(call, tmp_path):
+    """Stored embeddings, whose length may weigh or not."""
+    rng = np.random.default_rng(0)
+    meta = tmp_path / 'IJBC/meta'
+    meta.mkdir(parents=True)
+    template = np.repeat(np.arange(1, 41), 3)
+
+    def write(file, lines):
+        (meta / f'ijbc_{file}').write_text('\n'.join(lines) + '\n')
+
+    def listed(templates):
+        return ['TEMPLATE_ID,SUBJECT_ID'] + [
+            f'{t},{t % 10}' for t in templates
+        ]
+
+    write('face_tid_mid.txt',
+          [f'{i}.jpg {t} {i}' for i, t in enumerate(template)])
+    write('name_5pts_score.txt', [
+        f'{i}.jpg ' + '1.5 ' * 10 + f'{rng.random():.3f}' for i in range(120)
+    ])
+    write('template_pair_label.txt', [
+        f'{a} {b} {int(a % 10 == b % 10)}' for a in range(1, 41)
+        for b in range(a + 1, 41)
+    ])
+    write('1N_gallery_G1.csv', listed(range(1, 6)))
+    write('1N_gallery_G2.csv', listed(range(6, 11)))
+    write('1N_probe_mixed.csv', listed(range(11, 41)))
+    x = rng.standard_normal((10, 6))[template % 10]
+    x = (x + rng.standard_normal(x.shape)) * rng.random((120, 1))
+    np.save('x.npy', x)
+    figures = []
+    for options in ((), ('--quality-weights', )):
+        call('--protocol', 'ijbc', '--data', 'IJBC', '--embeddings', 'x.npy',
+             '--work-dir', 'work', *options)
+        with open('work/ijbc.json') as file:
+            figures.append(json.load(file)['figures']['IJBC'])
+    assert figures[0] != figures[1]
+    np.save('x.npy', x / np.linalg.norm(x, axis=1, keepdims=True))
+    call('--protocol', 'ijbc', '--data', 'IJBC', '--embeddings', 'x.npy',
+         '--work-dir', 'work')
+    with open('work/ijbc.json') as file:
+        assert json.load(file)['figures']['IJBC'] == pytest.approx(figures[0])
