@@ -1,7 +1,7 @@
-# How pairs of classifiers for images of 32 x 32 are distilled, as the studies in
-# docs/benchmarks.md found best. First the backbone's stages mimic the teacher's,
-# all at once; then the whole backbone mimics what the teacher's classifier reads;
-# then the head trains, from the teacher's where it fits.
+# How pairs of classifiers for images of 32 x 32 are distilled, as the studies
+# in docs/benchmarks.md found best. First the backbone's stages mimic the
+# teacher's, all at once; then the whole backbone mimics what the teacher's
+# classifier reads; then the head trains, from the teacher's where it fits.
 cosine = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=50),
     dict(type='CosineAnnealingLR', by_epoch=True, convert_to_iter_based=True)

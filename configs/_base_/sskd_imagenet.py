@@ -1,5 +1,5 @@
-# How pairs of ImageNet classifiers are distilled: 100 epochs in all. The recipe
-# is what the studies on CIFAR found; nobody has run it on ImageNet yet.
+# How pairs of ImageNet classifiers are distilled: 100 epochs in all. The
+# recipe is what the studies on CIFAR found; nobody has run it here yet.
 max_epochs = 100
 cosine = dict(
     type='CosineAnnealingLR', by_epoch=True, convert_to_iter_based=True)

@@ -1,4 +1,7 @@
-_base_ = ['../../baselines/cifar100/shufflenet_v1.py', '../../_base_/sskd_cifar.py']
+_base_ = [
+    '../../baselines/cifar100/shufflenet_v1.py',
+    '../../_base_/sskd_cifar.py',
+]
 
 model = dict(
     _delete_=True,
