@@ -7,7 +7,7 @@ import yaml
 
 from sskd_mm.analysis import Study, Trial, read_metrics, write_study_report
 
-PAIR = 'configs/sskd/cifar10/resnet56_resnet20.py'
+PAIR = 'configs/sskd/cifar10/resnet56_resnet20_cifar10.py'
 STUDY = dict(
     title='Does it help?',
     about='On few images.',
@@ -15,7 +15,7 @@ STUDY = dict(
     options={'train_dataloader.dataset.indices': 100},
     teachers=dict(
         big=dict(
-            config='configs/baselines/cifar10/resnet56.py',
+            config='configs/baselines/cifar10/resnet56_cifar10.py',
             checkpoint='big.pth')),
     pairs=dict(
         first=dict(config=PAIR, teacher='big', options=dict(max_epochs=7))),

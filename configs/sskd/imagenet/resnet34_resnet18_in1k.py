@@ -1,4 +1,7 @@
-_base_ = ['mmpretrain::resnet/resnet18_8xb32_in1k.py', '../../_base_/sskd_imagenet.py']
+_base_ = [
+    'mmpretrain::resnet/resnet18_8xb32_in1k.py',
+    '../../_base_/sskd_imagenet.py',
+]
 
 model = dict(
     _delete_=True,

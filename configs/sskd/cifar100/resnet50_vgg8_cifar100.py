@@ -1,5 +1,5 @@
 _base_ = [
-    '../../baselines/cifar100/resnet20.py',
+    '../../baselines/cifar100/vgg8_cifar100.py',
     '../../_base_/sskd_cifar.py',
 ]
 
@@ -7,7 +7,7 @@ model = dict(
     _delete_=True,
     student=_base_.model,
     teacher=dict(
-        cfg='{{fileDirname}}/../../baselines/cifar100/resnet56.py',
-        checkpoint='work_dirs/resnet56_cifar100/epoch_240.pth'),
+        cfg='{{fileDirname}}/../../baselines/cifar100/resnet50_cifar100.py',
+        checkpoint='work_dirs/resnet50_cifar100/epoch_240.pth'),
     **_base_.sskd.model)
 train_cfg = dict(_delete_=True, **_base_.sskd.train_cfg)
