@@ -76,7 +76,8 @@ passed = []
 def _part():
     """A cell of each family, over all schedules and precisions."""
     for number, family in enumerate(FAMILIES):
-        yield family, SCHEDULES[number % len(SCHEDULES)], PRECISIONS[number % 2]
+        yield (family, SCHEDULES[number % len(SCHEDULES)],
+               PRECISIONS[number % 2])
 
 
 def pytest_generate_tests(metafunc):

@@ -25,7 +25,8 @@ def describe_cost(cfg: Config) -> List[Dict[str, Any]]:
         phases that share these passes.
 
     Example:
-        >>> cfg = Config.fromfile('configs/sskd/cifar10/resnet56_resnet20_cifar10.py')
+        >>> cfg = Config.fromfile(
+        >>>     'configs/sskd/cifar10/resnet56_resnet20_cifar10.py')
         >>> describe_cost(cfg)
         [{'name': 'mimic/joint', 'epochs': 9, 'gflops': 0.5, ...}, ...]
     """
