@@ -2,9 +2,13 @@
 from .check_data_files import check_data_files
 from .check_num_classes import check_num_classes, head_classes, misfit_heads
 from .digits_detection import make_digits_detection
+from .face_records import FaceRecords
+from .record_file import Record, RecordFile, RecordFileError
 from .seeded_dataset import SeededDataset
+from .transforms import AlignFace
 
 __all__ = [
+    'AlignFace', 'FaceRecords', 'Record', 'RecordFile', 'RecordFileError',
     'SeededDataset', 'check_data_files', 'check_num_classes', 'head_classes',
     'make_digits_detection', 'misfit_heads'
 ]
