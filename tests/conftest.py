@@ -2,6 +2,7 @@
 import copy
 import itertools
 import os
+import pickle
 import sys
 from functools import partial
 from pathlib import Path
@@ -90,6 +91,39 @@ def distill_cfg(digits, teacher_checkpoint):
         return cfg
 
     return make
+
+
+@pytest.fixture(scope='session')
+def cifar(tmp_path_factory):
+    """A folder with both sets in CIFAR's own format: 5 x 8 + 8 images of
+    noise of 10 classes, 16 + 8 of 100."""
+    root = tmp_path_factory.mktemp('cifar')
+    rng = np.random.default_rng(0)
+
+    def write(path, number, **labels):
+        images = rng.integers(0, 256, (number, 3072), np.uint8)
+        path.write_bytes(pickle.dumps(dict(data=images, **labels), 2))
+
+    folder = root / 'cifar-10-batches-py'
+    folder.mkdir()
+    for name in (*(f'data_batch_{i}' for i in range(1, 6)), 'test_batch'):
+        write(folder / name, 8, labels=rng.integers(0, 10, 8).tolist())
+    meta = dict(label_names=[f'class {i}' for i in range(10)])
+    (folder / 'batches.meta').write_bytes(pickle.dumps(meta, 2))
+
+    folder = root / 'cifar-100-python'
+    folder.mkdir()
+    for name, number in (('train', 16), ('test', 8)):
+        write(
+            folder / name,
+            number,
+            fine_labels=rng.integers(0, 100, number).tolist(),
+            coarse_labels=rng.integers(0, 20, number).tolist())
+    meta = dict(
+        fine_label_names=[f'class {i}' for i in range(100)],
+        coarse_label_names=[f'group {i}' for i in range(20)])
+    (folder / 'meta').write_bytes(pickle.dumps(meta, 2))
+    return root
 
 
 @pytest.fixture(scope='session')

@@ -1,7 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import random
 from contextlib import contextmanager
-from typing import Any, Iterator
+from typing import Any, Callable, ContextManager, Iterator, Optional
 
 import numpy as np
 import torch
@@ -35,10 +35,27 @@ class SeededDataset(Dataset):
         self._epoch.fill_(epoch)
 
     def __getitem__(self, index: int) -> Any:
-        entropy = (self._seed, int(self._epoch), index)
-        seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
-        with _seeded(seed):
+        with self._seeded_by(index):
             return self.dataset[index]
+
+    @property
+    def __getitems__(self) -> Optional[Callable]:
+        """A batch at once, where the data set has a way to; what it draws
+        then follows from the indices of the batch."""
+        get_batch = getattr(self.dataset, '__getitems__', None)
+        if get_batch is None:
+            return None
+
+        def get_seeded(indices):
+            with self._seeded_by(*indices):
+                return get_batch(indices)
+
+        return get_seeded
+
+    def _seeded_by(self, *indices: int) -> ContextManager:
+        entropy = (self._seed, int(self._epoch), *indices)
+        return _seeded(
+            int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -1,4 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+from .head_on_features import HeadOnFeatures
 from .joint import JointDistiller
 from .load_report import LoadReport
 from .method import lay_method_over
@@ -6,6 +7,6 @@ from .stage_by_stage import StageByStageDistiller
 from .teacher import Teacher
 
 __all__ = [
-    'JointDistiller', 'LoadReport', 'StageByStageDistiller', 'Teacher',
-    'lay_method_over'
+    'HeadOnFeatures', 'JointDistiller', 'LoadReport', 'StageByStageDistiller',
+    'Teacher', 'lay_method_over'
 ]

@@ -15,7 +15,8 @@ def lay_method_over(cfg: Config, path: str) -> None:
     rate, validation) stay as they are; how the config distils (losses,
     adapters, what is inherited, phases and their settings) gives way to
     the method. Its phase ``finetune`` is as long as training from scratch,
-    ``cfg.max_epochs``, unless the method says otherwise.
+    ``cfg.max_epochs``, unless the method says otherwise or has none
+    (``finetune=None``).
 
     Args:
         cfg (Config): Of a distillation, changed in place.
@@ -40,7 +41,8 @@ def lay_method_over(cfg: Config, path: str) -> None:
     train_cfg = {k: v for k, v in cfg.train_cfg.items() if k in _TRAIN}
     cfg.model = {**model, **method.model}
     finetune = dict(method.train_cfg.get('finetune', {}))
-    if 'max_epochs' not in finetune:
+    # None: the method has no such phase.
+    if finetune is not None and 'max_epochs' not in finetune:
         if 'max_epochs' not in cfg:
             raise ValueError(
                 f'{cfg.filename} does not tell how long training from scratch '

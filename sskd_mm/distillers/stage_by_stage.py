@@ -136,7 +136,7 @@ class StageByStageDistiller(BaseModel):
         ]
         self._stages_cfg = stages
         self._pre_activation = pre_activation
-        self._frozen_norm = frozen_norm
+        self.frozen_norm = frozen_norm
         self._adapter_cfg = adapter
         self._inherit = tuple(inherit)
         self._channels_last = channels_last
@@ -309,7 +309,7 @@ class StageByStageDistiller(BaseModel):
         super().train(mode)
         if mode and self.phase is not None:
             self.partition.set_mode(self.phase.trains,
-                                    self._frozen_norm == 'batch')
+                                    self.frozen_norm == 'batch')
         return self
 
     def forward(self,

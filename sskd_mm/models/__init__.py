@@ -1,4 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+from . import data_preprocessors
 from .backbones import (CIFARVGG, CIFARMobileNetV2, CIFARResNet,
                         CIFARShuffleNetV1, CIFARShuffleNetV2, IResNet,
                         MobileFaceNet, WideResNet)
@@ -10,5 +11,6 @@ __all__ = [
     'AdaFaceHead', 'ArcFaceHead', 'CIFARMobileNetV2', 'CIFARResNet',
     'CIFARShuffleNetV1', 'CIFARShuffleNetV2', 'CIFARVGG', 'CosFaceHead',
     'EmbeddingHead', 'IResNet', 'MarginHead', 'MobileFaceNet',
-    'NormSoftmaxHead', 'WideResNet', 'convert_checkpoint'
+    'NormSoftmaxHead', 'WideResNet', 'convert_checkpoint',
+    'data_preprocessors'
 ]

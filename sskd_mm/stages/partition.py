@@ -76,7 +76,7 @@ class StagePartition:
                 stage = first_run.get(name, HEAD)
             self._modules[stage].add(name)
         for name in names:
-            if not self._trainable([name]):
+            if not self.trainable([name]):
                 raise ValueError(
                     f'Stage {name!r} has nothing to train: '
                     f'{len(self.params[name])} parameters, all of them frozen '
@@ -162,14 +162,15 @@ class StagePartition:
                 for key in own:
                     owner.setdefault(key, *stages)
 
-    def _trainable(self, trains: Iterable[str]) -> Set[str]:
+    def trainable(self, trains: Iterable[str]) -> Set[str]:
+        """Names of the parameters that train with these stages."""
         return {name
                 for stage in trains
                 for name in self.params[stage]} - self._config_frozen
 
     def set_requires_grad(self, trains: Sequence[str]) -> None:
         """Let the parameters of these stages train and no others."""
-        trainable = self._trainable(trains)
+        trainable = self.trainable(trains)
         for name, param in self.student.named_parameters():
             param.requires_grad_(name in trainable)
             if name not in trainable:
@@ -212,7 +213,7 @@ class StagePartition:
 
     def count(self, trains: Sequence[str]) -> int:
         """Number of the parameters that train with these stages."""
-        trainable = self._trainable(trains)
+        trainable = self.trainable(trains)
         return sum(p.numel() for name, p in self.student.named_parameters()
                    if name in trainable)
 
@@ -227,7 +228,7 @@ class StagePartition:
             dict[str, str]: Digest by name of each parameter that does not
             train and each buffer of a module that does not train.
         """
-        trainable = self._trainable(trains)
+        trainable = self.trainable(trains)
         training = {name for stage in trains for name in self._modules[stage]}
         tensors = {
             name: param

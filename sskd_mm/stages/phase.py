@@ -23,6 +23,9 @@ class Phase:
         optim_wrapper (dict): Config of its optimizer wrapper.
         param_scheduler (list[dict], optional): Configs of its schedulers,
             whose epochs and iterations count from the phase's beginning.
+        cached_passes (int): From how many passes over the training set the
+            head phase keeps its features; 0 if they are computed in each
+            iteration.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Phase:
     max_epochs: int = 0
     optim_wrapper: Optional[dict] = None
     param_scheduler: Optional[list] = None
+    cached_passes: int = 0
 
     @property
     def is_mimic(self) -> bool:

@@ -21,9 +21,9 @@ def test_plain_training_counts_forward_and_backward(classifier_cfg, tmp_path):
 
 def test_fit_keeps_proportions_and_the_budget():
     cost = [
-        dict(name='a', epochs=2, gflops=1.0),
-        dict(name='b', epochs=6, gflops=2.0),
-        dict(name='head', epochs=1, gflops=0.5)
+        dict(name='a', epochs=2, gflops=1.0, cached_passes=0),
+        dict(name='b', epochs=6, gflops=2.0, cached_passes=0),
+        dict(name='head', epochs=1, gflops=0.5, cached_passes=0)
     ]
     assert spent(cost) == 14.5
     assert fit_epochs(cost, 14.5) == dict(a=2, b=6, head=1)
@@ -35,7 +35,7 @@ def test_fit_keeps_proportions_and_the_budget():
 
 @pytest.mark.parametrize('budget', [4, 7.3, 14.4, 50, 333.3])
 def test_fit_never_exceeds_the_budget(budget):
-    cost = [dict(name=str(i), epochs=e, gflops=g)
+    cost = [dict(name=str(i), epochs=e, gflops=g, cached_passes=0)
             for i, (e, g) in enumerate([(1, .7), (5, 1.3), (3, .2)])]
     epochs = fit_epochs(cost, budget)
     total = sum(epochs[p['name']] * p['gflops'] for p in cost)
@@ -43,6 +43,17 @@ def test_fit_never_exceeds_the_budget(budget):
 
 
 def test_fit_leaves_one_epoch_a_phase():
-    cost = [dict(name='a', epochs=4, gflops=1.), dict(name='b', epochs=4,
-                                                      gflops=1.)]
+    cost = [
+        dict(name=name, epochs=4, gflops=1., cached_passes=0)
+        for name in 'ab'
+    ]
     assert fit_epochs(cost, 0.5) == dict(a=1, b=1)
+
+
+def test_a_cached_head_stays_as_long_as_it_is():
+    cost = [
+        dict(name='mimic', epochs=4, gflops=1., cached_passes=0),
+        dict(name='head', epochs=20, gflops=.5, cached_passes=2)
+    ]
+    assert spent(cost) == 5
+    assert fit_epochs(cost, 9.5) == dict(mimic=8, head=20)

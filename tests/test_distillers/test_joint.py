@@ -134,8 +134,9 @@ def test_gradient_reaches_student_and_losses_alone(make):
     total.backward()
     teacher = list(distiller.teachers[0].model.parameters())
     assert all(p.grad is None and not p.requires_grad for p in teacher)
-    reached = {n for n, p in distiller.named_parameters() if p.grad is not None}
-    trains = {n for n, p in distiller.named_parameters() if p.requires_grad}
+    params = dict(distiller.named_parameters())
+    reached = {n for n, p in params.items() if p.grad is not None}
+    trains = {n for n, p in params.items() if p.requires_grad}
     # DDP needs them to be the same.
     assert reached == trains
     assert {n.split('.')[0] for n in reached} == {'student', 'joint_losses'}

@@ -5,7 +5,8 @@ import copy
 import pytest
 import torch
 from mmdet.structures import DetDataSample
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, DefaultScope
+from mmpretrain.structures import DataSample
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sskd_mm.engine import PhaseHook
@@ -62,6 +63,40 @@ def test_a_step_reads_no_value(distiller, loss, border):
         hook.after_train_iter(None, 0, outputs=log)
         with pytest.raises(AssertionError, match='needs a value'):
             bool(total > 0)
+
+
+def test_a_joint_step_reads_no_value(classifier_cfg, tmp_path):
+    cfg = classifier_cfg(
+        tmp_path,
+        dict(
+            type='ResNet_CIFAR', depth=18, base_channels=4, stem_channels=4),
+        32)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        network = MODELS.build(copy.deepcopy(cfg.model))
+        path = str(tmp_path / 'teacher.pth')
+        torch.save(dict(state_dict=network.state_dict()), path)
+        distiller = MODELS.build(
+            dict(
+                type='JointDistiller',
+                student=cfg.model,
+                teacher=dict(cfg=cfg.model.to_dict(), checkpoint=path),
+                losses=[
+                    dict(type=f'{name}Loss')
+                    for name in ('KD', 'FitNet', 'AT', 'FSP', 'NST')
+                ]))
+        images = torch.zeros(2, 3, 32, 32)
+        samples = [
+            DataSample(metainfo=dict(sample_idx=i)).set_gt_label(i)
+            for i in range(2)
+        ]
+        distiller.prepare(dict(inputs=images, data_samples=samples))
+    phase = Phase('finetune', (), (*distiller.stages, 'head'))
+    distiller.prepare_phases([phase], 2)
+    distiller.enter_phase(phase)
+    with NoReading():
+        total, _ = distiller.parse_losses(
+            distiller(torch.rand(2, 3, 32, 32), samples, mode='loss'))
+        total.backward()
 
 
 def test_copies_share_the_teacher(distiller):

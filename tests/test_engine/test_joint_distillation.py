@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from sskd_mm.analysis import describe_plan, print_plan
 from sskd_mm.compat import load_checkpoint_file
 from sskd_mm.distillers import lay_method_over
+from sskd_mm.engine import StageByStageTrainLoop
 
 RESNET = dict(type='ResNet_CIFAR', depth=18, base_channels=4, stem_channels=4)
 WIDE = dict(RESNET, base_channels=6, stem_channels=6)
@@ -155,10 +156,7 @@ def test_killed_and_resumed(joint_cfg, tmp_path, monkeypatch, epoch, batch):
             type='CheckpointHook', by_epoch=False, interval=1)
     }
     Runner.from_cfg(joint_cfg(tmp_path / 'whole', epochs=3, **options)).train()
-    run_iter = Runner.from_cfg(
-        joint_cfg(tmp_path / 'killed', epochs=3, **options))
-    loop = run_iter.build_train_loop(run_iter._train_loop)
-    step = type(loop).run_iter
+    step = StageByStageTrainLoop.run_iter
 
     def stop(self, idx, data_batch):
         if (self._epoch, idx) == (epoch, batch):
@@ -167,11 +165,10 @@ def test_killed_and_resumed(joint_cfg, tmp_path, monkeypatch, epoch, batch):
 
     cfg = joint_cfg(tmp_path / 'killed', epochs=3, **options)
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(type(loop), 'run_iter', stop)
+        patch.setattr(StageByStageTrainLoop, 'run_iter', stop)
         Runner.from_cfg(cfg).train()
     cfg = joint_cfg(tmp_path / 'killed', epochs=3, resume=True, **options)
-    runner = Runner.from_cfg(cfg)
-    runner.train()
+    Runner.from_cfg(cfg).train()
     whole = load_checkpoint_file(str(tmp_path / 'whole/iter_9.pth'))
     again = load_checkpoint_file(str(tmp_path / 'killed/iter_9.pth'))
     _assert_equal(again['state_dict'], whole['state_dict'])
@@ -212,7 +209,7 @@ def test_plan(joint_cfg, tmp_path, capsys):
     assert 2.9 * student + teacher < phase['gflops'] < 3.1 * student + teacher
     print_plan(plan)
     out = capsys.readouterr().out
-    for text in ('ground truth, kd, fitnet', 'FitNetLoss', '0.9', '100', '36'):
+    for text in ('ground truth, kd', 'FitNetLoss', '0.9', '100', '36'):
         assert text in out
     assert 'Taps' not in out
 
@@ -241,9 +238,23 @@ def test_average(joint_cfg, tmp_path):
         runner.train_loop.distiller.student.state_dict())
 
 
-def _train(cfg, folder, processes, root):
+def test_method_of_the_tool(joint_cfg, tmp_path, root):
+    cfg = joint_cfg(tmp_path)
+    cfg.max_epochs = 7
+    _train(cfg, tmp_path, 1, root, '--method', str(METHODS / 'kd.py'),
+           '--work-dir', str(tmp_path / 'kd'), '--cfg-options',
+           'train_cfg.finetune.max_epochs=2')
+    result = json.loads((tmp_path / 'kd/result.json').read_text())
+    assert [(p['name'], p['epochs'])
+            for p in result['phases']] == [('finetune', 2)]
+    text = (tmp_path / 'kd/config.py').read_text()
+    assert 'KDLoss' in text and 'FitNetLoss' not in text
+
+
+def _train(cfg, folder, processes, root, *args):
     cfg.dump(folder / 'config.py')
-    command = [str(root / 'tools/train.py'), str(folder / 'config.py')]
+    paths = [str(folder.parent), os.environ.get('PYTHONPATH', '')]
+    command = [str(root / 'tools/train.py'), str(folder / 'config.py'), *args]
     if processes > 1:
         command = [
             '-m', 'torch.distributed.run', '--standalone',
@@ -253,7 +264,8 @@ def _train(cfg, folder, processes, root):
                             capture_output=True,
                             text=True,
                             env={
-                                **os.environ, 'OMP_NUM_THREADS': '1'
+                                **os.environ, 'OMP_NUM_THREADS': '1',
+                                'PYTHONPATH': os.pathsep.join(paths)
                             })
     assert result.returncode == 0, result.stdout + result.stderr
 

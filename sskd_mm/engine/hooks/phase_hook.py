@@ -30,9 +30,9 @@ class PhaseHook(Hook):
     registers this hook by itself.
 
     ``result.json`` holds a list ``phases`` (name, epochs, seconds, peak
-    memory in MiB, mean mimic loss of the first and the last epoch, alignment
-    of each tap), the metrics of ``teacher`` (a list, if there are several)
-    and ``student``, the seed and the versions.
+    memory in MiB, mean loss of the first and the last epoch, alignment of
+    each tap or else ``cached_passes``), the metrics of ``teacher`` (a list,
+    if there are several) and ``student``, the seed and the versions.
 
     Args:
         alignment_batches (int): Validation batches on which alignment is
@@ -174,6 +174,8 @@ class PhaseHook(Hook):
             peak_memory_mib=max(e['peak_memory_mib'] for e in epochs),
             loss_first=epochs[0]['loss'],
             loss_last=epochs[-1]['loss'])
+        if phase.cached_passes:
+            note['cached_passes'] = phase.cached_passes
         if phase.is_mimic and runner.val_loop is not None:
             note['alignment'] = measure_alignment(
                 distiller, runner.val_dataloader, phase.taps,

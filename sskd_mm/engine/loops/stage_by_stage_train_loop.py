@@ -26,7 +26,10 @@ from ...distillers import StageByStageDistiller, Teacher
 from ...stages import HEAD, Phase, plan_mimic_phases
 from ..hooks import (LoadReportHook, MimicWatchHook, PhaseCheckpointHook,
                      PhaseHook)
+from .check_cacheable import check_cacheable
 from .check_runner import check_runner
+from .feature_cache import FeatureCache
+from .load_batches import load_batches
 
 
 @LOOPS.register_module()
@@ -50,7 +53,10 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         mimic (dict): ``max_epochs`` of each mimic phase, and optionally
             ``optim_wrapper`` and ``param_scheduler``.
         head (dict): The same for the head phase. ``max_epochs=0`` leaves it
-            out.
+            out. For a classifier of mmpretrain it may have
+            ``cached_passes``: the frozen part runs in so many epochs only,
+            and the others train the head on the features of these, see
+            :class:`FeatureCache`.
         finetune (dict, optional): The same for a last phase in which the
             whole student trains on its own task, what its config freezes
             excepted, with the losses that a :class:`JointDistiller` adds. Not
@@ -117,13 +123,17 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         self.accept_weak_teacher = accept_weak_teacher
         self._optim_wrapper_cfg = copy.deepcopy(runner.optim_wrapper)
         self._param_scheduler_cfg = copy.deepcopy(runner.param_schedulers)
-        distiller.prepare(self.sample())
+        sample = self.sample()
+        distiller.prepare(sample)
         self.schedule = schedule
         self.phases = self._plan(mimic, head, finetune, phases or {}, schedule)
         distiller.prepare_phases(self.phases, len(self.dataloader.dataset))
+        if any(phase.cached_passes for phase in self.phases):
+            check_cacheable(distiller, sample)
         self._max_epochs = self.phases[-1].end
         self._max_iters = self._max_epochs * len(self.dataloader)
         self.entered: Optional[Phase] = None
+        self._cache: Optional[FeatureCache] = None
         self._validated: Optional[int] = None
         runner.register_hook(MimicWatchHook())
         runner.register_hook(PhaseHook())
@@ -185,19 +195,27 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
 
     def _with_settings(self, phase: Phase, begin: int,
                        settings: dict) -> Phase:
-        unknown = set(settings) - {
-            'max_epochs', 'optim_wrapper', 'param_scheduler'
-        }
+        allowed = {'max_epochs', 'optim_wrapper', 'param_scheduler'}
+        if phase.name == 'head':
+            allowed.add('cached_passes')
+        unknown = set(settings) - allowed
         if unknown or 'max_epochs' not in settings:
             raise ValueError(
                 f'train_cfg: the phase {phase.name!r} has the keys '
                 f'{sorted(settings)}; it takes max_epochs, and optionally '
-                'optim_wrapper and param_scheduler.')
+                'optim_wrapper and param_scheduler. The phase head may have '
+                'cached_passes, too.')
         if int(settings['max_epochs']) != settings['max_epochs'] or settings[
                 'max_epochs'] < 0:
             raise ValueError(
                 f'train_cfg: max_epochs of the phase {phase.name!r} must be a '
                 f'whole number of epochs, not {settings["max_epochs"]}.')
+        passes = settings.get('cached_passes', 0)
+        if int(passes) != passes or passes < 0:
+            raise ValueError(
+                f'train_cfg: cached_passes={passes!r} of the phase head must '
+                'be a whole number: of the passes over the training set whose '
+                'features are kept, or 0 to keep none.')
         optim_wrapper = ConfigDict(copy.deepcopy(self._optim_wrapper_cfg))
         optim_wrapper.merge(copy.deepcopy(settings.get('optim_wrapper', {})))
         return replace(
@@ -206,7 +224,8 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             max_epochs=int(settings['max_epochs']),
             optim_wrapper=optim_wrapper,
             param_scheduler=settings.get('param_scheduler',
-                                         self._param_scheduler_cfg))
+                                         self._param_scheduler_cfg),
+            cached_passes=int(passes))
 
     # --- Running it -------------------------------------------------------
 
@@ -250,17 +269,42 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         dataset = self.dataloader.dataset
         if isinstance(dataset, SeededDataset):
             dataset.set_epoch(self._epoch)
-        self._seed_with(self._epoch)
+        self.seed_with(self._epoch)
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
-        batches = _skip(self.dataloader, done) if done else self.dataloader
-        for idx, data_batch in enumerate(batches, done):
-            self._seed_with(self._epoch, idx)
+        for idx, data_batch in enumerate(self._batches(done), done):
+            self.seed_with(self._epoch, idx)
             self.run_iter(idx, data_batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 
-    def _seed_with(self, *position: int) -> None:
+    def _batches(self, done: int) -> Iterable:
+        """The epoch's batches, without loading what was seen before."""
+        if self._cache is not None:
+            return self._cache.batches(self._epoch, done)
+        if not done:
+            return self.dataloader
+        return load_batches(self.dataloader,
+                            list(self.dataloader.batch_sampler)[done:])
+
+    def run_iter(self, idx: int, data_batch: dict) -> None:
+        """Run one iteration: with features at hand, of the head alone."""
+        if self._cache is None:
+            super().run_iter(idx, data_batch)
+            return
+        runner = self.runner
+        runner.call_hook(
+            'before_train_iter', batch_idx=idx, data_batch=data_batch)
+        outputs = self._cache.model.train_step(
+            data_batch, optim_wrapper=runner.optim_wrapper)
+        runner.call_hook(
+            'after_train_iter',
+            batch_idx=idx,
+            data_batch=data_batch,
+            outputs=outputs)
+        self._iter += 1
+
+    def seed_with(self, *position: int) -> None:
         """Let randomness follow from the seed and the position in the run
         alone, so that a resumed run goes on as one that was not stopped."""
         entropy = (self.runner.seed, get_rank(), *position)
@@ -311,7 +355,12 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         """Set what trains; build wrapper, optimizer and schedulers anew."""
         runner = self.runner
         self.distiller.enter_phase(phase)
-        if runner.distributed:
+        self._cache = None
+        if phase.cached_passes:
+            # The head is wrapped instead, which alone runs in an iteration.
+            runner.model = self.distiller
+            self._cache = FeatureCache(self, phase)
+        elif runner.distributed:
             # Flipping requires_grad under a live DDP is unsafe.
             runner.model = runner.wrap_model(
                 copy.deepcopy(runner.cfg.get('model_wrapper_cfg')),
@@ -414,18 +463,6 @@ def _seed_dataset(dataloader: Union[DataLoader, Dict],
     if hasattr(dataset, 'full_init'):
         dataset.full_init()
     return {**dataloader, 'dataset': SeededDataset(dataset, seed)}
-
-
-def _skip(dataloader: DataLoader, batches: int) -> Iterable:
-    """The rest of an epoch, without loading what was seen before."""
-    indices = list(dataloader.batch_sampler)[batches:]
-    return DataLoader(
-        dataloader.dataset,
-        batch_sampler=indices,
-        num_workers=dataloader.num_workers,
-        collate_fn=dataloader.collate_fn,
-        pin_memory=dataloader.pin_memory,
-        worker_init_fn=dataloader.worker_init_fn)
 
 
 def _unwrap(model: torch.nn.Module) -> torch.nn.Module:

@@ -3,6 +3,7 @@ from .at_loss import ATLoss
 from .crd_loss import CRDLoss
 from .dist_loss import DISTLoss
 from .dkd_loss import DKDLoss
+from .feature_loss import FeatureLoss
 from .fitnet_loss import FitNetLoss
 from .fsp_loss import FSPLoss
 from .joint_loss import JointLoss
@@ -14,7 +15,7 @@ from .rkd_loss import RKDLoss
 from .tapwise_loss import TapwiseLoss
 
 __all__ = [
-    'ATLoss', 'CRDLoss', 'DISTLoss', 'DKDLoss', 'FSPLoss', 'FitNetLoss',
-    'JointLoss', 'KDLoss', 'Knowledge', 'NSTLoss', 'RKDLoss', 'ReviewKDLoss',
-    'TapwiseLoss'
+    'ATLoss', 'CRDLoss', 'DISTLoss', 'DKDLoss', 'FSPLoss', 'FeatureLoss',
+    'FitNetLoss', 'JointLoss', 'KDLoss', 'Knowledge', 'NSTLoss', 'RKDLoss',
+    'ReviewKDLoss', 'TapwiseLoss'
 ]

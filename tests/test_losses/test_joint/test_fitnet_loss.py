@@ -67,6 +67,6 @@ def test_no_such_stage(stage):
 def test_no_map():
     pair = [_know(torch.rand(2, 3, 4, 4), torch.rand(2, 8)) for _ in range(2)]
     with pytest.raises(
-            ValueError, match=r"FitNetLoss .* student's .* 'layer2' .*\(2, 8\)"):
+            ValueError, match=r"student's feature .* 'layer2' .*\(2, 8\)"):
         _loss(*pair)
     _loss(*pair, stage=0)

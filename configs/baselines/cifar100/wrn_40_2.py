@@ -1,0 +1,5 @@
+_base_ = [
+    '../../_base_/models/cifar_wrn_16_2.py', '../../_base_/datasets/cifar100.py',
+    '../../_base_/schedules/cifar100_240e.py', '../../_base_/runtime_cifar.py'
+]
+model = dict(backbone=dict(depth=40))

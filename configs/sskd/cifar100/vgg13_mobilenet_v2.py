@@ -1,0 +1,10 @@
+_base_ = ['../../baselines/cifar100/mobilenet_v2.py', '../../_base_/sskd_cifar.py']
+
+model = dict(
+    _delete_=True,
+    student=_base_.model,
+    teacher=dict(
+        cfg='{{fileDirname}}/../../baselines/cifar100/vgg13.py',
+        checkpoint='work_dirs/vgg13_cifar100/epoch_240.pth'),
+    **_base_.sskd.model)
+train_cfg = dict(_delete_=True, **_base_.sskd.train_cfg)

@@ -1,0 +1,50 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from typing import Dict, Optional, Tuple
+
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+
+class HeadOnFeatures(BaseModel):
+    """The head of one of mmpretrain's classifiers, fed with features.
+
+    What the classifier does behind its ``extract_feat``, as a model of its
+    own that a loop trains where the features are held; its parameters are
+    the classifier's.
+
+    Args:
+        head (nn.Module): The head, e.g. a ``LinearClsHead``.
+
+    Example:
+        >>> model = HeadOnFeatures(classifier.head)
+        >>> model((torch.rand(8, 512), ), torch.randint(10, (8, )))
+        {'loss': tensor(2.31, grad_fn=<...>)}
+    """
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self,
+                inputs: Tuple[Tensor, ...],
+                labels: Tensor,
+                scores: Optional[Tensor] = None,
+                mode: str = 'loss') -> Dict[str, Tensor]:
+        """The head's losses.
+
+        Args:
+            inputs (tuple[Tensor]): What ``extract_feat`` returns, (N, ...).
+            labels (Tensor): (N, ).
+            scores (Tensor, optional): Of each class, (N, classes), where
+                labels are mixed. Defaults to None.
+            mode (str): ``'loss'``, as models of MMEngine are called in
+                training.
+
+        Returns:
+            dict[str, Tensor]: The losses.
+        """
+        from mmpretrain.structures import DataSample
+        samples = [DataSample().set_gt_label(x) for x in labels.split(1)]
+        for sample, score in zip(samples, () if scores is None else scores):
+            sample.set_gt_score(score)
+        return self.head.loss(inputs, samples)

@@ -1,0 +1,82 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from typing import Optional
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ...distillers import StageByStageDistiller
+from ...stages import HEAD
+
+
+def check_cacheable(distiller: StageByStageDistiller, batch: dict) -> None:
+    """See that features can be computed once for a head phase.
+
+    Args:
+        distiller (StageByStageDistiller): Prepared, not in a phase yet.
+        batch (dict): A batch of the training set.
+
+    Raises:
+        ValueError: Says what stands against it, and what to write instead.
+    """
+    reason = _find_obstacle(distiller, batch)
+    if reason:
+        raise ValueError(
+            f'train_cfg: head=dict(cached_passes=...): {reason} Leave '
+            'cached_passes out: the head phase then computes its features in '
+            'each iteration.')
+
+
+def _find_obstacle(distiller: StageByStageDistiller,
+                   batch: dict) -> Optional[str]:
+    student = distiller.student
+    name = type(student).__name__
+    if not (hasattr(student, 'extract_feat')
+            and hasattr(getattr(student, 'head', None), 'loss')):
+        return (f'the student, a {name}, is no classifier of mmpretrain, '
+                'whose head reads what extract_feat returns. Heads of a '
+                'detector read maps of several levels, which are too large '
+                'to be held, and choose among them anew in each iteration.')
+    if distiller.frozen_norm == 'batch':
+        return ("frozen_norm='batch' makes an image's feature depend on the "
+                "others of its batch; frozen_norm='running' does not.")
+    trainable = sorted(key for key in distiller.partition.trainable([HEAD])
+                       if not key.startswith('head.'))
+    if trainable:
+        return (f'{", ".join(trainable[:3])} train in the head phase '
+                'but lie before the head, so features change in each step. '
+                'With a tap behind them (stages=[..., '
+                f'{trainable[0].rpartition(".")[0]!r}]) they belong to a '
+                'mimic phase.')
+    student.train()
+    distiller.partition.set_mode([HEAD])
+    random = [
+        key for key, module in student.named_modules()
+        if module.training and not key.startswith('head.')
+        and _depends_on_mode(module)
+    ]
+    student.eval()
+    data = distiller.data_preprocessor(batch, False)
+    with torch.no_grad():
+        features = student.extract_feat(data['inputs'])
+    student.train()
+    if random:
+        return (f'{", ".join(random[:3])} before the head are in training '
+                'mode, so features differ from epoch to epoch, or with the '
+                'batch. With a tap behind them in `stages` they are frozen.')
+    if not (isinstance(features, (tuple, list)) and all(
+            isinstance(x, Tensor) for x in features)):
+        return (f'extract_feat of {name} returns a '
+                f'{type(features).__name__}, not a tuple of tensors.')
+    samples = data['data_samples'] or [None]
+    if any(len(getattr(sample, 'gt_label', ())) != 1 for sample in samples):
+        return 'images must have one label each (gt_label).'
+    return None
+
+
+def _depends_on_mode(module: nn.Module) -> bool:
+    """Whether a module in training mode makes something else of an image."""
+    # Dropout, DropPath and their like, of torch and of the libraries.
+    drops = 'drop' in type(module).__name__.lower() and any(
+        getattr(module, key, 0) for key in ('p', 'drop_prob', 'prob'))
+    return drops or isinstance(module, _BatchNorm)

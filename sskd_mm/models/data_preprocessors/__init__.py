@@ -1,0 +1,11 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from mmengine.model import BaseDataPreprocessor
+from mmengine.registry import MODELS
+
+
+@MODELS.register_module('CropFlipDataPreprocessor')
+def build_crop_flip(**cfg) -> BaseDataPreprocessor:
+    """Its base class is mmpretrain's, which takes seconds to import and which
+    a project of detectors need not have: not before a config asks for it."""
+    from .crop_flip_data_preprocessor import CropFlipDataPreprocessor
+    return CropFlipDataPreprocessor(**cfg)

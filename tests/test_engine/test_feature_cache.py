@@ -1,0 +1,288 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""A head phase whose features are computed once against an ordinary one."""
+import copy
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS, MODELS, DefaultScope
+from mmengine.runner import Runner
+
+from sskd_mm.compat import load_checkpoint_file
+
+ROOT = Path(__file__).parents[2]
+RESNET = dict(type='ResNet_CIFAR', depth=18, base_channels=4, stem_channels=4)
+VIT = dict(
+    type='VisionTransformer',
+    img_size=32,
+    patch_size=8,
+    arch=dict(
+        embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=16))
+AUGMENTED = [
+    dict(type='LoadImageFromFile'),
+    dict(type='RandomCrop', crop_size=32, padding=4),
+    dict(type='PackInputs')
+]
+
+
+@pytest.fixture
+def make(classifier_cfg, tmp_path):
+    """Returns a function that makes a config of one mimic epoch and three of
+    the head, of three iterations each."""
+
+    def make(name, student=(RESNET, 32), model=None, **head):
+        cfg = classifier_cfg(tmp_path / name, *student)
+        teacher = copy.deepcopy(cfg.model)
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            torch.manual_seed(0)
+            network = MODELS.build(copy.deepcopy(teacher))
+            network.init_weights()
+        path = tmp_path / 'teacher.pth'
+        torch.save(dict(state_dict=network.state_dict()), path)
+        cfg.model = dict(
+            type='StageByStageDistiller',
+            student=cfg.model,
+            teacher=dict(
+                cfg=dict(
+                    data_preprocessor=copy.deepcopy(cfg.data_preprocessor),
+                    **teacher),
+                checkpoint=str(path)),
+            **(model or dict(stages=['backbone.layer4'])))
+        cfg.train_cfg = dict(
+            type='StageByStageTrainLoop',
+            mimic=dict(max_epochs=1),
+            head=dict(max_epochs=3, **head),
+            evaluate_teacher=False)
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+        return cfg
+
+    return make
+
+
+def _train(cfg):
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    return runner
+
+
+def _weights(cfg, name='epoch_4.pth'):
+    return load_checkpoint_file(f'{cfg.work_dir}/{name}')['state_dict']
+
+
+def _assert_equal(ours, theirs, **tolerance):
+    assert list(ours) == list(theirs)
+    for key, value in ours.items():
+        if tolerance:
+            torch.testing.assert_close(
+                value, theirs[key], msg=key, **tolerance)
+        else:
+            assert torch.equal(value, theirs[key]), key
+
+
+def _count_images(cfg):
+    """Train; how many images went through the backbone in the head phase."""
+    images = []
+
+    @HOOKS.register_module(force=True)
+    class CountHook(Hook):
+
+        def before_phase(self, runner, phase):
+            if phase.name == 'head':
+                runner.model.student.backbone.register_forward_hook(
+                    lambda module, args, output: images.append(
+                        (len(args[0]), torch.is_grad_enabled())))
+
+    cfg.custom_hooks = [dict(type='CountHook')]
+    _train(cfg)
+    assert not any(graph for _, graph in images)
+    return sum(number for number, _ in images)
+
+
+def test_equals_an_ordinary_head_phase(make):
+    """Without augmentation one pass is as good as one in each epoch, in the
+    same order of batches."""
+    ordinary, cached = make('ordinary'), make('cached', cached_passes=1)
+    _train(ordinary)
+    assert _count_images(cached) == 20
+    before, after = _weights(cached, 'epoch_1.pth'), _weights(cached)
+    _assert_equal(_weights(ordinary, 'epoch_1.pth'), before)
+    _assert_equal(after, _weights(ordinary), rtol=1e-4, atol=1e-6)
+    for key, value in after.items():
+        assert torch.equal(value, before[key]) != key.startswith('head'), key
+    phases = json.loads(
+        Path(cached.work_dir, 'result.json').read_text())['phases']
+    assert [p.get('cached_passes') for p in phases] == [None, 1]
+    ours, theirs = (
+        json.loads(Path(cfg.work_dir,
+                        'result.json').read_text())['phases'][1]
+        for cfg in (cached, ordinary))
+    for key in ('loss_first', 'loss_last'):
+        assert ours[key] == pytest.approx(theirs[key], rel=1e-4)
+
+
+def test_passes_are_augmented_as_epochs_are(make):
+    """As many passes as epochs make an ordinary phase, fewer do not."""
+    weights = []
+    for passes in (0, 3, 2):
+        cfg = make(f'passes_{passes}', cached_passes=passes)
+        cfg.train_dataloader.dataset.pipeline = AUGMENTED
+        if passes:
+            assert _count_images(cfg) == 20 * passes
+        else:
+            _train(cfg)
+        weights.append([_weights(cfg, f'epoch_{i}.pth') for i in (2, 3, 4)])
+    for ours, theirs in zip(weights[1], weights[0]):
+        _assert_equal(ours, theirs, rtol=1e-4, atol=1e-6)
+    for ours, theirs in zip(weights[2][:2], weights[1]):
+        _assert_equal(ours, theirs)
+    assert not torch.allclose(weights[2][2]['head.fc.weight'],
+                              weights[1][2]['head.fc.weight'],
+                              rtol=1e-4)
+
+
+@pytest.mark.parametrize('ema', [False, True])
+def test_stopped_and_resumed(make, ema):
+    """In the midst of an epoch that uses the first pass again."""
+
+    @HOOKS.register_module(force=True)
+    class StopHook(Hook):
+
+        def after_train_iter(self, runner, *args, **kwargs):
+            if runner.iter + 1 == 11:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def config(name):
+        cfg = make(name, cached_passes=2)
+        cfg.train_dataloader.dataset.pipeline = AUGMENTED
+        cfg.custom_hooks = [dict(type='EMAHook', momentum=0.3)] * ema
+        return cfg
+
+    whole, stopped = config('whole'), config('stopped')
+    _train(whole)
+    stopped.custom_hooks = [*stopped.custom_hooks, dict(type='StopHook')]
+    with pytest.raises(SystemExit, match='iter_11.pth'):
+        _train(stopped)
+    stopped.custom_hooks = stopped.custom_hooks[:-1]
+    stopped.resume = True
+    assert _train(stopped).iter == 12
+    _assert_equal(_weights(stopped), _weights(whole))
+    # And another phase can follow.
+    whole.train_cfg.finetune = dict(max_epochs=1)
+    whole.resume = True
+    assert _train(whole).iter == 15
+
+
+def test_mixed_precision(make, amp_on_cpu):
+    ordinary, cached = make('ordinary'), make('cached', cached_passes=1)
+    for cfg in (ordinary, cached):
+        cfg.optim_wrapper.update(type='AmpOptimWrapper', dtype='bfloat16')
+    _train(ordinary)
+    loop = _train(cached).train_loop
+    (inputs, ), _, _ = loop._cache._passes[0]
+    assert inputs.shape == (20, 32) and inputs.dtype == torch.bfloat16
+    _assert_equal(_weights(cached), _weights(ordinary), rtol=1e-2, atol=1e-4)
+
+
+def test_accumulation_and_mixed_labels(make):
+    weights = []
+    for passes in (0, 3):
+        cfg = make(f'passes_{passes}', cached_passes=passes)
+        cfg.optim_wrapper.accumulative_counts = 2
+        cfg.data_preprocessor.to_onehot = True
+        cfg.model.student.head.loss = dict(
+            type='LabelSmoothLoss', label_smooth_val=0.1)
+        loop = _train(cfg).train_loop
+        weights.append(_weights(cfg))
+    assert loop._cache._passes[0].scores.shape == (20, 10)
+    _assert_equal(*weights, rtol=1e-4, atol=1e-6)
+
+
+def test_two_processes(make):
+    """Each computes its share, both train on the ordinary batches."""
+    weights = []
+    for passes in (0, 1):
+        cfg = make(f'passes_{passes}', cached_passes=passes)
+        cfg.train_dataloader.batch_size = 3  # 4 batches, the last one uneven
+        path = f'{cfg.work_dir}.py'
+        cfg.log_level = 'INFO'
+        cfg.dump(path)
+        result = subprocess.run([
+            sys.executable, '-m', 'torch.distributed.run', '--standalone',
+            '--nproc_per_node=2',
+            str(ROOT / 'tools/train.py'), path, '--launcher', 'pytorch'
+        ],
+                                capture_output=True,
+                                text=True,
+                                env={
+                                    **os.environ, 'OMP_NUM_THREADS': '1'
+                                })
+        assert result.returncode == 0, result.stdout + result.stderr
+        weights.append(_weights(cfg))
+    assert 'features (20, 32) float32 are held in memory, 0.0 MiB' in (
+        result.stdout + result.stderr)
+    _assert_equal(*weights, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize('options, says', [
+    (dict(model=dict(stages=['backbone.layer3'])),
+     'backbone.layer4.0.bn1.bias.* train in the head phase but lie before .*'
+     "With a tap behind them"),
+    (dict(student=(VIT, 16, None), model=dict(stages='auto')),
+     r"backbone.ln1.bias.*\(stages=\[..., 'backbone.ln1'\]\)"),
+    (dict(model=dict(stages=['backbone.layer4'], frozen_norm='batch')),
+     "frozen_norm='running' does not"),
+])
+def test_what_cannot_be_cached(make, options, says):
+    cfg = make('run', cached_passes=2, **options)
+    with pytest.raises(ValueError, match=says) as error:
+        _train(cfg)
+    assert 'Leave cached_passes out' in str(error.value)
+    assert not list(Path(cfg.work_dir).glob('*.pth'))
+
+
+def test_dropout_before_the_head(make):
+
+    @MODELS.register_module(force=True)
+    class DropNeck(torch.nn.Module):
+
+        def __init__(self, p):
+            super().__init__()
+            self.drop = torch.nn.Dropout(p)
+
+        def forward(self, inputs):
+            return tuple(self.drop(x).mean((2, 3)) for x in inputs)
+
+    for p in (0.5, 0.):
+        cfg = make('run', cached_passes=2)
+        for model in (cfg.model.student, cfg.model.teacher.cfg):
+            model.neck = dict(type='DropNeck', p=p)
+        if p:
+            with pytest.raises(ValueError, match='neck.drop before the head'):
+                _train(cfg)
+        else:
+            _train(cfg)
+
+
+def test_detectors_are_refused(distill_cfg, tmp_path):
+    cfg = distill_cfg(tmp_path)
+    cfg.train_cfg.head.cached_passes = 1
+    with pytest.raises(
+            ValueError, match='a FasterRCNN, is no classifier of mmpretrain'):
+        Runner.from_cfg(cfg).train()
+
+
+def test_settings(make):
+    cfg = make('run', cached_passes=1.5)
+    with pytest.raises(ValueError, match='cached_passes=1.5 of the phase he'):
+        _train(cfg)
+    cfg = make('run')
+    cfg.train_cfg.mimic.cached_passes = 1
+    with pytest.raises(ValueError, match="phase 'mimic/layer4' has the keys "
+                       r"\['cached_passes', 'max_epochs'\]"):
+        _train(cfg)
