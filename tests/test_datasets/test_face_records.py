@@ -144,7 +144,8 @@ def test_copies_share_no_handle(tmp_path):
     del file
     assert copy.read(3) == expected
     with ThreadPoolExecutor(4) as pool:
-        for i, record in enumerate(pool.map(copy.read, [1, 2, 3, 4, 5, 6] * 9)):
+        records = pool.map(copy.read, [1, 2, 3, 4, 5, 6] * 9)
+        for i, record in enumerate(records):
             assert record.data == image(i % 6)[1]
     # A forked process does not close what its parent reads by.
     process = multiprocessing.get_context('fork').Process(
@@ -179,7 +180,7 @@ def test_index_in_any_order(tmp_path):
     assert [file.read(i).label for i in (1, 2, 3)] == [(1., ), (2., ), (3., )]
 
 
-# --- Damaged files ------------------------------------------------------------
+# --- Damaged files ----------------------------------------------------------
 
 
 def _offset(path, key):

@@ -144,8 +144,9 @@ def test_embeddings(network, options, backbone, root, rename, tmp_path):
     convert_checkpoint(config, *files, rename)
     embedding = _embed(config, files[1], x)
     assert expected.std() > 0.1
+    largest = float(expected.abs().max())
     torch.testing.assert_close(
-        embedding, expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max()))
+        embedding, expected, rtol=1e-3, atol=1e-5 * largest)
     # A weight too few, and one too many.
     for key in ('module.bn9.weight', list(weights)[-2]):
         if weights.pop(key, None) is None:

@@ -86,7 +86,8 @@ def test_initialisation():
     network.init_weights()
     for conv in (network.conv1, network.layer3[0].conv1,
                  network.layer4[0].downsample[0]):
-        assert float(conv.weight.detach().std()) == pytest.approx(0.1, rel=0.05)
+        deviation = float(conv.weight.detach().std())
+        assert deviation == pytest.approx(0.1, rel=0.05)
     network = MobileFaceNet()
     network.init_weights()
     for module in network.modules():

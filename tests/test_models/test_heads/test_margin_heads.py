@@ -108,8 +108,8 @@ def test_adaface_by_quality():
     head.norm_mean.fill_(20.)
     head.norm_std.fill_(1.)
     cosine = torch.full((3, ), 0.3, dtype=torch.float64)
-    x = torch.eye(4, dtype=torch.float64)[:3] * torch.tensor([[90.], [20.],
-                                                               [2.]])
+    norms = torch.tensor([[90.], [20.], [2.]])
+    x = torch.eye(4, dtype=torch.float64)[:3] * norms
     angle = math.acos(0.3)
     expected = [math.cos(angle - 0.4) - 0.8, 0.3 - 0.4, math.cos(angle + 0.4)]
     assert head.add_margin(cosine, x).tolist() == pytest.approx(expected)
@@ -233,7 +233,6 @@ def test_loss_over_sampled_classes(monkeypatch):
     loss.backward()
     touched = head.fc.weight.grad.abs().sum(1) > 0
     assert touched.nonzero()[:, 0].tolist() == chosen.tolist()
-
 
 
 class _Loss(nn.Module):
