@@ -207,10 +207,13 @@ def test_two_processes(make):
     """Each computes its share, both train on the ordinary batches."""
     weights = []
     for passes in (0, 1):
-        cfg = make(f'passes_{passes}', cached_passes=passes)
+        # Else each process would have running statistics of its own.
+        student = dict(RESNET, norm_eval=True), 32
+        cfg = make(f'passes_{passes}', student, cached_passes=passes)
         cfg.train_dataloader.batch_size = 3  # 4 batches, the last one uneven
         path = f'{cfg.work_dir}.py'
         cfg.log_level = 'INFO'
+        cfg.default_hooks.checkpoint.interval = 4
         cfg.dump(path)
         result = subprocess.run([
             sys.executable, '-m', 'torch.distributed.run', '--standalone',
