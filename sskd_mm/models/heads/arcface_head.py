@@ -1,10 +1,8 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-import math
-
-import torch
 from mmengine.registry import MODELS
 from torch import Tensor
 
+from ...losses.arc_margin import arc_margin
 from .margin_head import MarginHead
 
 
@@ -42,9 +40,4 @@ class ArcFaceHead(MarginHead):
 
     def add_margin(self, cosine: Tensor, embedding: Tensor) -> Tensor:
         """Add it to the angle."""
-        margin = self.margin
-        # Where it is clamped, at angle 0, the root would have no gradient.
-        sine = (1 - cosine.square()).clamp_min(1e-12).sqrt()
-        shifted = cosine * math.cos(margin) - sine * math.sin(margin)
-        return torch.where(cosine > -math.cos(margin), shifted,
-                           cosine - margin * math.sin(margin))
+        return arc_margin(cosine, self.margin)
