@@ -1,7 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 """What a head phase loses and saves when features are computed once.
 
-python benchmarks/cached_head.py CONFIG [--passes 1 2 4] [--cfg-options k=v ...]
+python benchmarks/cached_head.py CONFIG [--passes 1 2 4] [--cfg-options ...]
 
 CONFIG is a distillation of one of mmpretrain's classifiers. Its mimic phases
 run once; then the head phase is trained from there, in the ordinary way and
@@ -60,7 +60,7 @@ def main():
             cached_passes=passes)
         head, student = result['phases'][-1], result['student']
         metrics = [key for key in student if key != 'epoch']
-        name = f'features of {passes} passes' if passes else 'ordinary'
+        name = f'cached, passes: {passes}' if passes else 'ordinary'
         rows.append([
             name, head['epochs'], *(f'{student[key]:.2f}' for key in metrics),
             f'{head["seconds"]:.1f}'
