@@ -3,10 +3,10 @@
 
 python tools/dataset_converters/make_face_lists.py data/orl_faces [--unseen 10]
 
-Writes three lists beside the folders, or into --out:
+Writes lists beside the folders, or into --out:
 
 - train.txt: an image and the number of its person a line, for mmpretrain's
-  CustomDataset;
+  CustomDataset, and unlabelled.txt: the images alone;
 - unseen.txt: the same of the last people by name, who are not in train.txt;
 - pairs.txt: pairs of the unseen people's images, 1 for one person and 0 for
   two, parted by tabs. Person after person, all pairs of two images of one and
@@ -75,7 +75,9 @@ def main():
     unseen = {name: people[name] for name in names[-args.unseen:]}
     out = args.out or args.root
     out.mkdir(parents=True, exist_ok=True)
+    images = itertools.chain.from_iterable(seen.values())
     for file, lines in (('train.txt', number(seen)),
+                        ('unlabelled.txt', list(images)),
                         ('unseen.txt', number(unseen)),
                         ('pairs.txt', make_pairs(unseen))):
         (out / file).write_text(''.join(f'{line}\n' for line in lines))

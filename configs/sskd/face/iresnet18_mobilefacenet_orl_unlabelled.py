@@ -7,4 +7,4 @@ model = dict(
 train_cfg = dict(
     mimic=dict(max_epochs=30), head=dict(max_epochs=0))
 train_dataloader = dict(
-    dataset=dict(ann_file='', with_label=False))
+    dataset=dict(ann_file='unlabelled.txt', with_label=False))

@@ -191,6 +191,12 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             begin = phase.end
         if not planned:
             raise ValueError('train_cfg: every phase has max_epochs=0.')
+        for phase in planned:
+            if not self.distiller.partition.count(phase.trains):
+                raise ValueError(
+                    f'train_cfg: the phase {phase.name!r} has nothing to '
+                    'train, since the student has no weights behind its last '
+                    f'tap. Leave it out: {phase.name}=dict(max_epochs=0).')
         return planned
 
     def _with_settings(self, phase: Phase, begin: int,

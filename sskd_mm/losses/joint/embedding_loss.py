@@ -2,6 +2,7 @@
 from mmengine.registry import MODELS
 from torch import Tensor
 
+from ..mimic_loss import MimicLoss
 from .joint_loss import JointLoss
 from .knowledge import Knowledge
 
@@ -59,8 +60,6 @@ class EmbeddingLoss(JointLoss):
     def forward(self, student: Knowledge, teacher: Knowledge, labels: Tensor,
                 indices: Tensor) -> Tensor:
         """Compute the loss, without its weight, from the embeddings."""
-        embedding = student.embedding
-        for param in self.adapter.parameters():
-            embedding = embedding.to(param.dtype)
-        target = teacher.embedding
-        return self.mimic_loss(self.adapter(embedding, target.shape), target)
+        source, target = MimicLoss._promote(student.embedding,
+                                            teacher.embedding)
+        return self.mimic_loss(self.adapter(source, target.shape), target)
