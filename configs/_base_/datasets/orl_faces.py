@@ -2,12 +2,12 @@
 # of 92 x 112 each. The lists of who is trained on and who is not come from
 # python tools/dataset_converters/make_face_lists.py data/orl_faces
 data_root = 'data/orl_faces/'
-# 64 pixels, for a machine without a GPU. The square in the middle is about as
+# 48 pixels, for a machine without a GPU. The square in the middle is about as
 # much of a face as an aligned image shows.
 face = [
     dict(type='LoadImageFromFile'),
-    dict(type='ResizeEdge', scale=64),
-    dict(type='CenterCrop', crop_size=64)
+    dict(type='ResizeEdge', scale=48),
+    dict(type='CenterCrop', crop_size=48)
 ]
 train_dataloader = dict(
     batch_size=20,

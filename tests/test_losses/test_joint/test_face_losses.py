@@ -70,12 +70,13 @@ def test_embeddings_of_other_sizes():
                                      loss.adapter.conv.bias))
     mapped = student.numpy() @ weight.T + bias
     value = call(loss, student, teacher)
-    assert value.item() == pytest.approx(np.mean((mapped - teacher.numpy())**2))
+    expected = np.mean((mapped - teacher.numpy())**2)
+    assert value.item() == pytest.approx(expected)
     value.backward()
     assert all(p.grad.abs().max() > 0 for p in loss.parameters())
 
 
-# --- CCKD ---------------------------------------------------------------------
+# --- CCKD -------------------------------------------------------------------
 
 
 def test_cckd_by_hand():
@@ -109,7 +110,7 @@ def test_cckd_nears_the_gaussian_kernel():
         expected)
 
 
-# --- AdaDistill -----------------------------------------------------------------
+# --- AdaDistill -------------------------------------------------------------
 
 
 def test_arc_margin():
