@@ -7,10 +7,7 @@
 sskd = dict(
     model=dict(
         type='StageByStageDistiller',
-        stages=[
-            'backbone.layer1', 'backbone.layer2', 'backbone.layer3',
-            'backbone.layer4', 'backbone.features'
-        ],
+        stages=['auto', 'backbone.features'],
         # The embedding has another scale than the maps.
         mimic_loss=dict(type='L2MimicLoss', normalize=True),
         inherit=['head']),

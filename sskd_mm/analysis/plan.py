@@ -29,7 +29,8 @@ def describe_plan(loop) -> Dict[str, Any]:
         shapes (C, H, W) of each level, adapter), ``losses`` that are added to
         the task's own (``name``, ``type``, ``weight``, ``parameters``; the
         first is the task's), ``trains`` and ``frozen`` (number of the
-        student's parameters) and ``gflops``.
+        student's parameters), ``gflops``, ``cached_passes`` from the
+        epoch ``cache_begin`` on and, behind these, ``gflops_cached``.
     """
     distiller = loop.distiller
     batch = loop.sample()
@@ -53,7 +54,9 @@ def describe_plan(loop) -> Dict[str, Any]:
                 losses=_describe_losses(distiller, phase),
                 trains=trains,
                 frozen=total - trains,
-                gflops=count_step(distiller, batch)))
+                cached_passes=phase.cached_passes,
+                cache_begin=phase.cache_begin,
+                **_count_phase(distiller, phase, batch)))
     return plan
 
 
@@ -98,6 +101,16 @@ def _describe_losses(distiller, phase: Phase) -> List[Dict[str, Any]]:
         weight=distiller.task_weight,
         parameters=0)
     return [task, *added] if added else []
+
+
+def _count_phase(distiller, phase: Phase, batch: dict) -> Dict[str, float]:
+    gflops, cached = count_step(distiller, batch), 0.
+    if phase.cached_passes and phase.name != 'head':
+        distiller.teacher_cache.key = 'counted'
+        for _ in range(2):  # computes, and recalls
+            cached = count_step(distiller, batch)
+        distiller.teacher_cache.clear()
+    return dict(gflops=gflops, gflops_cached=cached)
 
 
 def count_step(model: nn.Module, batch: dict) -> float:

@@ -20,8 +20,9 @@ def describe_cost(cfg: Config) -> List[Dict[str, Any]]:
         list[dict]: Of each phase, or of the one that a plain training is:
         ``name``, ``epochs``, ``gflops`` (of one training step, for each
         image: the student forward and backward, the teacher forward, as far
-        as they run) and ``cached_passes`` (if not 0, the number of its
-        epochs that compute this much; all others read what these have left).
+        as they run), ``cached_passes``, ``gflops_cached`` of the steps behind
+        so many epochs, which compute less, and ``cache_begin``, which tells
+        phases that share these passes.
 
     Example:
         >>> cfg = Config.fromfile('configs/sskd/cifar10/resnet56_resnet20.py')
@@ -35,15 +36,11 @@ def describe_cost(cfg: Config) -> List[Dict[str, Any]]:
         runner = Runner.from_cfg(cfg)
         loop = runner.train_loop
         if hasattr(loop, 'phases'):
-            return [
-                dict(
-                    name=phase.name,
-                    epochs=phase.max_epochs,
-                    gflops=described['gflops'],
-                    cached_passes=min(phase.cached_passes, phase.max_epochs))
-                for phase, described in zip(
-                    loop.phases, describe_plan(loop)['phases'])
-            ]
+            keys = ('name', 'epochs', 'gflops', 'cached_passes',
+                    'cache_begin', 'gflops_cached')
+            return [{key: phase[key]
+                     for key in keys}
+                    for phase in describe_plan(loop)['phases']]
         sample = loop.dataloader.dataset[0]
         batch = loop.dataloader.collate_fn([sample, copy.deepcopy(sample)])
         return [
@@ -51,24 +48,34 @@ def describe_cost(cfg: Config) -> List[Dict[str, Any]]:
                 name='train',
                 epochs=loop.max_epochs,
                 gflops=count_step(runner.model, batch),
-                cached_passes=0)
+                cached_passes=0,
+                cache_begin=0,
+                gflops_cached=0)
         ]
 
 
 def spent(cost: List[Dict[str, Any]]) -> float:
     """GFLOPs of a whole training, for each image of the training set."""
-    return sum((phase['cached_passes'] or phase['epochs']) * phase['gflops']
-               for phase in cost)
+    total = 0
+    computed: Dict[int, int] = {}
+    for phase in cost:
+        full = phase['epochs']
+        if phase['cached_passes']:
+            done = computed.get(phase['cache_begin'], 0)
+            full = max(0, min(full, phase['cached_passes'] - done))
+            computed[phase['cache_begin']] = done + full
+        total += full * phase['gflops']
+        total += (phase['epochs'] - full) * phase['gflops_cached']
+    return total
 
 
 def fit_epochs(cost: List[Dict[str, Any]], budget: float) -> Dict[str, int]:
     """Lengthen or shorten a training so that it computes as much as another.
 
-    A head phase on cached features stays as it is, for its length costs
-    nothing. The others keep their proportions as far as whole epochs allow,
-    each takes one at least, and what is left goes to the one with the most
-    computing. The budget is exceeded only by a training that exceeds it with
-    one epoch a phase.
+    The phases keep their proportions as far as whole epochs allow, and each
+    takes one at least. A head phase on cached features stays as it is, since
+    its length costs nothing. The budget is exceeded only by a training that
+    exceeds it with one epoch a phase.
 
     Args:
         cost (list[dict]): What :func:`describe_cost` returns.
@@ -77,15 +84,20 @@ def fit_epochs(cost: List[Dict[str, Any]], budget: float) -> Dict[str, int]:
     Returns:
         dict[str, int]: The epochs of each phase.
     """
-    fixed = [phase for phase in cost if phase['cached_passes']]
-    scaled = [dict(p) for p in cost if not p['cached_passes']]
+
+    def scaled(longest: int) -> List[Dict[str, Any]]:
+        factor = longest / max(p['epochs'] for p in cost if not _is_free(p))
+        return [
+            p if _is_free(p) else dict(
+                p, epochs=max(1, round(p['epochs'] * factor))) for p in cost
+        ]
+
+    longest = 1
     # A hair's breadth is a matter of rounding.
-    budget = budget * (1 + 1e-9) - spent(fixed)
-    factor = budget / spent(scaled)
-    for phase in scaled:
-        phase['epochs'] = max(1, int(phase['epochs'] * factor))
-    longest = max(scaled, key=lambda phase: phase['epochs'] * phase['gflops'])
-    rest = budget - spent(scaled)
-    longest['epochs'] = max(
-        1, longest['epochs'] + int(rest // longest['gflops']))
-    return {phase['name']: phase['epochs'] for phase in fixed + scaled}
+    while spent(scaled(longest + 1)) <= budget * (1 + 1e-9):
+        longest += 1
+    return {phase['name']: phase['epochs'] for phase in scaled(longest)}
+
+
+def _is_free(phase: Dict[str, Any]) -> bool:
+    return phase['name'] == 'head' and phase['cached_passes'] > 0

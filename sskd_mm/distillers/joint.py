@@ -235,9 +235,14 @@ class JointDistiller(StageByStageDistiller):
         """The student's knowledge, of a forward pass that was observed, and
         the teacher's, after one."""
         teacher = self.teachers[0]
-        with torch.no_grad(), self._observed(teacher.model, 1) as taught:
-            teacher.model(
-                teacher.see(inputs, _sizes(data_samples)), mode='tensor')
+
+        def run() -> dict:
+            with torch.no_grad(), self._observed(teacher.model, 1) as taught:
+                teacher.model(
+                    teacher.see(inputs, _sizes(data_samples)), mode='tensor')
+            return taught
+
+        taught = self.teacher_cache.recall(run, inputs.device)
         names: List[str] = []
         pairs: List[Tuple[Tensor, Tensor]] = []
         for name, stage in self.stages.items():

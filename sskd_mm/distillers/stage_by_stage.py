@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..stages import (Phase, Stage, StagePartition, parse_stages, run_prefix,
                       tokens_to_map)
 from .teacher import Teacher
+from .teacher_cache import TeacherCache
 
 
 class Pair(NamedTuple):
@@ -121,6 +122,7 @@ class StageByStageDistiller(BaseModel):
         self.feeders = nn.ModuleDict()
         self.mimic_loss = MODELS.build(mimic_loss)
         self.teachers: List[Teacher] = []
+        self.teacher_cache = TeacherCache()
         self.phase: Optional[Phase] = None
         self.partition: Optional[StagePartition] = None
         if frozen_norm not in ('running', 'batch'):
@@ -283,7 +285,9 @@ class StageByStageDistiller(BaseModel):
 
     def enter_phase(self, phase: Phase) -> None:
         """Let train what this phase trains and freeze everything else."""
-        self.phase = phase
+        before, self.phase = self.phase, phase
+        if before is None or before.cache_begin != phase.cache_begin:
+            self.teacher_cache.clear()
         if self._channels_last:
             # Not earlier, since it changes which random number goes where in
             # an initialisation.
@@ -433,12 +437,22 @@ class StageByStageDistiller(BaseModel):
     def _teach(self, inputs: Tensor, stages: Sequence[Stage],
                data_samples: Optional[list]) -> List[dict]:
         """Each teacher's features at the taps that it teaches."""
-        targets, sizes = [], _sizes(data_samples)
-        for number, teacher in enumerate(self.teachers):
-            taps = [s.teachers[number] for s in stages if s.teachers[number]]
-            targets.append(
-                teacher.features(inputs, taps, sizes, self._pre_activation)
-                if taps else {})
+        sizes = _sizes(data_samples)
+
+        def run() -> Tuple[List[dict], List[tuple]]:
+            targets = []
+            for number, teacher in enumerate(self.teachers):
+                taps = [
+                    s.teachers[number] for s in stages if s.teachers[number]
+                ]
+                targets.append(
+                    teacher.features(inputs, taps, sizes, self._pre_activation)
+                    if taps else {})
+            return targets, [teacher.image_size for teacher in self.teachers]
+
+        targets, image_sizes = self.teacher_cache.recall(run, inputs.device)
+        for teacher, image_size in zip(self.teachers, image_sizes):
+            teacher.image_size = image_size
         return targets
 
     def _pair(self, stage: Stage, features: Sequence[Tensor],

@@ -67,6 +67,7 @@ class Teacher:
         self._renormalize = Renormalize(data_preprocessor,
                                         self.model.data_preprocessor)
         self._transform = _build_transform(input_transform)
+        self.image_size: Optional[Tuple[int, int]] = None
         load_teacher_weights(self.model, checkpoint)
         self.model.to(device).eval().requires_grad_(False)
 

@@ -33,7 +33,8 @@ class StagePartition:
             False.
 
     Raises:
-        ValueError: A stage in which nothing is left to train.
+        ValueError: A stage whose parameters are all frozen. One without any,
+            such as a pooling, is fine: its tap trains the stages before it.
 
     Attributes:
         params (dict[str, list[str]]): Parameter names of each stage and of
@@ -76,11 +77,11 @@ class StagePartition:
                 stage = first_run.get(name, HEAD)
             self._modules[stage].add(name)
         for name in names:
-            if not self.trainable([name]):
+            if self.params[name] and not self.trainable([name]):
                 raise ValueError(
                     f'Stage {name!r} has nothing to train: '
                     f'{len(self.params[name])} parameters, all of them frozen '
-                    'by the student\'s own config or none at all. Set e.g. '
+                    'by the student\'s own config. Set e.g. '
                     'frozen_stages=-1 in the student\'s backbone, or leave '
                     'the stage out of `stages`.')
 

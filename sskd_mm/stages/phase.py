@@ -23,9 +23,13 @@ class Phase:
         optim_wrapper (dict): Config of its optimizer wrapper.
         param_scheduler (list[dict], optional): Configs of its schedulers,
             whose epochs and iterations count from the phase's beginning.
-        cached_passes (int): From how many passes over the training set the
-            head phase keeps its features; 0 if they are computed in each
-            iteration.
+        cached_passes (int): From how many passes over the training set is
+            kept what frozen networks computed: the teachers in a mimic phase
+            and in ``finetune``, the student's frozen part in ``head``. 0 if
+            they compute in each iteration.
+        cache_begin (int): The epoch with which these passes begin: that of
+            the phase, or of an earlier mimic phase whose teachers' features
+            serve this one too.
     """
 
     name: str
@@ -37,6 +41,7 @@ class Phase:
     optim_wrapper: Optional[dict] = None
     param_scheduler: Optional[list] = None
     cached_passes: int = 0
+    cache_begin: int = 0
 
     @property
     def is_mimic(self) -> bool:

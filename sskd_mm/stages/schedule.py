@@ -4,7 +4,8 @@ from typing import List, Sequence
 
 from .phase import Phase
 
-SCHEDULES = ('sequential', 'cumulative', 'local', 'blockwise', 'joint')
+SCHEDULES = ('sequential', 'cumulative', 'local', 'blockwise', 'joint',
+             'last')
 
 #: What a stage gets from the one before, in schedules of one phase.
 _BORDERS = dict(local='detached', blockwise='teacher', joint='student')
@@ -28,6 +29,8 @@ def plan_mimic_phases(schedule: str, stages: Sequence[str]) -> List[Phase]:
       the teacher's, makes of it.
     - ``joint``: one phase; all taps at once, gradients flow through the
       whole backbone.
+    - ``last``: one phase; the whole backbone against the last tap alone,
+      which is what the head reads.
 
     Args:
         schedule (str): One of the above.
@@ -53,6 +56,8 @@ def plan_mimic_phases(schedule: str, stages: Sequence[str]) -> List[Phase]:
             Phase(
                 f'mimic/{schedule}', names, names, border=_BORDERS[schedule])
         ]
+    if schedule == 'last':
+        return [Phase('mimic/last', names[-1:], names)]
     close = difflib.get_close_matches(str(schedule), SCHEDULES, n=1)
     hint = f' Did you mean {close[0]!r}?' if close else ''
     raise ValueError(f'schedule={schedule!r} is not one of '

@@ -31,11 +31,11 @@ def parse_stages(stages: Union[str, Sequence[Union[str, dict]]],
 
     Args:
         stages (str or list): ``'auto'``, or one entry a stage in the order
-            of execution: a module path that holds for all networks, or
+            of execution: a module path that holds for all networks,
             ``dict(student=PATH, teacher=PATH, name=NAME)`` where they differ
-            (``name`` is optional). With several teachers, ``teacher`` may be
-            a list of one path for each, or None for one that does not teach
-            this stage.
+            (``name`` is optional), or ``'auto'`` for those that it finds.
+            With several teachers, ``teacher`` may be a list of one path for
+            each, or None for one that does not teach this stage.
         student (nn.Module): The student, e.g. an mmdet detector.
         teachers (Sequence[nn.Module]): The teachers.
 
@@ -49,21 +49,23 @@ def parse_stages(stages: Union[str, Sequence[Union[str, dict]]],
     Example:
         >>> stages = ['backbone.layer2', 'backbone.layer4',
         >>>           dict(student='neck', teacher='neck', name='fpn')]
+        >>> # Those of a classifier and its pooling, whose output the head
+        >>> # reads:
+        >>> stages = ['auto', 'neck']
         >>> # The first teacher for one, the second for the other:
         >>> stages = [
         >>>     dict(student='backbone.layer4',
         >>>          teacher=['backbone.layer4', None]),
         >>>     dict(student='neck', teacher=[None, 'neck'])]
     """
-    if stages == 'auto':
-        paths = [_pair(find_stages(student), find_stages(t)) for t in teachers]
-        entries = [(None, s, t)
-                   for s, *t in zip(find_stages(student), *paths)]
-    elif isinstance(stages, str) or not stages:
+    if not stages or isinstance(stages, str) and stages != 'auto':
         raise ValueError(f"stages={stages!r}: give 'auto' or a list of module "
                          "paths such as ['backbone.layer1', 'neck'].")
-    else:
-        entries = [_parse_entry(entry, len(teachers)) for entry in stages]
+    entries = []
+    for entry in [stages] if stages == 'auto' else stages:
+        entries += (
+            _find_entries(student, teachers)
+            if entry == 'auto' else [_parse_entry(entry, len(teachers))])
     for name, student_path, paths in entries:
         _check_path(student, student_path, 'student')
         for teacher, path in zip(teachers, paths):
@@ -71,6 +73,12 @@ def parse_stages(stages: Union[str, Sequence[Union[str, dict]]],
                 _check_path(teacher, path, 'teacher')
     names = _unique_names(entries)
     return [Stage(n, s, tuple(t)) for n, (_, s, t) in zip(names, entries)]
+
+
+def _find_entries(student, teachers):
+    found = find_stages(student)
+    paths = [_pair(found, find_stages(teacher)) for teacher in teachers]
+    return [(None, s, t) for s, *t in zip(found, *paths)]
 
 
 def _parse_entry(entry, num_teachers):

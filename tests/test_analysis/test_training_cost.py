@@ -21,21 +21,20 @@ def test_plain_training_counts_forward_and_backward(classifier_cfg, tmp_path):
 
 def test_fit_keeps_proportions_and_the_budget():
     cost = [
-        dict(name='a', epochs=2, gflops=1.0, cached_passes=0),
-        dict(name='b', epochs=6, gflops=2.0, cached_passes=0),
-        dict(name='head', epochs=1, gflops=0.5, cached_passes=0)
+        dict(name='a', epochs=2, gflops=1.0, cached_passes=0, gflops_cached=0, cache_begin=0),
+        dict(name='b', epochs=6, gflops=2.0, cached_passes=0, gflops_cached=0, cache_begin=0),
+        dict(name='head', epochs=1, gflops=0.5, cached_passes=0, gflops_cached=0, cache_begin=0)
     ]
     assert spent(cost) == 14.5
     assert fit_epochs(cost, 14.5) == dict(a=2, b=6, head=1)
-    # 29 + 1.9: twice as long, and what is left is no epoch of b.
+    # Twice as long is 29; one of b more would be 31.
     assert fit_epochs(cost, 30.9) == dict(a=4, b=12, head=2)
-    # Floors are 2, 6 and 1, with 2.1 left for one more of b.
     assert fit_epochs(cost, 16.6) == dict(a=2, b=7, head=1)
 
 
 @pytest.mark.parametrize('budget', [4, 7.3, 14.4, 50, 333.3])
 def test_fit_never_exceeds_the_budget(budget):
-    cost = [dict(name=str(i), epochs=e, gflops=g, cached_passes=0)
+    cost = [dict(name=str(i), epochs=e, gflops=g, cached_passes=0, gflops_cached=0, cache_begin=0)
             for i, (e, g) in enumerate([(1, .7), (5, 1.3), (3, .2)])]
     epochs = fit_epochs(cost, budget)
     total = sum(epochs[p['name']] * p['gflops'] for p in cost)
@@ -44,7 +43,7 @@ def test_fit_never_exceeds_the_budget(budget):
 
 def test_fit_leaves_one_epoch_a_phase():
     cost = [
-        dict(name=name, epochs=4, gflops=1., cached_passes=0)
+        dict(name=name, epochs=4, gflops=1., cached_passes=0, gflops_cached=0, cache_begin=0)
         for name in 'ab'
     ]
     assert fit_epochs(cost, 0.5) == dict(a=1, b=1)
@@ -52,8 +51,28 @@ def test_fit_leaves_one_epoch_a_phase():
 
 def test_a_cached_head_stays_as_long_as_it_is():
     cost = [
-        dict(name='mimic', epochs=4, gflops=1., cached_passes=0),
-        dict(name='head', epochs=20, gflops=.5, cached_passes=2)
+        dict(name='mimic', epochs=4, gflops=1., cached_passes=0, gflops_cached=0, cache_begin=0),
+        dict(name='head', epochs=20, gflops=.5, cached_passes=2, gflops_cached=0, cache_begin=0)
     ]
     assert spent(cost) == 5
     assert fit_epochs(cost, 9.5) == dict(mimic=8, head=20)
+
+
+def test_teachers_that_are_cached_make_later_epochs_cheaper():
+    cost = [
+        dict(
+            name='mimic', epochs=6, gflops=5., cached_passes=2,
+            gflops_cached=1., cache_begin=0)
+    ]
+    assert spent(cost) == 14
+    assert fit_epochs(cost, 20.5) == dict(mimic=12)
+    assert fit_epochs(cost, 9) == dict(mimic=1)
+    assert fit_epochs(cost, 10) == dict(mimic=2)
+
+
+def test_phases_that_share_a_cache():
+    phase = dict(gflops=5., cached_passes=2, gflops_cached=1., cache_begin=0)
+    cost = [dict(phase, name=name, epochs=3) for name in ('joint', 'last')]
+    assert spent(cost) == 2 * 5 + 4
+    cost[1]['cache_begin'] = 3
+    assert spent(cost) == 2 * (2 * 5 + 1)

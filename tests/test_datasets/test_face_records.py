@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 import pytest
-from mmengine.registry import DATASETS, DefaultScope
+from mmengine.registry import DATASETS, MODELS, DefaultScope
 from torch.utils.data import DataLoader
 
-from sskd_mm.datasets import RecordFile, RecordFileError
+from sskd_mm.datasets import (RecordFile, RecordFileError,
+                              check_num_classes)
 
 MAGIC = struct.pack('<I', 0xced7230a)
 
@@ -105,6 +106,18 @@ def test_options(tmp_path):
     assert len(build(tmp_path, lazy_init=True)) == 6
     named = build(tmp_path, metainfo=dict(classes=('a', 'b', 'c')))
     assert named.metainfo['classes'] == ('a', 'b', 'c')
+
+
+def test_number_of_identities_is_checked(tmp_path):
+    face_set(tmp_path)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(
+            dict(
+                type='ImageClassifier',
+                backbone=dict(type='MobileFaceNet', scale=1),
+                head=dict(type='ArcFaceHead', num_classes=4)))
+    with pytest.raises(ValueError, match='train.idx, which has 3'):
+        check_num_classes(model, build(tmp_path))
 
 
 @pytest.mark.parametrize('context', ['fork', 'spawn'])

@@ -17,7 +17,7 @@ STUDENT = dict(
     scale=1,
     embedding=16,
     input_size=32)
-STAGES = [f'backbone.layer{i}' for i in range(1, 5)] + ['backbone.features']
+STAGES = ['auto', 'backbone.features']
 ARCFACE = dict(
     type='ArcFaceHead', num_classes=10, in_channels=16, scale=8., margin=0.2)
 

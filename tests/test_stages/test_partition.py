@@ -157,6 +157,17 @@ def test_modules_without_weights_go_by_when_they_run():
         assert not net.side.training
 
 
+def test_stage_without_parameters():
+    net = Net()
+    net.two = nn.AdaptiveAvgPool2d(1)
+    partition = StagePartition(
+        net, [Stage('one', 'one', ('one', )),
+              Stage('two', 'two', ('two', ))], torch.rand(2, 3, 8, 8))
+    assert partition.params['two'] == []
+    assert partition.features['two'][0].shape == (2, 4, 1, 1)
+    assert partition.trainable(['one', 'two']) == partition.trainable(['one'])
+
+
 class Biased(nn.Module):
     """Attention that keeps its biases for evaluation, as a LeViT's."""
 

@@ -30,6 +30,13 @@ def test_one_phase(schedule, border):
     assert phase.border == border
 
 
+def test_last():
+    phase, = plan_mimic_phases('last', STAGES)
+    assert phase.name == 'mimic/last'
+    assert (phase.taps, phase.trains) == (('neck', ), STAGES)
+    assert phase.border == 'student'
+
+
 def test_unknown():
     with pytest.raises(ValueError, match="Did you mean 'sequential'"):
         plan_mimic_phases('sequental', STAGES)

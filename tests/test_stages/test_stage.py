@@ -24,6 +24,16 @@ def test_auto_pairs_by_order():
     ]
 
 
+def test_auto_in_a_list():
+    student, teacher = (_net('layer1', 'layer2') for _ in range(2))
+    for net in (student, teacher):
+        net.neck = nn.AdaptiveAvgPool2d(1)
+    auto = parse_stages('auto', student, [teacher])
+    assert parse_stages(['auto', 'neck'], student, [teacher]) == [
+        *auto, Stage('neck', 'neck', ('neck', ))
+    ]
+
+
 def test_auto_sorts_by_number():
     net = _net(*[f'layer{i}' for i in (2, 1, 10)])
     stages = parse_stages('auto', net, [net])

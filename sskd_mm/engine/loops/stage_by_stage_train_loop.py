@@ -5,7 +5,7 @@ import logging
 import random
 from dataclasses import replace
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Union
+from typing import Dict, Iterator, List, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -51,12 +51,16 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         runner (Runner): The runner.
         dataloader (DataLoader or dict): Training data.
         mimic (dict): ``max_epochs`` of each mimic phase, and optionally
-            ``optim_wrapper`` and ``param_scheduler``.
+            ``optim_wrapper``, ``param_scheduler`` and ``cached_passes``: the
+            teachers then run in so many epochs of the phase only. Those that
+            follow have their batches, augmented alike and in another order,
+            and what the teachers computed for them, see
+            :class:`TeacherCache`. A phase whose taps are among those of the
+            one before it goes on with the passes of that.
         head (dict): The same for the head phase. ``max_epochs=0`` leaves it
-            out. For a classifier of mmpretrain it may have
-            ``cached_passes``: the frozen part runs in so many epochs only,
-            and the others train the head on the features of these, see
-            :class:`FeatureCache`.
+            out. With ``cached_passes``, for a classifier of mmpretrain, the
+            frozen part runs in so many epochs only, and the others train the
+            head on the features of these, see :class:`FeatureCache`.
         finetune (dict, optional): The same for a last phase in which the
             whole student trains on its own task, what its config freezes
             excepted, with the losses that a :class:`JointDistiller` adds. Not
@@ -128,7 +132,8 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         self.schedule = schedule
         self.phases = self._plan(mimic, head, finetune, phases or {}, schedule)
         distiller.prepare_phases(self.phases, len(self.dataloader.dataset))
-        if any(phase.cached_passes for phase in self.phases):
+        if any(phase.cached_passes for phase in self.phases
+               if phase.name == 'head'):
             check_cacheable(distiller, sample)
         self._max_epochs = self.phases[-1].end
         self._max_iters = self._max_epochs * len(self.dataloader)
@@ -187,30 +192,36 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                     **overrides.get(phase.name, {})
                 })
             if phase.max_epochs:
-                planned.append(phase)
+                planned.append(_share_cache(phase, planned))
             begin = phase.end
         if not planned:
             raise ValueError('train_cfg: every phase has max_epochs=0.')
         for phase in planned:
-            if not self.distiller.partition.count(phase.trains):
+            if self.distiller.partition.trainable(phase.trains):
+                continue
+            if not phase.is_mimic:
                 raise ValueError(
-                    f'train_cfg: the phase {phase.name!r} has nothing to '
-                    'train, since the student has no weights behind its last '
-                    f'tap. Leave it out: {phase.name}=dict(max_epochs=0).')
+                    f'The phase {phase.name!r} has nothing to train: the '
+                    'student has no weights behind its last tap. Leave it '
+                    f'out: train_cfg.{phase.name}=dict(max_epochs=0).')
+            raise ValueError(
+                f'The phase {phase.name!r} has nothing to train: '
+                f'{", ".join(phase.trains)} has no parameters of its own. '
+                "Leave it out of `stages`, or take schedule='joint', "
+                "'cumulative' or 'last', in which its tap trains the "
+                'stages before it.')
         return planned
 
     def _with_settings(self, phase: Phase, begin: int,
                        settings: dict) -> Phase:
-        allowed = {'max_epochs', 'optim_wrapper', 'param_scheduler'}
-        if phase.name == 'head':
-            allowed.add('cached_passes')
-        unknown = set(settings) - allowed
+        unknown = set(settings) - {
+            'max_epochs', 'optim_wrapper', 'param_scheduler', 'cached_passes'
+        }
         if unknown or 'max_epochs' not in settings:
             raise ValueError(
                 f'train_cfg: the phase {phase.name!r} has the keys '
                 f'{sorted(settings)}; it takes max_epochs, and optionally '
-                'optim_wrapper and param_scheduler. The phase head may have '
-                'cached_passes, too.')
+                'optim_wrapper, param_scheduler and cached_passes.')
         if int(settings['max_epochs']) != settings['max_epochs'] or settings[
                 'max_epochs'] < 0:
             raise ValueError(
@@ -219,9 +230,16 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         passes = settings.get('cached_passes', 0)
         if int(passes) != passes or passes < 0:
             raise ValueError(
-                f'train_cfg: cached_passes={passes!r} of the phase head must '
-                'be a whole number: of the passes over the training set whose '
-                'features are kept, or 0 to keep none.')
+                f'train_cfg: cached_passes={passes!r} of the phase '
+                f'{phase.name!r} must be a whole number: of the passes over '
+                'the training set whose features are kept, or 0 to keep none.')
+        if passes and phase.name == 'finetune' and (
+                not self.distiller.keeps_teachers):
+            raise ValueError(
+                'train_cfg: cached_passes of the phase finetune keeps what '
+                'the teacher computes in it, but a '
+                f'{type(self.distiller).__name__} has no use for a teacher '
+                'there. Leave it out.')
         optim_wrapper = ConfigDict(copy.deepcopy(self._optim_wrapper_cfg))
         optim_wrapper.merge(copy.deepcopy(settings.get('optim_wrapper', {})))
         return replace(
@@ -272,26 +290,65 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
     def run_epoch(self) -> None:
         """Run one epoch, or what a resumed run has left of it."""
         done = self._iter - self._epoch * len(self.dataloader)
+        source = self._source_epoch()
         dataset = self.dataloader.dataset
         if isinstance(dataset, SeededDataset):
-            dataset.set_epoch(self._epoch)
-        self.seed_with(self._epoch)
+            dataset.set_epoch(source)
+        self.seed_with(source)
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
-        for idx, data_batch in enumerate(self._batches(done), done):
-            self.seed_with(self._epoch, idx)
+        for idx, (number, data_batch) in enumerate(
+                self._batches(source, done), done):
+            self.seed_with(source, number)
+            if self.entered.cached_passes:
+                self.distiller.teacher_cache.key = source, number
             self.run_iter(idx, data_batch)
+        self.distiller.teacher_cache.key = None
+        self._report_cache()
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 
-    def _batches(self, done: int) -> Iterable:
-        """The epoch's batches, without loading what was seen before."""
+    def _source_epoch(self) -> int:
+        """The epoch whose batches the current one has: itself, unless what
+        the teachers computed for an earlier one is used again."""
+        phase = self.entered
+        if not phase.cached_passes or self._cache is not None:
+            return self._epoch
+        begin = phase.cache_begin
+        return begin + (self._epoch - begin) % phase.cached_passes
+
+    def _batches(self, source: int,
+                 done: int) -> Iterator[Tuple[int, dict]]:
+        """The epoch's batches with their numbers in their source epoch,
+        without loading what was seen before."""
         if self._cache is not None:
-            return self._cache.batches(self._epoch, done)
-        if not done:
-            return self.dataloader
-        return load_batches(self.dataloader,
-                            list(self.dataloader.batch_sampler)[done:])
+            return enumerate(self._cache.batches(self._epoch, done), done)
+        if not done and source == self._epoch:
+            return enumerate(self.dataloader)
+        sampler = self.dataloader.batch_sampler
+        if hasattr(sampler.sampler, 'set_epoch'):
+            sampler.sampler.set_epoch(source)
+        batches = list(sampler)
+        order = np.arange(len(batches))
+        if source != self._epoch:
+            # The same batches, but not one after the other as before.
+            np.random.default_rng(
+                (self.runner.seed, self._epoch)).shuffle(order)
+        order = order[done:].tolist()
+        return zip(
+            order,
+            load_batches(self.dataloader, [batches[i] for i in order]))
+
+    def _report_cache(self) -> None:
+        """Say once a pass how much of the teachers is held."""
+        phase, cache = self.entered, self.distiller.teacher_cache
+        number = self._epoch - phase.cache_begin
+        if number < phase.cached_passes and cache.num_bytes:
+            self.runner.logger.info(
+                f'Pass {number + 1} of '
+                f'{phase.cached_passes} over the training set: what the '
+                'teachers computed is held in memory, '
+                f'{cache.num_bytes / 2**20:.1f} MiB in each process.')
 
     def run_iter(self, idx: int, data_batch: dict) -> None:
         """Run one iteration: with features at hand, of the head alone."""
@@ -362,7 +419,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         runner = self.runner
         self.distiller.enter_phase(phase)
         self._cache = None
-        if phase.cached_passes:
+        if phase.name == 'head' and phase.cached_passes:
             # The head is wrapped instead, which alone runs in an iteration.
             runner.model = self.distiller
             self._cache = FeatureCache(self, phase)
@@ -469,6 +526,18 @@ def _seed_dataset(dataloader: Union[DataLoader, Dict],
     if hasattr(dataset, 'full_init'):
         dataset.full_init()
     return {**dataloader, 'dataset': SeededDataset(dataset, seed)}
+
+
+def _share_cache(phase: Phase, before: List[Phase]) -> Phase:
+    """Let a mimic phase go on with what the one before it has cached, where
+    that has all of its taps."""
+    begin = phase.begin
+    if before and phase.cached_passes and phase.is_mimic:
+        last = before[-1]
+        if (last.cached_passes == phase.cached_passes
+                and set(phase.taps) <= set(last.taps)):
+            begin = last.cache_begin
+    return replace(phase, cache_begin=begin)
 
 
 def _unwrap(model: torch.nn.Module) -> torch.nn.Module:
