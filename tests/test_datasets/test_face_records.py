@@ -11,8 +11,7 @@ import pytest
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 from torch.utils.data import DataLoader
 
-from sskd_mm.datasets import (RecordFile, RecordFileError,
-                              check_num_classes)
+from sskd_mm.datasets import RecordFile, RecordFileError, check_num_classes
 
 MAGIC = struct.pack('<I', 0xced7230a)
 
