@@ -7,15 +7,19 @@ from .crop_face import CropFace
 from .digits_detection import make_digits_detection
 from .face_bin import FaceBin
 from .face_pairs import FacePairs
+from .face_records import FaceRecords
 from .listed_images import ListedImages
 from .plain_pickle import PlainPickleError, load_plain_pickle
 from .read_face_bin import FaceBinError, read_face_bin
+from .record_file import Record, RecordFile, RecordFileError
 from .seeded_dataset import SeededDataset
+from .transforms import AlignFace
 
 __all__ = [
-    'CIFARFileError', 'CIFARInMemory', 'CropFace', 'FaceBin', 'FaceBinError',
-    'FacePairs', 'ListedImages', 'PlainPickleError', 'SeededDataset',
-    'check_data_files', 'check_num_classes', 'head_classes',
+    'AlignFace', 'CIFARFileError', 'CIFARInMemory', 'CropFace', 'FaceBin',
+    'FaceBinError', 'FacePairs', 'FaceRecords', 'ListedImages',
+    'PlainPickleError', 'Record', 'RecordFile', 'RecordFileError',
+    'SeededDataset', 'check_data_files', 'check_num_classes', 'head_classes',
     'load_plain_pickle', 'make_digits_detection', 'misfit_heads',
     'read_cifar_pickle', 'read_face_bin'
 ]

@@ -1,11 +1,16 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from . import data_preprocessors
 from .backbones import (CIFARVGG, CIFARMobileNetV2, CIFARResNet,
-                        CIFARShuffleNetV1, CIFARShuffleNetV2, WideResNet)
+                        CIFARShuffleNetV1, CIFARShuffleNetV2, IResNet,
+                        MobileFaceNet, WideResNet)
 from .convert_checkpoint import convert_checkpoint
+from .heads import (AdaFaceHead, ArcFaceHead, CosFaceHead, EmbeddingHead,
+                    MarginHead, NormSoftmaxHead)
 
 __all__ = [
-    'CIFARMobileNetV2', 'CIFARResNet', 'CIFARShuffleNetV1',
-    'CIFARShuffleNetV2', 'CIFARVGG', 'WideResNet', 'convert_checkpoint',
+    'AdaFaceHead', 'ArcFaceHead', 'CIFARMobileNetV2', 'CIFARResNet',
+    'CIFARShuffleNetV1', 'CIFARShuffleNetV2', 'CIFARVGG', 'CosFaceHead',
+    'EmbeddingHead', 'IResNet', 'MarginHead', 'MobileFaceNet',
+    'NormSoftmaxHead', 'WideResNet', 'convert_checkpoint',
     'data_preprocessors'
 ]

@@ -197,13 +197,19 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         if not planned:
             raise ValueError('train_cfg: every phase has max_epochs=0.')
         for phase in planned:
-            if not self.distiller.partition.trainable(phase.trains):
+            if self.distiller.partition.trainable(phase.trains):
+                continue
+            if not phase.is_mimic:
                 raise ValueError(
-                    f'The phase {phase.name!r} has nothing to train: '
-                    f'{", ".join(phase.trains)} has no parameters of its own. '
-                    "Leave it out of `stages`, or take schedule='joint', "
-                    "'cumulative' or 'last', in which its tap trains the "
-                    'stages before it.')
+                    f'The phase {phase.name!r} has nothing to train: the '
+                    'student has no weights behind its last tap. Leave it '
+                    f'out: train_cfg.{phase.name}=dict(max_epochs=0).')
+            raise ValueError(
+                f'The phase {phase.name!r} has nothing to train: '
+                f'{", ".join(phase.trains)} has no parameters of its own. '
+                "Leave it out of `stages`, or take schedule='joint', "
+                "'cumulative' or 'last', in which its tap trains the "
+                'stages before it.')
         return planned
 
     def _with_settings(self, phase: Phase, begin: int,

@@ -1,8 +1,11 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+from .adadistill_loss import AdaDistillLoss
 from .at_loss import ATLoss
+from .cckd_loss import CCKDLoss
 from .crd_loss import CRDLoss
 from .dist_loss import DISTLoss
 from .dkd_loss import DKDLoss
+from .embedding_loss import EmbeddingLoss
 from .feature_loss import FeatureLoss
 from .fitnet_loss import FitNetLoss
 from .fsp_loss import FSPLoss
@@ -15,7 +18,7 @@ from .rkd_loss import RKDLoss
 from .tapwise_loss import TapwiseLoss
 
 __all__ = [
-    'ATLoss', 'CRDLoss', 'DISTLoss', 'DKDLoss', 'FSPLoss', 'FeatureLoss',
-    'FitNetLoss', 'JointLoss', 'KDLoss', 'Knowledge', 'NSTLoss', 'RKDLoss',
-    'ReviewKDLoss', 'TapwiseLoss'
+    'ATLoss', 'AdaDistillLoss', 'CCKDLoss', 'CRDLoss', 'DISTLoss', 'DKDLoss',
+    'EmbeddingLoss', 'FSPLoss', 'FeatureLoss', 'FitNetLoss', 'JointLoss',
+    'KDLoss', 'Knowledge', 'NSTLoss', 'RKDLoss', 'ReviewKDLoss', 'TapwiseLoss'
 ]

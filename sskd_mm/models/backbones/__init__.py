@@ -4,9 +4,11 @@ from .cifar_resnet import CIFARResNet
 from .cifar_shufflenet_v1 import CIFARShuffleNetV1
 from .cifar_shufflenet_v2 import CIFARShuffleNetV2
 from .cifar_vgg import CIFARVGG
+from .iresnet import IResNet
+from .mobilefacenet import MobileFaceNet
 from .wide_resnet import WideResNet
 
 __all__ = [
     'CIFARMobileNetV2', 'CIFARResNet', 'CIFARShuffleNetV1',
-    'CIFARShuffleNetV2', 'CIFARVGG', 'WideResNet'
+    'CIFARShuffleNetV2', 'CIFARVGG', 'IResNet', 'MobileFaceNet', 'WideResNet'
 ]

@@ -1,0 +1,6 @@
+# AdaDistill (arXiv 2407.01332), with ArcFace's margin: no other loss. Needs
+# embeddings of one size.
+_base_ = './joint.py'
+
+model = dict(
+    task_weight=0, losses=[dict(type='AdaDistillLoss')])

@@ -1,0 +1,10 @@
+# MobileFaceNet with ArcFace on MS1MV3; its weight decay is insightface's
+# (configs/ms1mv3_mbf.py, which trains it for 40 epochs).
+_base_ = [
+    '../../_base_/models/face_mobilefacenet.py',
+    '../../_base_/datasets/ms1mv3.py',
+    '../../_base_/schedules/face_20e.py', '../../_base_/runtime_face.py'
+]
+model = dict(
+    head=dict(type='ArcFaceHead', num_classes=93431))
+optim_wrapper = dict(optimizer=dict(weight_decay=1e-4))

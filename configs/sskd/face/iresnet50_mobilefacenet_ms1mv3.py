@@ -1,0 +1,12 @@
+_base_ = [
+    '../../baselines/face/mobilefacenet_ms1mv3.py', '../../_base_/sskd_face.py'
+]
+
+model = dict(
+    _delete_=True,
+    student=_base_.model,
+    teacher=dict(
+        cfg='{{fileDirname}}/../../baselines/face/iresnet50_ms1mv3.py',
+        checkpoint='work_dirs/iresnet50_ms1mv3/epoch_20.pth'),
+    **_base_.sskd.model)
+train_cfg = dict(_delete_=True, **_base_.sskd.train_cfg)

@@ -1,0 +1,134 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from typing import Optional, Tuple
+
+import torch
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+#: Blocks of each stage.
+_BLOCKS = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 14, 3),
+    100: (3, 13, 30, 3)
+}
+
+
+class IResNetBlock(nn.Module):
+    """Norm, 3x3 convolution, norm, PReLU, 3x3 convolution, norm; no
+    activation behind the sum.
+
+    Args:
+        in_channels (int): Channels of the input.
+        out_channels (int): Channels of the output.
+        stride (int): Stride of the second convolution.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int,
+                 stride: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = nn.Conv2d(
+            in_channels, out_channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.prelu = nn.PReLU(out_channels)
+        self.conv2 = nn.Conv2d(
+            out_channels, out_channels, 3, stride, padding=1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.downsample = None
+        if stride != 1:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                nn.BatchNorm2d(out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C_out, H / stride, W / stride)."""
+        out = self.prelu(self.bn2(self.conv1(self.bn1(x))))
+        out = self.bn3(self.conv2(out))
+        return out + (x if self.downsample is None else self.downsample(x))
+
+
+@MODELS.register_module()
+class IResNet(BaseModule):
+    """The ResNet of face recognition, with an embedding at its end.
+
+    It is the network of *ArcFace* (arXiv 1801.07698, section 3.1; its blocks
+    are IR, its output is E: norm, dropout, linear layer, norm), as insightface
+    has it in PyTorch, under the same names of weights. Its public weights are
+    converted by ``tools/model_converters/insightface_to_mmpretrain.py``.
+
+    The four stages ``layer1`` ... ``layer4`` output maps of 56, 28, 14 and 7
+    pixels for images of 112; ``features`` outputs the embedding (N, C), the
+    last tap of a distillation. Under mixed precision it is computed in
+    float32, as there.
+
+    Args:
+        depth (int): 18, 34, 50 or 100.
+        embedding (int): Size of the embedding. Defaults to 512.
+        dropout (float): Probability to drop an element of what the linear
+            layer gets. Defaults to 0.
+        input_size (int): Side of the images, a multiple of 16. Defaults to
+            112.
+        init_cfg (dict, optional): Config of the initialisation. Defaults to
+            a normal distribution of deviation 0.1 for convolutions, as
+            there.
+
+    Raises:
+        ValueError: There is no network of this depth or for such images.
+
+    Example:
+        >>> backbone = dict(type='IResNet', depth=50)
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        embedding: int = 512,
+        dropout: float = 0.,
+        input_size: int = 112,
+        init_cfg: Optional[dict] = dict(type='Normal', layer='Conv2d', std=0.1)
+    ) -> None:
+        super().__init__(init_cfg)
+        if depth not in _BLOCKS:
+            raise ValueError(f'IResNet has no depth={depth}, only '
+                             f'{", ".join(map(str, _BLOCKS))}.')
+        if input_size % 16:
+            raise ValueError(f'input_size={input_size} of IResNet must be a '
+                             'multiple of 16, such as 112.')
+        self.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.prelu = nn.PReLU(64)
+        channels = 64
+        self.layers = []
+        for i, number in enumerate(_BLOCKS[depth]):
+            width, stride, blocks = 64 * 2**i, 2, []
+            for _ in range(number):
+                blocks.append(IResNetBlock(channels, width, stride))
+                channels, stride = width, 1
+            self.layers.append(f'layer{i + 1}')
+            self.add_module(self.layers[-1], nn.Sequential(*blocks))
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(channels * (input_size // 16)**2, embedding)
+        self.features = nn.BatchNorm1d(embedding)
+        # The scale of an embedding that is compared by angles is of no use.
+        self.features.weight.requires_grad = False
+
+    def forward(self, x: Tensor) -> Tuple[Tensor]:
+        """Embed faces.
+
+        Args:
+            x (Tensor): Images (N, 3, H, W), aligned, H and W the
+                ``input_size``.
+
+        Returns:
+            tuple[Tensor]: The embeddings (N, C), not normalised.
+        """
+        x = self.prelu(self.bn1(self.conv1(x)))
+        for name in self.layers:
+            x = getattr(self, name)(x)
+        x = self.dropout(self.bn2(x).flatten(1))
+        with torch.autocast(x.device.type, enabled=False):
+            x = self.fc(x.to(self.fc.weight.dtype))
+            return (self.features(x), )

@@ -1,0 +1,168 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from typing import Optional, Sequence, Tuple
+
+import torch
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+
+class Bottleneck(nn.Module):
+    """A 1x1 convolution, a 3x3 one of each channel and a linear 1x1 one.
+
+    Args:
+        in_channels (int): Channels of the input.
+        mid_channels (int): Channels between the convolutions.
+        out_channels (int): Channels of the output.
+        stride (int): Stride of the 3x3 convolution. With 1 the input is
+            added to the output.
+    """
+
+    def __init__(self, in_channels: int, mid_channels: int, out_channels: int,
+                 stride: int) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(
+            _conv(in_channels, mid_channels, 1),
+            _conv(mid_channels, mid_channels, 3, stride, groups=mid_channels),
+            _conv(mid_channels, out_channels, 1, linear=True))
+        self.residual = stride == 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C_out, H / stride, W / stride)."""
+        out = self.conv(x)
+        return x + out if self.residual else out
+
+
+class GlobalDepthwiseConv(nn.Module):
+    """A convolution of each channel over the whole map, a linear layer and a
+    norm.
+
+    Args:
+        channels (int): Channels of the map.
+        side (int): Height and width of the map.
+        embedding (int): Size of the embedding.
+    """
+
+    def __init__(self, channels: int, side: int, embedding: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            channels, channels, side, groups=channels, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.fc = nn.Linear(channels, embedding, bias=False)
+        self.bn2 = nn.BatchNorm1d(embedding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, side, side) to (N, embedding), in float32 under mixed
+        precision."""
+        with torch.autocast(x.device.type, enabled=False):
+            x = self.bn1(self.conv(x.to(self.conv.weight.dtype)))
+            return self.bn2(self.fc(x.flatten(1)))
+
+
+@MODELS.register_module()
+class MobileFaceNet(BaseModule):
+    """MobileFaceNet (arXiv 1804.07573), as insightface has it in PyTorch.
+
+    Against the paper insightface's has ``scale`` times the channels in its
+    blocks and an embedding of 512. Its public weights are converted by
+    ``tools/model_converters/insightface_to_mmpretrain.py``.
+
+    The four stages ``layer1`` ... ``layer4`` output maps of 56, 28, 14 and 7
+    pixels for images of 112, as those of :class:`IResNet`; the last one ends
+    with the 1x1 convolution before the pooling. ``features`` outputs the
+    embedding (N, C), the last tap of a distillation.
+
+    Args:
+        blocks (Sequence[int]): Blocks of each stage beside those with a
+            stride. With 1 the first stage has a single 3x3 convolution
+            instead. Insightface's large one has (2, 8, 12, 4). Defaults to
+            (1, 4, 6, 2).
+        scale (int): How many times 64 channels the first two stages output,
+            and 128 the blocks of the others. The large one has 4. Defaults
+            to 2.
+        embedding (int): Size of the embedding. Defaults to 512.
+        input_size (int): Side of the images, a multiple of 16. Defaults to
+            112.
+        init_cfg (dict, optional): Config of the initialisation. Defaults to
+            Kaiming's, as there.
+
+    Raises:
+        ValueError: There is no network of such blocks or for such images.
+
+    Example:
+        >>> backbone = dict(type='MobileFaceNet')
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[int] = (1, 4, 6, 2),
+        scale: int = 2,
+        embedding: int = 512,
+        input_size: int = 112,
+        init_cfg: Optional[dict] = dict(
+            type='Kaiming', layer=['Conv2d', 'Linear'])
+    ) -> None:
+        super().__init__(init_cfg)
+        if len(blocks) != 4 or min(blocks) < 1:
+            raise ValueError(f'blocks={blocks} of MobileFaceNet must be four '
+                             'numbers, at least 1 each: (1, 4, 6, 2).')
+        if input_size % 16:
+            raise ValueError(f'input_size={input_size} of MobileFaceNet must '
+                             'be a multiple of 16, such as 112.')
+        width, wide = 64 * scale, 128 * scale
+        self.layers = [f'layer{i + 1}' for i in range(4)]
+        # What is between the 1x1 convolutions does not grow with the scale.
+        first = ([_conv(width, width, 3, groups=64)]
+                 if blocks[0] == 1 else _blocks(blocks[0], 128, width))
+        self.layer1 = nn.Sequential(_conv(3, width, 3, 2), *first)
+        self.layer2 = nn.Sequential(
+            Bottleneck(width, 128, width, 2), *_blocks(blocks[1], 128, width))
+        self.layer3 = nn.Sequential(
+            Bottleneck(width, 256, wide, 2), *_blocks(blocks[2], 256, wide))
+        self.layer4 = nn.Sequential(
+            Bottleneck(wide, 512, wide, 2), *_blocks(blocks[3], 256, wide),
+            _conv(wide, 512, 1))
+        self.features = GlobalDepthwiseConv(512, input_size // 16, embedding)
+
+    def forward(self, x: Tensor) -> Tuple[Tensor]:
+        """Embed faces.
+
+        Args:
+            x (Tensor): Images (N, 3, H, W), aligned, H and W the
+                ``input_size``.
+
+        Returns:
+            tuple[Tensor]: The embeddings (N, C), not normalised.
+        """
+        for name in self.layers:
+            x = getattr(self, name)(x)
+        return (self.features(x), )
+
+
+def _conv(in_channels: int,
+          out_channels: int,
+          kernel_size: int,
+          stride: int = 1,
+          groups: int = 1,
+          linear: bool = False) -> nn.Sequential:
+    """A convolution, its norm, and unless it is linear a PReLU."""
+    layers = [
+        nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding=kernel_size // 2,
+            groups=groups,
+            bias=False),
+        nn.BatchNorm2d(out_channels)
+    ]
+    if not linear:
+        layers.append(nn.PReLU(out_channels))
+    return nn.Sequential(*layers)
+
+
+def _blocks(number: int, mid_channels: int, channels: int) -> list:
+    return [
+        Bottleneck(channels, mid_channels, channels, 1) for _ in range(number)
+    ]

@@ -1,0 +1,30 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from mmengine.registry import MODELS
+from torch import Tensor
+
+from .margin_head import MarginHead
+
+
+@MODELS.register_module()
+class CosFaceHead(MarginHead):
+    r"""A margin of the cosine (*CosFace*, arXiv 1801.09414, Eq. 4).
+
+    .. math::
+        f(\cos\theta) = \cos\theta - m
+
+    Args:
+        margin (float): The :math:`m`. Defaults to 0.4, as insightface has
+            it; the paper has 0.35.
+        **kwargs: As :class:`MarginHead` has them.
+
+    Example:
+        >>> head = dict(type='CosFaceHead', num_classes=93431)
+    """
+
+    def __init__(self, *args, margin: float = 0.4, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.margin = margin
+
+    def add_margin(self, cosine: Tensor, embedding: Tensor) -> Tensor:
+        """Subtract it."""
+        return cosine - self.margin

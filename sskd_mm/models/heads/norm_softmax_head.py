@@ -1,0 +1,24 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from mmengine.registry import MODELS
+from torch import Tensor
+
+from .margin_head import MarginHead
+
+
+@MODELS.register_module()
+class NormSoftmaxHead(MarginHead):
+    r"""Softmax over cosines, without a margin (*NormFace*, arXiv 1704.06369).
+
+    .. math::
+        f(\cos\theta) = \cos\theta
+
+    Args:
+        **kwargs: As :class:`MarginHead` has them.
+
+    Example:
+        >>> head = dict(type='NormSoftmaxHead', num_classes=93431)
+    """
+
+    def add_margin(self, cosine: Tensor, embedding: Tensor) -> Tensor:
+        """There is none."""
+        return cosine

@@ -1,0 +1,75 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""Convert insightface's backbones for face recognition.
+
+python tools/model_converters/insightface_to_mmpretrain.py CONFIG SRC DST
+
+CONFIG is the plain config of a network without class centres, such as
+configs/_base_/models/face_iresnet50.py; insightface keeps those in files of
+their own. SRC is a backbone of arcface_torch, e.g. backbone.pth: iresnet18,
+34, 50 and 100 as IResNet; mbf and mbf_large as MobileFaceNet.
+"""
+import argparse
+import re
+
+from sskd_mm.models import convert_checkpoint
+
+
+def iresnet(key, backbone):
+    return key
+
+
+def mobilefacenet(key, backbone):
+    # Each module keeps its parts in a container of the same name.
+    path = key.replace('.layers.', '.')
+    match = re.fullmatch(r'layers\.(\d)\.(.+)', path)
+    if match:
+        number, rest = int(match[1]), match[2]
+        stage = f'layer{number // 2 + 1}'
+        if number == 0:
+            return f'{stage}.0.{rest}'
+        if number % 2 == 0:  # The block with a stride, which begins a stage.
+            return f'{stage}.0.conv.{rest}'
+        block = re.fullmatch(r'(\d+)\.(\d\.\d\.\w+)', rest)
+        if block:
+            return f'{stage}.{int(block[1]) + 1}.conv.{block[2]}'
+        return f'{stage}.1.{rest}'
+    match = re.fullmatch(r'conv_sep\.(.+)', path)
+    if match:
+        return f'layer4.{len(backbone.layer4) - 1}.{match[1]}'
+    for theirs, ours in (('0.0', 'conv'), ('0.1', 'bn1'), ('2', 'fc'),
+                         ('3', 'bn2')):
+        prefix = f'features.{theirs}.'
+        if path.startswith(prefix):
+            return f'features.{ours}.{path[len(prefix):]}'
+    return key
+
+
+FAMILIES = {'IResNet': iresnet, 'MobileFaceNet': mobilefacenet}
+
+
+def rename(key, backbone):
+    """The key of mmpretrain's ImageClassifier for one of the file."""
+    family = type(backbone).__name__
+    if family not in FAMILIES:
+        raise ValueError(f'The config\'s backbone is a {family}; this tool '
+                         f'converts to {", ".join(FAMILIES)}.')
+    return f'backbone.{FAMILIES[family](key, backbone)}'
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description='Convert insightface\'s backbones')
+    parser.add_argument('config', help='plain config of the network')
+    parser.add_argument('src', help='path or URL of insightface\'s weights')
+    parser.add_argument('dst', help='checkpoint to write')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    convert_checkpoint(args.config, args.src, args.dst, rename)
+    print(f'{args.dst} loads in {args.config}.')
+
+
+if __name__ == '__main__':
+    main()
