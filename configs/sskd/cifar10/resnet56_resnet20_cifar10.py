@@ -1,6 +1,6 @@
 _base_ = [
     '../../baselines/cifar10/resnet20_cifar10.py',
-    '../../_base_/sskd_cifar.py',
+    '../../_base_/sskd_cifar10.py',
 ]
 
 model = dict(
