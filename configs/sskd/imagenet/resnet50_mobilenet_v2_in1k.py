@@ -3,6 +3,15 @@ _base_ = [
     '../../_base_/sskd_imagenet.py',
 ]
 
+recipe = _base_.sskd.model
+# At strides of 4, 8, 16 and 32.
+recipe.stages = [
+    dict(student='backbone.layer2', teacher='backbone.layer1'),
+    dict(student='backbone.layer3', teacher='backbone.layer2'),
+    dict(student='backbone.layer5', teacher='backbone.layer3'),
+    dict(student='backbone.conv2', teacher='backbone.layer4'),
+    'neck',
+]
 model = dict(
     _delete_=True,
     student=_base_.model,
@@ -10,5 +19,6 @@ model = dict(
         cfg='mmpretrain::resnet/resnet50_8xb32_in1k.py',
         checkpoint='https://download.openmmlab.com/mmclassification/v0/'
         'resnet/resnet50_8xb32_in1k_20210831-ea4938fc.pth'),
-    **_base_.sskd.model)
+    **recipe)
+del recipe
 train_cfg = dict(_delete_=True, **_base_.sskd.train_cfg)
