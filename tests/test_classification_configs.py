@@ -1,5 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 """The configs of CIFAR and ImageNet."""
+import itertools
 from pathlib import Path
 
 import pytest
@@ -124,9 +125,15 @@ def test_imagenet_pair_has_a_plan(path, classifier_cfg, tmp_path,
 
 
 @pytest.mark.parametrize('method', METHODS)
-def test_methods_can_be_laid_over_a_pair(method):
+def test_methods_can_be_laid_over_a_pair(method, cifar, tmp_path):
+    """And take a step in each of their phases."""
     cfg = Config.fromfile(ROOT /
                           'sskd/cifar100/resnet56_resnet20_cifar100.py')
     lay_method_over(cfg, str(ROOT / f'_base_/methods/{method}.py'))
-    cfg.model.data_preprocessor = cfg.data_preprocessor
-    assert len(_build(cfg.model).student.backbone.layer1) == 3
+    cfg.train_dataloader.dataset.data_root = str(cifar)
+    loop = _plan(cfg, tmp_path)
+    for phase in loop.phases:
+        loop.enter_phase(phase)
+        (batch, ) = itertools.islice(loop.dataloader, 1)
+        loss = loop.distiller.train_step(batch, loop.runner.optim_wrapper)
+        assert loss['loss'].isfinite()

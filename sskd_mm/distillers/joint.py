@@ -38,7 +38,8 @@ class JointDistiller(StageByStageDistiller):
             with in the phase ``finetune``. Defaults to 1.
         **kwargs: As :class:`StageByStageDistiller` has them. The features
             that the losses get are those of ``stages``, as the student
-            outputs them, not adapted.
+            outputs them, not adapted; one that is no map nor tokens, such as
+            a pooled one, is left out.
 
     Raises:
         ValueError: No losses, or several teachers.
@@ -248,6 +249,9 @@ class JointDistiller(StageByStageDistiller):
         for name, stage in self.stages.items():
             levels = self._pair(stage, seen['features'][stage.student],
                                 [taught['features']], inputs.shape[-2:])
+            if levels[0][0].dim() == 2:
+                # Of embeddings, the losses get the one that is classified.
+                continue
             pairs += levels
             names += [name] if len(levels) == 1 else [
                 f'{name}.{i}' for i in range(len(levels))

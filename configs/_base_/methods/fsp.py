@@ -2,6 +2,7 @@
 # 30 epochs of the flows alone, then the task alone, as long as from scratch.
 model = dict(
     type='StageByStageDistiller',
+    stages='auto',
     mimic_loss=dict(type='FSPMimicLoss'),
     adapter=dict(type='ConvAdapter'))
 
