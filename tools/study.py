@@ -178,10 +178,13 @@ def main():
         cfg = study.config(trial, checkpoint)
         cost = planned[trial.pair, trial.method]
         if reference is not None:
-            phases = cfg.train_cfg.setdefault('phases', {})
-            for phase in cost:
-                phases.setdefault(phase['name'],
-                                  {})['max_epochs'] = phase['epochs']
+            cfg.merge_from_dict(
+                dict(
+                    train_cfg=dict(
+                        phases={
+                            phase['name']: dict(max_epochs=phase['epochs'])
+                            for phase in cost
+                        })))
         begin = time.time()
         train(cfg, work_dir)
         write(

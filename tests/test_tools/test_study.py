@@ -1,0 +1,111 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""tools/study.py from a YAML file to a table."""
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+
+
+@pytest.fixture(scope='module')
+def study(tmp_path_factory, root, cifar):
+    """A study of one pair that was run; its folder and how to run it."""
+    folder = tmp_path_factory.mktemp('study')
+    teacher = 'configs/baselines/cifar10/resnet20_cifar10.py'
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(Config.fromfile(root / teacher).model)
+    torch.save(dict(state_dict=model.state_dict()), folder / 'teacher.pth')
+    data = {
+        f'{key}_dataloader.dataset.data_root': str(cifar)
+        for key in ('train', 'val', 'test')
+    }
+    content = dict(
+        title='Which is best?',
+        seeds=[0],
+        equal_compute='from scratch',
+        options={
+            **data, 'train_dataloader.batch_size': 8,
+            'model.teacher.cfg': str(root / teacher),
+            'train_cfg.accept_weak_teacher': True,
+            'param_scheduler': None
+        },
+        teachers=dict(
+            small=dict(
+                config=teacher,
+                checkpoint=str(folder / 'teacher.pth'),
+                options={
+                    **data, 'train_cfg.max_epochs': 1
+                })),
+        pairs=dict(
+            tiny=dict(
+                config='configs/sskd/cifar10/resnet56_resnet8_cifar10.py',
+                teacher='small',
+                options=dict(max_epochs=6))),
+        methods={
+            'from scratch':
+            dict(method='configs/_base_/methods/scratch.py'),
+            'SSKD':
+            dict(
+                options={
+                    'train_cfg.head.max_epochs': 1,
+                    'train_cfg.mimic.param_scheduler': None,
+                    'train_cfg.head.param_scheduler': None
+                })
+        })
+    file = folder / 'study.yaml'
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+
+    def run(*arguments):
+        done = subprocess.run(
+            [
+                sys.executable, 'tools/study.py', file, '--work-dir',
+                folder / 'out', *arguments
+            ],
+            cwd=root,
+            capture_output=True,
+            text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+    return folder / 'out', run, run()
+
+
+def test_equal_compute(study):
+    folder, _, _ = study
+    costs = [
+        json.loads((folder / f'tiny/{name}/seed_0/trial.json').read_text())
+        for name in ('from_scratch', 'SSKD')
+    ]
+    assert costs[1]['gflops'] <= costs[0]['gflops'] * (1 + 1e-6)
+    result = json.loads(
+        (folder / 'tiny/SSKD/seed_0/result.json').read_text())
+    # The shipped proportions.
+    first, second, _ = (phase['epochs'] for phase in result['phases'])
+    assert first == pytest.approx(3 * second, abs=2)
+    assert costs[1]['last'] == result['student']['accuracy/top1']
+    assert set(costs[1]['alignment']) == {'layer1', 'layer2', 'layer3', 'neck'}
+
+
+def test_report(study):
+    folder, _, printed = study
+    table = (folder / 'table.md').read_text()
+    assert table in printed
+    for row in ('| teacher |', '| from scratch |', '| SSKD |',
+                '| SSKD | neck |'):
+        assert row in table
+    assert (folder / 'tiny.png').exists()
+
+
+def test_what_is_finished_is_kept(study):
+    folder, run, _ = study
+    trained = folder / 'tiny/SSKD/seed_0/output.txt'
+    before = trained.stat().st_mtime_ns
+    (folder / 'tiny/from_scratch/seed_0/trial.json').unlink()
+    printed = run('--only', 'SSKD')
+    assert trained.stat().st_mtime_ns == before
+    assert '| from scratch |' not in printed
+    assert run('--plan').count('GFLOPs an image') == 2
