@@ -44,7 +44,7 @@ def study(tmp_path_factory, root, cifar):
             tiny=dict(
                 config='configs/sskd/cifar10/resnet56_resnet8_cifar10.py',
                 teacher='small',
-                options=dict(max_epochs=6))),
+                options=dict(max_epochs=16))),
         methods={
             'from scratch':
             dict(method='configs/_base_/methods/scratch.py'),
