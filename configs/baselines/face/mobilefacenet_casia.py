@@ -1,5 +1,5 @@
-# MobileFaceNet with ArcFace on CASIA-WebFace; its weight decay is insightface's
-# (configs/ms1mv3_mbf.py, which trains it for 40 epochs).
+# MobileFaceNet with ArcFace on CASIA-WebFace; its weight decay is that of
+# insightface (configs/ms1mv3_mbf.py, which trains it for 40 epochs).
 _base_ = [
     '../../_base_/models/face_mobilefacenet.py',
     '../../_base_/datasets/casia_webface.py',

@@ -83,6 +83,13 @@ class PhaseCheckpointHook(CheckpointHook):
                           saved['iters_per_epoch'])
         if loop.entered.name == saved['phase']:
             for name, module in loop.distiller.helpers.items():
+                if name not in saved:
+                    raise ValueError(
+                        f'The checkpoint was saved by a distiller without '
+                        f'{name}, and this is a '
+                        f'{type(loop.distiller).__name__}. Resume with the '
+                        'config that it was saved with; to start from its '
+                        'weights, use load_from without resume.')
                 module.load_state_dict(saved[name])
             params = dict(loop.distiller.named_parameters())
             for name, grad in saved['gradients'].items():

@@ -137,10 +137,12 @@ class PhaseHook(Hook):
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Go on with them, if that epoch was not finished."""
-        if not runner._resume:
+        if not runner._resume or 'sskd' not in checkpoint:
             return
         meta = checkpoint['meta']
-        if meta['iter'] > meta['epoch'] * len(runner.train_dataloader):
+        # As long as epochs were then: a phase may begin with another batch.
+        length = checkpoint['sskd']['iters_per_epoch']
+        if meta['iter'] > meta['epoch'] * length:
             self._part = checkpoint['sskd_epoch']
 
     def after_train_epoch(self, runner) -> None:
