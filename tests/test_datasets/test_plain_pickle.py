@@ -118,7 +118,7 @@ BYTES = np.arange(4, dtype=np.uint8)
     bent(BYTES, data=[b'x'] * 4),
     bent(np.array([b'x', b'y'], object), data=b'12345678' * 2),
     bent(np.array([b'x', b'y'], object), shape=(3, )),
-], ids=repr)
+], ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize('protocol', [0, 2, 5])
 def test_anything_else(value, protocol, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
