@@ -282,10 +282,9 @@ def test_detectors_are_refused(distill_cfg, tmp_path):
 
 def test_settings(make):
     cfg = make('run', cached_passes=1.5)
-    with pytest.raises(ValueError, match='cached_passes=1.5 of the phase he'):
+    with pytest.raises(ValueError, match="cached_passes=1.5 of the phase 'head'"):
         _train(cfg)
-    cfg = make('run')
-    cfg.train_cfg.mimic.cached_passes = 1
-    with pytest.raises(ValueError, match="phase 'mimic/layer4' has the keys "
-                       r"\['cached_passes', 'max_epochs'\]"):
+    cfg = make('run', cached=1)
+    with pytest.raises(ValueError, match="phase 'head' has the keys "
+                       r"\['cached', 'max_epochs'\]"):
         _train(cfg)

@@ -84,23 +84,25 @@ def test_without_weight_it_is_plain_training(joint_cfg, classifier_cfg,
     path.stem for path in sorted(METHODS.glob('*.py')) if path.stem != 'joint'
 ])
 def test_every_method_runs(method, joint_cfg, classifier_cfg, tmp_path):
-    teacher = SAME if method == 'fsp_joint' else WIDE
+    teacher = SAME if method in ('fsp_joint', 'adadistill') else WIDE
     cfg = joint_cfg(tmp_path, teacher=teacher)
     cfg.max_epochs = 2
     lay_method_over(cfg, str(METHODS / f'{method}.py'))
     if 'phases' in cfg.train_cfg:
         cfg.train_cfg.phases['mimic/layer2'].max_epochs = 1
-    if cfg.train_cfg.mimic.max_epochs:
-        cfg.train_cfg.mimic.max_epochs = 1
+    for phase in ('mimic', 'head'):
+        if cfg.train_cfg[phase].max_epochs:
+            cfg.train_cfg[phase].max_epochs = 1
     runner = Runner.from_cfg(cfg)
     runner.train()
     result = json.loads((tmp_path / 'result.json').read_text())
-    first = dict(
-        fitnets=[('mimic/layer2', 1)], fsp=[('mimic/joint', 1)]).get(
-            method, [])
-    assert [(p['name'], p['epochs'])
-            for p in result['phases']] == [*first, ('finetune', 2)]
-    assert result['student']['epoch'] == 2 + len(first)
+    phases = dict(
+        fitnets=[('mimic/layer2', 1), ('finetune', 2)],
+        fsp=[('mimic/joint', 1), ('finetune', 2)],
+        sskd_paper=[*((f'mimic/layer{i}', 1) for i in range(1, 5)),
+                    ('head', 1)]).get(method, [('finetune', 2)])
+    assert [(p['name'], p['epochs']) for p in result['phases']] == phases
+    assert result['student']['epoch'] == sum(epochs for _, epochs in phases)
     # It is the plain student, and scores as the plain student does.
     plain = classifier_cfg(tmp_path / 'plain', RESNET, 32)
     plain.load_from = (tmp_path / 'last_checkpoint').read_text()
