@@ -1,7 +1,4 @@
 # 200 epochs in all, as mmpretrain trains on CIFAR-10.
 _base_ = './sskd_cifar.py'
 
-sskd = dict(
-    train_cfg=dict(
-        mimic=dict(max_epochs=135),
-        phases={'mimic/last': dict(max_epochs=45)}))
+sskd = dict(train_cfg=dict(mimic=dict(max_epochs=90)))

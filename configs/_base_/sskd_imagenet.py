@@ -12,14 +12,8 @@ sskd = dict(
         type='StageByStageTrainLoop',
         schedule=['joint', 'last'],
         mimic=dict(
-            max_epochs=70,
-            optim_wrapper=dict(optimizer=dict(lr=0.5, weight_decay=1e-5)),
+            max_epochs=45,
+            optim_wrapper=dict(optimizer=dict(lr=1.0, weight_decay=1e-5)),
             param_scheduler=cosine),
-        phases={
-            'mimic/last':
-            dict(
-                max_epochs=20,
-                optim_wrapper=dict(optimizer=dict(lr=0.3, weight_decay=1e-5)))
-        },
         head=dict(max_epochs=10, cached_passes=1, param_scheduler=cosine)))
 custom_imports = dict(imports=['sskd_mm'])
