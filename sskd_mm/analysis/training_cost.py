@@ -1,6 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import copy
 import tempfile
+import uuid
 from typing import Any, Dict, List
 
 from mmengine.config import Config
@@ -33,6 +34,8 @@ def describe_cost(cfg: Config) -> List[Dict[str, Any]]:
     cfg = copy.deepcopy(cfg)
     cfg.log_level = 'WARNING'
     cfg.load_from, cfg.resume = None, False
+    # MMEngine tells runs apart by name and second.
+    cfg.experiment_name = uuid.uuid4().hex
     with tempfile.TemporaryDirectory() as cfg.work_dir:
         runner = Runner.from_cfg(cfg)
         loop = runner.train_loop
