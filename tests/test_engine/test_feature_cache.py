@@ -282,7 +282,8 @@ def test_detectors_are_refused(distill_cfg, tmp_path):
 
 def test_settings(make):
     cfg = make('run', cached_passes=1.5)
-    with pytest.raises(ValueError, match="cached_passes=1.5 of the phase 'head'"):
+    with pytest.raises(
+            ValueError, match="cached_passes=1.5 of the phase 'head'"):
         _train(cfg)
     cfg = make('run', cached=1)
     with pytest.raises(ValueError, match="phase 'head' has the keys "
