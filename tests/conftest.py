@@ -218,7 +218,7 @@ def pytest_addoption(parser):
     parser.addoption(
         '--kills',
         type=int,
-        default=5,
+        default=2,
         help='trainings that are killed twice each and resumed')
 
 
