@@ -9,7 +9,6 @@ study's folder are written anew after each training.
 """
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.fileio import dump
 from mmengine.runner import Runner
 
 from sskd_mm.analysis import (Study, describe_cost, fit_epochs, read_metrics,
@@ -88,14 +88,6 @@ def train(cfg: Config, work_dir: Path) -> None:
             'same command again when it is mended: what is finished is kept.')
 
 
-def write(file: Path, content: dict) -> None:
-    """Write a result, wholly or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix('.part')
-    part.write_text(json.dumps(content, indent=2))
-    os.replace(part, file)
-
-
 def prepare_teacher(name: str, entry: dict, study: Study, args) -> dict:
     """Train a teacher if the study says so, and score it."""
     work_dir = args.work_dir / 'teachers' / name
@@ -116,7 +108,7 @@ def prepare_teacher(name: str, entry: dict, study: Study, args) -> dict:
     with tempfile.TemporaryDirectory() as cfg.work_dir:
         metrics = Runner.from_cfg(cfg).test()
     result = dict(checkpoint=checkpoint, score=float(metrics[study.metric]))
-    write(done, result)
+    dump(result, done, indent=2)
     return result
 
 
@@ -133,7 +125,7 @@ def plan(study: Study, teachers: dict, args) -> dict:
             continue
         checkpoint = teachers[study.pairs[trial.pair]['teacher']]['checkpoint']
         planned[key] = describe_cost(study.config(trial, checkpoint))
-        write(file, planned[key])
+        dump(planned[key], file, indent=2)
     if study.equal_compute is None:
         return planned
     for (pair, method), cost in planned.items():
@@ -187,14 +179,12 @@ def main():
                         })))
         begin = time.time()
         train(cfg, work_dir)
-        write(
-            done,
-            dict(
-                read_metrics(work_dir, study.metric),
-                gflops=spent(cost),
-                wall_seconds=time.time() - begin))
-        print(f'{work_dir}: {json.loads(done.read_text())["last"]:.2f}',
-              flush=True)
+        result = dict(
+            read_metrics(work_dir, study.metric),
+            gflops=spent(cost),
+            wall_seconds=time.time() - begin)
+        dump(result, done, indent=2)
+        print(f'{work_dir}: {result["last"]:.2f}', flush=True)
         write_study_report(study, teachers, args.work_dir)
 
     with ThreadPoolExecutor(args.jobs) as pool:

@@ -43,6 +43,20 @@ class AtomicLocalBackend(LocalBackend):
             os.unlink(part)
             raise
 
+    def put_text(self,
+                 obj: str,
+                 filepath: Union[str, Path],
+                 encoding: str = 'utf-8') -> None:
+        """Write text to a file, as :meth:`put` does; MMEngine's ``dump``
+        calls this for JSON.
+
+        Args:
+            obj (str): What to write.
+            filepath (str or Path): The file, which is replaced in one step.
+            encoding (str): Of the text. Defaults to ``'utf-8'``.
+        """
+        self.put(obj.encode(encoding), filepath)
+
 
 def install() -> None:
     """Let MMEngine write local files like this."""

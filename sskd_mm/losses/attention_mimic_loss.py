@@ -63,17 +63,7 @@ class AttentionMimicLoss(MimicLoss):
                 of the above or have one position only, where the loss would
                 always be 0.
         """
-        shapes = tuple(student.shape), tuple(teacher.shape)
-        student, teacher = self._promote(student, teacher)
-        student, teacher = self._as_map(student), self._as_map(teacher)
-        if student[:, :1].shape != teacher[:, :1].shape:
-            raise ValueError(
-                f'The student\'s feature {shapes[0]} and the teacher\'s '
-                f'{shapes[1]} differ in more than channels; an adapter has '
-                'to bring them together.')
-        if student.shape[2:].numel() == 1:
-            raise ValueError(f'Features of shape {shapes[0]} have one '
-                             'position only; there is no attention in them.')
+        student, teacher = self._prepare_maps(student, teacher, 'attention')
         return (self._attention(student) -
                 self._attention(teacher)).square().mean()
 

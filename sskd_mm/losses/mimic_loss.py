@@ -24,6 +24,25 @@ class MimicLoss(nn.Module):
         return MimicLoss._promote(student, teacher)
 
     @staticmethod
+    def _prepare_maps(student: Tensor, teacher: Tensor,
+                      wanted: str) -> Tuple[Tensor, Tensor]:
+        """The same for a loss whose features may differ in their channels:
+        check that the positions agree and are several, promote, and view as
+        maps. ``wanted`` is what a single position has none of."""
+        shapes = tuple(student.shape), tuple(teacher.shape)
+        student, teacher = MimicLoss._promote(student, teacher)
+        student, teacher = map(MimicLoss._as_map, (student, teacher))
+        if student[:, :1].shape != teacher[:, :1].shape:
+            raise ValueError(
+                f'The student\'s feature {shapes[0]} and the teacher\'s '
+                f'{shapes[1]} differ in more than channels; an adapter has '
+                'to bring them together.')
+        if student.shape[2:].numel() == 1:
+            raise ValueError(f'Features of shape {shapes[0]} have one '
+                             f'position only; there is no {wanted} in them.')
+        return student, teacher
+
+    @staticmethod
     def _promote(student: Tensor, teacher: Tensor) -> Tuple[Tensor, Tensor]:
         """Go to float32 from half precision, and stay in float64."""
         dtype = torch.promote_types(student.dtype, torch.float32)

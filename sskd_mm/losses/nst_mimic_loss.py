@@ -48,17 +48,7 @@ class NSTMimicLoss(MimicLoss):
                 of the above or have one position only, where all channels
                 are alike.
         """
-        shapes = tuple(student.shape), tuple(teacher.shape)
-        student, teacher = self._promote(student, teacher)
-        student, teacher = self._as_map(student), self._as_map(teacher)
-        if student[:, :1].shape != teacher[:, :1].shape:
-            raise ValueError(
-                f'The student\'s feature {shapes[0]} and the teacher\'s '
-                f'{shapes[1]} differ in more than channels; an adapter has '
-                'to bring them together.')
-        if student.shape[2:].numel() == 1:
-            raise ValueError(f'Features of shape {shapes[0]} have one '
-                             'position only; there is no pattern in them.')
+        student, teacher = self._prepare_maps(student, teacher, 'pattern')
         student = self._unit_length(student.flatten(2), dim=2)
         teacher = self._unit_length(teacher.flatten(2), dim=2)
         return (self._kernel(teacher, teacher) +

@@ -3,7 +3,7 @@ from . import data_preprocessors
 from .backbones import (CIFARVGG, CIFARMobileNetV2, CIFARResNet,
                         CIFARShuffleNetV1, CIFARShuffleNetV2, IResNet,
                         MobileFaceNet, WideResNet)
-from .convert_checkpoint import convert_checkpoint
+from .convert_checkpoint import convert_checkpoint, convert_from_command_line
 from .heads import (AdaFaceHead, ArcFaceHead, CosFaceHead, EmbeddingHead,
                     MarginHead, NormSoftmaxHead)
 
@@ -12,5 +12,5 @@ __all__ = [
     'CIFARShuffleNetV1', 'CIFARShuffleNetV2', 'CIFARVGG', 'CosFaceHead',
     'EmbeddingHead', 'IResNet', 'MarginHead', 'MobileFaceNet',
     'NormSoftmaxHead', 'WideResNet', 'convert_checkpoint',
-    'data_preprocessors'
+    'convert_from_command_line', 'data_preprocessors'
 ]

@@ -19,6 +19,21 @@ def test_mmengine_uses_it(tmp_path):
     assert os.listdir(tmp_path / 'folder') == ['x.bin']
 
 
+def test_text_too(tmp_path, monkeypatch):
+    """MMEngine's dump writes JSON as text."""
+    path = tmp_path / 'folder' / 'result.json'
+    mmengine.dump(dict(name='ä'), path)
+    assert mmengine.load(path) == dict(name='ä')
+
+    def full(*args):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(OSError, match='No space left'):
+        mmengine.dump(dict(name='b'), path)
+    assert mmengine.load(path) == dict(name='ä')
+
+
 def test_usual_permissions(tmp_path):
     put(b'', str(tmp_path / 'ours'))
     (tmp_path / 'theirs').write_bytes(b'')

@@ -14,10 +14,9 @@ CONFIG is the plain config of the classifier. SRC is a file of
 - chenyaofo/pytorch-cifar-models, e.g. cifar100_resnet56-f2eff4c8.pt: its
   ResNets, as CIFARResNet.
 """
-import argparse
 import re
 
-from sskd_mm.models import convert_checkpoint
+from sskd_mm.models import convert_from_command_line
 
 
 def resnet(key, backbone):
@@ -108,19 +107,9 @@ def rename(key, backbone):
     return f'backbone.{FAMILIES[family](key, backbone)}'
 
 
-def parse_args():
-    parser = argparse.ArgumentParser(
-        description='Convert public weights of networks for CIFAR')
-    parser.add_argument('config', help='plain config of the classifier')
-    parser.add_argument('src', help='path or URL of the public weights')
-    parser.add_argument('dst', help='checkpoint to write')
-    return parser.parse_args()
-
-
 def main():
-    args = parse_args()
-    convert_checkpoint(args.config, args.src, args.dst, rename)
-    print(f'{args.dst} loads in {args.config}.')
+    convert_from_command_line(
+        'Convert public weights of networks for CIFAR', rename)
 
 
 if __name__ == '__main__':

@@ -8,10 +8,9 @@ configs/_base_/models/face_iresnet50.py; insightface keeps those in files of
 their own. SRC is a backbone of arcface_torch, e.g. backbone.pth: iresnet18,
 34, 50 and 100 as IResNet; mbf and mbf_large as MobileFaceNet.
 """
-import argparse
 import re
 
-from sskd_mm.models import convert_checkpoint
+from sskd_mm.models import convert_from_command_line
 
 
 def iresnet(key, backbone):
@@ -56,19 +55,8 @@ def rename(key, backbone):
     return f'backbone.{FAMILIES[family](key, backbone)}'
 
 
-def parse_args():
-    parser = argparse.ArgumentParser(
-        description='Convert insightface\'s backbones')
-    parser.add_argument('config', help='plain config of the network')
-    parser.add_argument('src', help='path or URL of insightface\'s weights')
-    parser.add_argument('dst', help='checkpoint to write')
-    return parser.parse_args()
-
-
 def main():
-    args = parse_args()
-    convert_checkpoint(args.config, args.src, args.dst, rename)
-    print(f'{args.dst} loads in {args.config}.')
+    convert_from_command_line('Convert insightface\'s backbones', rename)
 
 
 if __name__ == '__main__':

@@ -10,10 +10,9 @@ pytorch_model.bin of the Hugging Face Hub (no .safetensors), or what
 torch.save(timm.create_model('resnet50', pretrained=True).state_dict(), FILE)
 writes.
 """
-import argparse
 import re
 
-from sskd_mm.models import convert_checkpoint
+from sskd_mm.models import convert_from_command_line
 
 
 def resnet_v1d(key):
@@ -40,18 +39,8 @@ def rename(key, backbone):
     return f'backbone.{key}'
 
 
-def parse_args():
-    parser = argparse.ArgumentParser(description='Convert timm\'s ResNets')
-    parser.add_argument('config', help='plain config of the classifier')
-    parser.add_argument('src', help='path or URL of timm\'s weights')
-    parser.add_argument('dst', help='checkpoint to write')
-    return parser.parse_args()
-
-
 def main():
-    args = parse_args()
-    convert_checkpoint(args.config, args.src, args.dst, rename)
-    print(f'{args.dst} loads in {args.config}.')
+    convert_from_command_line('Convert timm\'s ResNets', rename)
 
 
 if __name__ == '__main__':

@@ -7,10 +7,9 @@ CONFIG is the plain config of the classifier, with mmpretrain's ResNet,
 ResNeXt or MobileNetV2. SRC is a file or URL of torchvision's, e.g.
 https://download.pytorch.org/models/resnet34-b627a593.pth.
 """
-import argparse
 import re
 
-from sskd_mm.models import convert_checkpoint
+from sskd_mm.models import convert_from_command_line
 
 # The first block of each stage among torchvision's features.
 MOBILENET_V2_STAGES = (1, 2, 4, 7, 11, 14, 17)
@@ -47,19 +46,9 @@ def rename(key, backbone):
     return f'backbone.{key}'
 
 
-def parse_args():
-    parser = argparse.ArgumentParser(
-        description='Convert torchvision\'s ResNets and MobileNetV2')
-    parser.add_argument('config', help='plain config of the classifier')
-    parser.add_argument('src', help='path or URL of torchvision\'s weights')
-    parser.add_argument('dst', help='checkpoint to write')
-    return parser.parse_args()
-
-
 def main():
-    args = parse_args()
-    convert_checkpoint(args.config, args.src, args.dst, rename)
-    print(f'{args.dst} loads in {args.config}.')
+    convert_from_command_line(
+        'Convert torchvision\'s ResNets and MobileNetV2', rename)
 
 
 if __name__ == '__main__':

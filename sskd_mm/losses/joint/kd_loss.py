@@ -1,9 +1,9 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-import torch
 import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor
 
+from ..mimic_loss import MimicLoss
 from .joint_loss import JointLoss
 from .knowledge import Knowledge
 
@@ -59,10 +59,9 @@ class KDLoss(JointLoss):
     def forward(self, student: Knowledge, teacher: Knowledge, labels: Tensor,
                 indices: Tensor) -> Tensor:
         """Compute the loss, without its weight, from the logits (N, C)."""
-        dtype = torch.promote_types(student.logits.dtype, torch.float32)
         log_q, log_p = (
-            F.log_softmax(x.logits.to(dtype) / self.temperature, dim=1)
-            for x in (student, teacher))
+            F.log_softmax(logits / self.temperature, dim=1)
+            for logits in MimicLoss._promote(student.logits, teacher.logits))
         divergence = F.kl_div(
             log_q, log_p, reduction='batchmean', log_target=True)
         return divergence * self.temperature**2
