@@ -112,20 +112,15 @@ def prepare_teacher(name: str, entry: dict, study: Study, args) -> dict:
     return result
 
 
-def plan(study: Study, teachers: dict, args) -> dict:
+def plan(study: Study, teachers: dict) -> dict:
     """What each method computes for each pair, and for how many epochs."""
     planned = {}
     for trial in study.trials():
         key = trial.pair, trial.method
-        if key in planned:
-            continue
-        file = args.work_dir / trial.folder.parent / 'cost.json'
-        if file.exists():
-            planned[key] = json.loads(file.read_text())
-            continue
-        checkpoint = teachers[study.pairs[trial.pair]['teacher']]['checkpoint']
-        planned[key] = describe_cost(study.config(trial, checkpoint))
-        dump(planned[key], file, indent=2)
+        if key not in planned:
+            teacher = teachers[study.pairs[trial.pair]['teacher']]
+            planned[key] = describe_cost(
+                study.config(trial, teacher['checkpoint']))
     if study.equal_compute is None:
         return planned
     for (pair, method), cost in planned.items():
@@ -146,12 +141,11 @@ def print_plan(planned: dict) -> None:
 def main():
     args = parse_args()
     study = Study.from_file(args.study)
-    reference = study.equal_compute
     teachers = {
         name: prepare_teacher(name, entry, study, args)
         for name, entry in study.teachers.items()
     }
-    planned = plan(study, teachers, args)
+    planned = plan(study, teachers)
     select(study, args)
     print_plan({
         key: cost
@@ -169,7 +163,7 @@ def main():
         checkpoint = teachers[study.pairs[trial.pair]['teacher']]['checkpoint']
         cfg = study.config(trial, checkpoint)
         cost = planned[trial.pair, trial.method]
-        if reference is not None:
+        if study.equal_compute is not None:
             cfg.merge_from_dict(
                 dict(
                     train_cfg=dict(
