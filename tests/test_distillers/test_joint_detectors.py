@@ -55,7 +55,8 @@ def gfl(width, channels=16):
                 octave_base_scale=4,
                 scales_per_octave=1,
                 strides=[8, 16, 32]),
-            loss_cls=dict(type='QualityFocalLoss', beta=2.0),
+            loss_cls=dict(
+                type='QualityFocalLoss', use_sigmoid=True, beta=2.0),
             loss_bbox=dict(type='GIoULoss', loss_weight=2.0)),
         train_cfg=dict(
             assigner=dict(type='ATSSAssigner', topk=9),
