@@ -178,7 +178,7 @@ def main():
             gflops=spent(cost),
             wall_seconds=time.time() - begin)
         dump(result, done, indent=2)
-        print(f'{work_dir}: {result["last"]:.2f}', flush=True)
+        print(f'{work_dir}: {result["last"]:.4g}', flush=True)
         write_study_report(study, teachers, args.work_dir)
 
     with ThreadPoolExecutor(args.jobs) as pool:

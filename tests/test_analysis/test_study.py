@@ -1,12 +1,14 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import json
 import statistics
+from pathlib import Path
 
 import pytest
 import yaml
 
 from sskd_mm.analysis import Study, Trial, read_metrics, write_study_report
 
+STUDIES = sorted((Path(__file__).parents[2] / 'studies').glob('*.yaml'))
 PAIR = 'configs/sskd/cifar10/resnet56_resnet20_cifar10.py'
 STUDY = dict(
     title='Does it help?',
@@ -72,6 +74,33 @@ def test_configs(read):
     assert sskd.model.type == 'StageByStageDistiller'
     assert sskd.train_cfg.head.max_epochs == 3
     assert sskd.randomness.seed == 0
+
+
+@pytest.mark.parametrize('path', STUDIES, ids=lambda path: path.stem)
+def test_every_study_that_ships(path, root, monkeypatch):
+    monkeypatch.chdir(root)
+    study = Study.from_file(path)
+    for trial in {trial.method: trial for trial in study.trials()}.values():
+        cfg = study.config(trial, 'teacher.pth')
+        # What is compared is measured.
+        evaluator = cfg.val_evaluator.type
+        assert study.metric.startswith(
+            dict(Accuracy='accuracy/', CocoMetric='coco/')[evaluator])
+        if trial.method == study.equal_compute:
+            assert cfg.train_cfg.finetune.max_epochs == cfg.max_epochs
+
+
+def test_a_fraction_has_more_digits(read, tmp_path):
+    study = read()
+    folder = tmp_path / study.trials()[0].folder
+    folder.mkdir(parents=True)
+    (folder / 'trial.json').write_text(
+        json.dumps(
+            dict(last=.5525, best=.5, seconds=1, gflops=2, alignment={})))
+    write_study_report(study, dict(big=dict(score=.6)), tmp_path)
+    table = (tmp_path / 'table.md').read_text()
+    assert '| teacher | 0.600 |' in table
+    assert '| from scratch | 0.552 | 0.500 | 0 | 1 | 2.00 |' in table
 
 
 @pytest.mark.parametrize('changes, message', [
