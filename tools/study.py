@@ -105,6 +105,7 @@ def prepare_teacher(name: str, entry: dict, study: Study, args) -> dict:
         checkpoint = (work_dir / 'last_checkpoint').read_text()
     print(f'Scoring the teacher {name} ...', flush=True)
     cfg.load_from, cfg.log_level = checkpoint, 'WARNING'
+    cfg.visualizer = None
     with tempfile.TemporaryDirectory() as cfg.work_dir:
         metrics = Runner.from_cfg(cfg).test()
     result = dict(checkpoint=checkpoint, score=float(metrics[study.metric]))

@@ -1,6 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from contextlib import contextmanager
-from typing import Collection, Iterator, Optional, Tuple
+from contextlib import ExitStack, contextmanager
+from typing import Collection, Iterator, List, Optional, Tuple
 
 from torch import Tensor, nn
 
@@ -29,13 +29,14 @@ class DetectorView:
     #: What its networks are called.
     task = 'detector'
     #: What a loss may need beside features.
-    offers = ('boxes', 'outputs')
+    offers = ('boxes', 'outputs', 'hidden')
 
     def __init__(self, student: nn.Module, teacher: nn.Module,
                  inputs: Tuple[Tensor, Tensor], data_samples: Optional[list],
                  wanted: Collection[str]) -> None:
         self.taps_alone = 'outputs' not in wanted
         self._with_boxes = 'boxes' in wanted
+        self._with_hidden = 'hidden' in wanted
         for model, role in ((student, 'student'), (teacher, 'teacher')):
             if not self.sees(model):
                 raise ValueError(
@@ -66,8 +67,9 @@ class DetectorView:
             which (int): 0 for the student, 1 for the teacher.
 
         Yields:
-            dict: ``outputs`` of the dense head and the ``head`` itself if
-            they are wanted, once they are computed.
+            dict: ``outputs`` of the dense head, the ``head`` itself, and of a
+            student what is ``hidden`` in it, if they are wanted, once they
+            are computed.
         """
         seen = {}
         if self.taps_alone:
@@ -77,11 +79,14 @@ class DetectorView:
         def keep(module, args, output):
             seen.update(outputs=output, head=module)
 
-        handle = model.bbox_head.register_forward_hook(keep)
-        try:
+        with ExitStack() as stack:
+            stack.callback(
+                model.bbox_head.register_forward_hook(keep).remove)
+            if self._with_hidden and which == 0:
+                seen['hidden'] = tuple(
+                    [_outputs(conv, stack) for conv in convs]
+                    for convs in _branches(model.bbox_head))
             yield seen
-        finally:
-            handle.remove()
 
     @staticmethod
     def run(model: nn.Module, inputs: Tensor) -> None:
@@ -95,6 +100,22 @@ class DetectorView:
         here."""
         return (Objects.of(data_samples, inputs)
                 if self._with_boxes else None), None
+
+
+def _branches(head: nn.Module) -> Tuple[nn.ModuleList, ...]:
+    # Heads of other families have none; a loss that needs them says so.
+    return tuple(
+        getattr(head, name, nn.ModuleList())
+        for name in ('cls_convs', 'reg_convs'))
+
+
+def _outputs(module: nn.Module, stack: ExitStack) -> List[Tensor]:
+    """A list of what a module outputs, level by level."""
+    outputs: List[Tensor] = []
+    handle = module.register_forward_hook(
+        lambda module, args, output: outputs.append(output))
+    stack.callback(handle.remove)
+    return outputs
 
 
 def _is_a(module: Optional[nn.Module], name: str) -> bool:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
+from mmengine.structures import InstanceData
 
 from sskd_mm.analysis import describe_cost
 from sskd_mm.compat import load_checkpoint_file
@@ -45,7 +46,7 @@ def gfl(width, channels=16):
             type='GFLHead',
             num_classes=10,
             in_channels=channels,
-            stacked_convs=1,
+            stacked_convs=3,
             feat_channels=8,
             reg_max=4,
             norm_cfg=dict(type='GN', num_groups=2),
@@ -259,7 +260,79 @@ def test_ld_is_that_of_mmdet(make):
     for loss in (losses['loss_ld'], value):
         gradients.append(
             torch.autograd.grad(loss, student.neck.parameters()))
-    torch.testing.assert_close(*gradients)
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-4)
+
+
+def _crossed(distiller, data, num_convs):
+    """CrossKD's two sums by loops, each head run by hand."""
+    student, teacher = distiller.student, distiller.teachers[0].model
+    ours = student.extract_feat(data['inputs'])
+    theirs = teacher.extract_feat(data['inputs'])
+    heads = student.bbox_head, teacher.bbox_head
+    classes = boxes = weights = 0
+    for level in range(3):
+        outputs = []
+        for cross in (True, False):
+            branches = []
+            for name in ('cls_convs', 'reg_convs'):
+                x = (ours if cross else theirs)[level]
+                for k in range(3):
+                    first = cross and k < num_convs
+                    x = getattr(heads[0 if first else 1], name)[k](x)
+                branches.append(x)
+            outputs.append(
+                (heads[1].gfl_cls(branches[0]),
+                 heads[1].scales[level](heads[1].gfl_reg(branches[1]))))
+        (x, q), (t, p) = [[
+            y.double().permute(0, 2, 3, 1).flatten(0, 2) for y in pair
+        ] for pair in outputs]
+        t, y = t.sigmoid(), x.sigmoid()
+        entropy = -t * y.log() - (1 - t) * (1 - y).log()
+        classes += ((t - y).abs() * entropy).sum()
+        for i in range(len(t)):
+            w = t[i].max()
+            weights += w
+            for a, b in zip(q[i].view(4, 5), p[i].view(4, 5)):
+                a, b = a.softmax(0), b.softmax(0)
+                boxes += w * (b * (b / a).log()).sum() / 4
+    return classes, boxes / weights
+
+
+@pytest.mark.parametrize('num_convs', [1, 3])
+def test_cross_kd(make, num_convs):
+    loss = dict(
+        type='CrossKDLoss', regression_weight=7, num_convs=num_convs, weight=2)
+    distiller, data = make([loss])
+    # Trained ones differ more from position to position.
+    for model in (distiller.student, distiller.teachers[0].model):
+        for layer in (model.bbox_head.gfl_reg, model.bbox_head.gfl_cls):
+            torch.nn.init.normal_(layer.weight, std=0.3)
+    value = distiller(**copy.deepcopy(data), mode='loss')['loss_crosskd']
+    head = distiller.student.bbox_head
+    sizes = [(n, n) for n in (8, 4, 2)]
+    anchors = head.prior_generator.grid_priors(sizes, device='cpu')
+    samples = [x.gt_instances for x in data['data_samples']]
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        number = sum(
+            head.assigner.assign(
+                InstanceData(priors=torch.cat(anchors)), [n * n for n in (
+                    8, 4, 2)], x).gt_inds.gt(0).sum() for x in samples)
+    classes, boxes = _crossed(distiller, data, num_convs)
+    assert number > 10
+    expected = 2 * (classes / number + 7 * boxes)
+    assert value.item() == pytest.approx(expected.item(), rel=1e-4)
+    grads = torch.autograd.grad(
+        value, list(head.parameters()), allow_unused=True)
+    reached = {
+        name.split('.')[0] + name.split('.')[1]
+        for (name, _), x in zip(head.named_parameters(), grads)
+        if x is not None
+    }
+    # Its own predictions are the ground truth's alone.
+    assert reached == {
+        f'{branch}_convs{k}'
+        for branch in ('cls', 'reg') for k in range(num_convs)
+    }
 
 
 # --- From end to end ---------------------------------------------------------
@@ -267,7 +340,10 @@ def test_ld_is_that_of_mmdet(make):
 
 def test_from_end_to_end(joint_cfg, tmp_path):
     losses = [
-        dict(type='MGDLoss'), dict(type='FGDLoss'), dict(type='LDLoss')
+        dict(type='MGDLoss'),
+        dict(type='FGDLoss'),
+        dict(type='LDLoss'),
+        dict(type='CrossKDLoss')
     ]
     cfg = joint_cfg(losses)
     (cost, ) = describe_cost(cfg)
@@ -294,7 +370,8 @@ def test_from_end_to_end(joint_cfg, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'method', ['scratch', 'fpn', 'pkd', 'cwd', 'fgfi', 'mgd', 'fgd', 'ld'])
+    'method',
+    ['scratch', 'fpn', 'pkd', 'cwd', 'fgfi', 'mgd', 'fgd', 'ld', 'crosskd'])
 def test_methods_over_a_detector(method, joint_cfg):
     """A step of each."""
     cfg = joint_cfg([])
@@ -326,8 +403,20 @@ def test_other_distributions(make):
     teacher = gfl(8, 32)
     teacher['bbox_head']['reg_max'] = 8
     with pytest.raises(ValueError, match=r'\(20, 8, 8\).*\(36, 8, 8\).*the '
-                       'same strides and reg_max'):
+                       'same classes, strides and reg_max'):
         make([dict(type='LDLoss')], teacher=teacher)
+
+
+@pytest.mark.parametrize('num_convs, channels, message', [
+    (0, 8, 'num_convs is 0, .*from 1 to 3'),
+    (4, 8, 'num_convs is 4, .*from 1 to 3'),
+    (2, 4, r'8 and 4 channels. Give .*feat_channels=4'),
+])
+def test_heads_that_do_not_continue(make, num_convs, channels, message):
+    teacher = gfl(8, 32)
+    teacher['bbox_head']['feat_channels'] = channels
+    with pytest.raises(ValueError, match=message):
+        make([dict(type='CrossKDLoss', num_convs=num_convs)], teacher=teacher)
 
 
 def test_a_head_without_distributions(make):

@@ -4,6 +4,7 @@ from .adapted_loss import AdaptedLoss
 from .at_loss import ATLoss
 from .cckd_loss import CCKDLoss
 from .crd_loss import CRDLoss
+from .cross_kd_loss import CrossKDLoss
 from .dist_loss import DISTLoss
 from .dkd_loss import DKDLoss
 from .embedding_loss import EmbeddingLoss
@@ -23,7 +24,8 @@ from .tapwise_loss import TapwiseLoss
 
 __all__ = [
     'ATLoss', 'AdaDistillLoss', 'AdaptedLoss', 'CCKDLoss', 'CRDLoss',
-    'DISTLoss', 'DKDLoss', 'EmbeddingLoss', 'FGDLoss', 'FSPLoss',
-    'FeatureLoss', 'FitNetLoss', 'JointLoss', 'KDLoss', 'Knowledge', 'LDLoss',
-    'MGDLoss', 'NSTLoss', 'RKDLoss', 'ReviewKDLoss', 'TapwiseLoss'
+    'CrossKDLoss', 'DISTLoss', 'DKDLoss', 'EmbeddingLoss', 'FGDLoss',
+    'FSPLoss', 'FeatureLoss', 'FitNetLoss', 'JointLoss', 'KDLoss',
+    'Knowledge', 'LDLoss', 'MGDLoss', 'NSTLoss', 'RKDLoss', 'ReviewKDLoss',
+    'TapwiseLoss'
 ]

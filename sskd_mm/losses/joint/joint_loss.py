@@ -22,7 +22,8 @@ class JointLoss(nn.Module):
     """
 
     #: What it reads beside features: ``'embedding'`` or ``'logits'`` of
-    #: classifiers, ``'boxes'`` of the data or ``'outputs'`` of detectors.
+    #: classifiers; of detectors ``'boxes'`` of the data, ``'outputs'`` of the
+    #: dense head, or ``'hidden'``, what it computes on the way.
     needs: Tuple[str, ...] = ()
 
     def __init__(self, weight: float) -> None:

@@ -18,6 +18,9 @@ class Knowledge(NamedTuple):
             outputs, if a loss reads it: of each kind (scores, boxes, ...) a
             map for each level.
         head (nn.Module, optional): The dense head itself, then.
+        hidden (tuple): Of a student, if a loss reads it, what the head's
+            convolutions output: of those of scores and of boxes, for each
+            convolution, a map for each level.
     """
 
     features: Tuple[Tensor, ...]
@@ -26,3 +29,4 @@ class Knowledge(NamedTuple):
     names: Tuple[str, ...] = ()
     outputs: tuple = ()
     head: Optional[nn.Module] = None
+    hidden: tuple = ()

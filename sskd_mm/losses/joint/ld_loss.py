@@ -1,11 +1,9 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-import torch
-import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from ..mimic_loss import MimicLoss
 from ..objects import Objects
+from .distributions import assigned_anchors, check_distributions, divergence
 from .joint_loss import JointLoss
 from .knowledge import Knowledge
 
@@ -52,54 +50,17 @@ class LDLoss(JointLoss):
         Raises:
             ValueError: They do not.
         """
-        for role, each in (('student', student), ('teacher', teacher)):
-            # By name, for mmdet need not be there.
-            if 'GFLHead' not in [x.__name__ for x in type(each.head).__mro__]:
-                raise ValueError(
-                    f'LDLoss compares distributions of distances, but the '
-                    f'{role}\'s head ({type(each.head).__name__}) has none. '
-                    'Give a GFL, or another detector whose head is a '
-                    'GFLHead.')
-        shapes = [[tuple(x.shape[1:]) for x in each.outputs[1]]
-                  for each in (student, teacher)]
-        if shapes[0] != shapes[1]:
-            raise ValueError(
-                'LDLoss compares anchor with anchor, but the student\'s '
-                f'outputs have the shapes {shapes[0]} and the teacher\'s '
-                f'{shapes[1]}. Give both heads the same strides and reg_max.')
+        check_distributions(self, student, teacher)
 
     def forward(self, student: Knowledge, teacher: Knowledge, labels: Objects,
                 indices: None) -> Tensor:
         """Compute the loss, without its weight, from the heads' outputs."""
         total = 0.
-        levels = zip(*student.outputs, teacher.outputs[1],
-                     self._assigned(student, labels))
-        for scores, ours, theirs, assigned in levels:
-            # (N, C, H, W) to (N, anchors, C).
-            scores, ours, theirs = (
-                x.flatten(2).transpose(1, 2)
-                for x in (scores, *MimicLoss._promote(ours, theirs)))
-            log_q, log_p = (
-                F.log_softmax(
-                    x.unflatten(2, (4, -1)) / self.temperature, dim=3)
-                for x in (ours, theirs))
-            divergence = F.kl_div(
-                log_q, log_p, reduction='none', log_target=True)
-            weights = scores.detach().float().sigmoid().amax(2) * assigned
-            total = total + (divergence.mean((2, 3)) * weights).sum()
+        for scores, ours, theirs, assigned in zip(
+                *student.outputs, teacher.outputs[1],
+                assigned_anchors(student, labels)):
+            weights = scores.detach().float().sigmoid().amax(1).flatten(1)
+            bins = ours.shape[1] // 4
+            distance = divergence(ours, theirs, self.temperature) / bins
+            total = total + (weights * assigned * distance).sum()
         return total * self.temperature**2
-
-    @staticmethod
-    @torch.no_grad()
-    def _assigned(student: Knowledge, objects: Objects) -> list:
-        """Which anchors of each level are assigned to an object, (N, P)."""
-        from mmdet.models.utils import unpack_gt_instances
-        head = student.head
-        instances, ignored, metas = unpack_gt_instances(objects.samples)
-        scores = student.outputs[0]
-        anchors, flags = head.get_anchors([x.shape[-2:] for x in scores],
-                                          metas, scores[0].device)
-        classes = head.get_targets(
-            anchors, flags, instances, metas,
-            batch_gt_instances_ignore=ignored)[1]
-        return [(x >= 0) & (x < head.num_classes) for x in classes]
