@@ -369,6 +369,8 @@ class StageByStageDistiller(BaseModel):
         losses: Dict[str, Tensor] = {}
         pairs = self.compare(inputs, wanted, data_samples, self.phase.border,
                              losses)
+        objects = Objects.of(
+            data_samples, inputs) if self._looks_at_objects else None
         for name in taps:
             levels = [pair[1:] for pair in pairs[name]]
             if before:
@@ -377,8 +379,7 @@ class StageByStageDistiller(BaseModel):
                 each = len(levels) // len(earlier)
                 levels = [(*level, *earlier[i // each][1:])
                           for i, level in enumerate(levels)]
-            if self._looks_at_objects:
-                objects = Objects.of(data_samples, inputs)
+            if objects is not None:
                 levels = [(*level, objects.mask(level[1].shape[-2:]))
                           for level in levels]
             total = sum(self.mimic_loss(*level) for level in levels)

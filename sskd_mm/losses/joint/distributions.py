@@ -63,7 +63,8 @@ def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 def assigned_anchors(student: Knowledge, objects: Objects) -> List[Tensor]:
     """Which anchors of each level the student's head assigns to an object.
 
-    It is as much work as in the head's own loss, where it is out of reach.
+    It is as much work as in the head's own loss, where it is out of reach,
+    and reads values from the device as mmdet does there.
 
     Args:
         student (Knowledge): With its head and outputs.

@@ -252,6 +252,20 @@ def test_half_precision(cfg, dtype):
 
 
 @each_loss
+def test_channels_last(cfg):
+    student, teacher = pair()
+    loss = prepared(cfg, student, teacher)
+    expected = compute(loss, student, teacher)
+    last = [
+        Knowledge(
+            tuple(
+                x.to(memory_format=torch.channels_last)
+                for x in each.features)) for each in (student, teacher)
+    ]
+    torch.testing.assert_close(compute(loss, *last), expected)
+
+
+@each_loss
 def test_autocast(cfg):
     student, teacher = pair()
     loss = prepared(cfg, student, teacher)
