@@ -105,6 +105,7 @@ def prepare_teacher(name: str, entry: dict, study: Study, args) -> dict:
         checkpoint = (work_dir / 'last_checkpoint').read_text()
     print(f'Scoring the teacher {name} ...', flush=True)
     cfg.load_from, cfg.log_level = checkpoint, 'WARNING'
+    cfg.visualizer = None
     with tempfile.TemporaryDirectory() as cfg.work_dir:
         metrics = Runner.from_cfg(cfg).test()
     result = dict(checkpoint=checkpoint, score=float(metrics[study.metric]))
@@ -178,7 +179,7 @@ def main():
             gflops=spent(cost),
             wall_seconds=time.time() - begin)
         dump(result, done, indent=2)
-        print(f'{work_dir}: {result["last"]:.2f}', flush=True)
+        print(f'{work_dir}: {result["last"]:.4g}', flush=True)
         write_study_report(study, teachers, args.work_dir)
 
     with ThreadPoolExecutor(args.jobs) as pool:

@@ -8,3 +8,5 @@ model = dict(
         depth=18,
         init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet18')),
     neck=dict(in_channels=[64, 128, 256, 512]))
+max_epochs = 12
+train_cfg = dict(max_epochs=max_epochs)

@@ -6,4 +6,5 @@ _base_ = [
 ]
 
 model = dict(roi_head=dict(bbox_head=dict(num_classes=3)))
-train_cfg = dict(max_epochs=36)
+max_epochs = 36
+train_cfg = dict(max_epochs=max_epochs)

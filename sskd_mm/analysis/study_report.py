@@ -92,7 +92,7 @@ def _rows(study: Study, pair: str, method: str,
     return list(rows.values())
 
 
-def _spread(values: List[float], digits: int = 2) -> str:
+def _spread(values: List[float], digits: int) -> str:
     text = f'{statistics.mean(values):.{digits}f}'
     if len(values) > 1:
         text += f' ± {statistics.stdev(values):.{digits}f}'
@@ -106,10 +106,12 @@ def _name(row: Dict[str, Any]) -> str:
 
 
 def _table(rows: List[dict], teacher: float) -> List[str]:
+    # An accuracy is in per cent, an average precision is a fraction.
+    digits = 2 if teacher > 1 else 3
     lines = [
         '| method | last epoch | best epoch | seeds | seconds | '
         'GFLOPs an image |', '| --- | --- | --- | --- | --- | --- |',
-        f'| teacher | {teacher:.2f} | | | | |'
+        f'| teacher | {teacher:.{digits}f} | | | | |'
     ]
     for row in rows:
         values = {
@@ -117,8 +119,8 @@ def _table(rows: List[dict], teacher: float) -> List[str]:
             for key in ('last', 'best', 'seconds', 'gflops')
         }
         lines.append(
-            f'| {_name(row)} | {_spread(values["last"])} | '
-            f'{_spread(values["best"])} | '
+            f'| {_name(row)} | {_spread(values["last"], digits)} | '
+            f'{_spread(values["best"], digits)} | '
             f'{", ".join(map(str, row["seeds"]))} | '
             f'{statistics.mean(values["seconds"]):.0f} | '
             f'{values["gflops"][0]:.2f} |')

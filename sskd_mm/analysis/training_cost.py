@@ -36,6 +36,8 @@ def describe_cost(cfg: Config) -> List[Dict[str, Any]]:
     cfg.load_from, cfg.resume = None, False
     # MMEngine tells runs apart by name and second.
     cfg.experiment_name = uuid.uuid4().hex
+    # One that the config names is shared by all runs, and with it a folder.
+    cfg.visualizer = None
     with tempfile.TemporaryDirectory() as cfg.work_dir:
         runner = Runner.from_cfg(cfg)
         loop = runner.train_loop

@@ -7,13 +7,15 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ..losses.joint import JointLoss, Knowledge
-from ..stages import Phase, tapped
+from ..stages import Phase, run_prefix, tapped
+from .classifier_view import ClassifierView
+from .detector_view import DetectorView
 from .stage_by_stage import StageByStageDistiller, _sizes
 
 
 @MODELS.register_module()
 class JointDistiller(StageByStageDistiller):
-    """A classifier that learns its task and from a teacher at once.
+    """A network that learns its task and from a teacher at once.
 
     The control of stage-by-stage distillation, and the form of most other
     methods: minimise the task's loss plus weighted losses against the
@@ -23,23 +25,25 @@ class JointDistiller(StageByStageDistiller):
     its options.
 
     The student's forward pass runs once a step; the losses see what it
-    computes on the way. The teacher's runs once, without a graph. What the
-    losses have of parameters trains with the student, is kept for resuming
-    and is no part of a checkpoint's ``state_dict``.
+    computes on the way: of a classifier what :class:`ClassifierView` tells,
+    of a detector :class:`DetectorView`. The teacher's runs once, without a
+    graph and only as far as it is looked at. What the losses have of
+    parameters trains with the student, is kept for resuming and is no part
+    of a checkpoint's ``state_dict``.
 
     Args:
-        student (dict): Config of the student, a classifier whose output is
-            that of a linear layer.
+        student (dict): Config of the student: a classifier whose output is
+            that of a linear layer, or a detector.
         teacher (dict): As :class:`StageByStageDistiller` has it, of another
-            such classifier. There is one only.
+            network of the same task. There is one only.
         losses (list[dict]): Configs of the losses that are added, each a
             :class:`JointLoss` with its ``weight``.
         task_weight (float): What the student's own losses are multiplied
             with in the phase ``finetune``. Defaults to 1.
         **kwargs: As :class:`StageByStageDistiller` has them. The features
             that the losses get are those of ``stages``, as the student
-            outputs them, not adapted; one that is no map nor tokens, such as
-            a pooled one, is left out.
+            outputs them, not adapted, each level of an FPN for itself; one
+            that is no map nor tokens, such as a pooled one, is left out.
 
     Raises:
         ValueError: No losses, or several teachers.
@@ -97,16 +101,19 @@ class JointDistiller(StageByStageDistiller):
     # --- The life of a distillation -------------------------------------
 
     def prepare(self, data: Union[dict, tuple, list]) -> None:
-        """Build the teacher, find the stages and both classifiers.
+        """Build the teacher, find the stages and what the losses read.
 
         Args:
             data (dict or tuple or list): A collated batch of the training
                 set.
 
         Raises:
-            ValueError: A network that is no classifier, or images that come
-                without their class or number.
+            ValueError: Networks or data without something that a loss reads.
         """
+        view = DetectorView if DetectorView.sees(
+            self.student) else ClassifierView
+        for loss in self.joint_losses.values():
+            _check_needs(loss, view, self.student)
         # Whatever is drawn here, the student begins as without a teacher.
         with torch.random.fork_rng(devices=[]):
             super().prepare(data)
@@ -115,15 +122,12 @@ class JointDistiller(StageByStageDistiller):
         training = self.student.training
         self.student.eval()
         teacher = self.teachers[0]
+        wanted = {n for x in self.joint_losses.values() for n in x.needs}
         with torch.no_grad():
-            self._classifiers = (
-                _find_classifier(self.student, inputs, 'student'),
-                _find_classifier(teacher.model, teacher.see(inputs),
-                                 'teacher'))
-            _check_samples(samples)
-            with self._observed(self.student, 0) as seen:
-                self.student(inputs, mode='tensor')
-            self._example = self._compare(inputs, samples, seen)
+            self.view = view(self.student, teacher.model,
+                             (inputs, teacher.see(inputs)), samples, wanted)
+            self._example = self._compare(inputs, samples,
+                                          self._run(self.student, 0, inputs))
         self.student.train(training)
 
     def prepare_phases(self, phases: Sequence[Phase],
@@ -196,40 +200,47 @@ class JointDistiller(StageByStageDistiller):
         with self._observed(self.student, 0) as seen:
             own = self.student(inputs, data_samples, mode='loss')
         losses = {
-            name: value * self.task_weight if 'loss' in name else value
+            name: self._weigh(value) if 'loss' in name else value
             for name, value in own.items()
         }
         student, teacher = self._compare(inputs, data_samples, seen)
-        labels = _labels(data_samples)
-        indices = torch.tensor([x.sample_idx for x in data_samples]).to(
-            labels.device, non_blocking=True)
+        truth = self.view.truth(inputs, data_samples)
         for name, loss in self.joint_losses.items():
             losses[f'loss_{name}'] = loss.weight * loss(
-                student, teacher, labels, indices)
+                student, teacher, *truth)
         return losses
+
+    def _weigh(self, value: Union[Tensor, list]) -> Union[Tensor, list]:
+        # A detector's losses come as one a level.
+        if isinstance(value, list):
+            return [self._weigh(x) for x in value]
+        return value * self.task_weight
 
     @contextmanager
     def _observed(self, model: nn.Module, which: int) -> Iterator[dict]:
-        """Keep what a forward pass computes at the taps, and what goes into
-        and out of the classifier. ``which`` is 0 for the student, 1 for the
-        teacher."""
-        paths = [
+        """Keep what a forward pass computes at the taps, and what else the
+        losses read. ``which`` is 0 for the student, 1 for the teacher."""
+        with self.view.watch(model, which) as seen:
+            with tapped(model, self._taps(which),
+                        self._pre_activation) as features:
+                yield seen
+        seen['features'] = features
+
+    def _run(self, model: nn.Module, which: int, inputs: Tensor) -> dict:
+        """The same of a forward pass that is for nothing else."""
+        if self.view.taps_alone:
+            return dict(
+                features=run_prefix(model, self._taps(which), inputs,
+                                    self._pre_activation))
+        with self._observed(model, which) as seen:
+            self.view.run(model, inputs)
+        return seen
+
+    def _taps(self, which: int) -> List[str]:
+        return [
             stage.teachers[0] if which else stage.student
             for stage in self.stages.values()
         ]
-        seen = {}
-
-        def keep(module, args, output):
-            seen.update(embedding=args[0], logits=output)
-
-        classifier = model.get_submodule(self._classifiers[which])
-        handle = classifier.register_forward_hook(keep)
-        try:
-            with tapped(model, paths, self._pre_activation) as features:
-                yield seen
-        finally:
-            handle.remove()
-        seen['features'] = features
 
     def _compare(self, inputs: Tensor, data_samples: Optional[list],
                  seen: dict) -> Tuple[Knowledge, Knowledge]:
@@ -238,10 +249,9 @@ class JointDistiller(StageByStageDistiller):
         teacher = self.teachers[0]
 
         def run() -> dict:
-            with torch.no_grad(), self._observed(teacher.model, 1) as taught:
-                teacher.model(
-                    teacher.see(inputs, _sizes(data_samples)), mode='tensor')
-            return taught
+            with torch.no_grad():
+                return self._run(teacher.model, 1,
+                                 teacher.see(inputs, _sizes(data_samples)))
 
         taught = self.teacher_cache.recall(run, inputs.device)
         names: List[str] = []
@@ -258,51 +268,20 @@ class JointDistiller(StageByStageDistiller):
             ]
         return tuple(
             Knowledge(
-                tuple(pair[which] for pair in pairs), each['embedding'],
-                each['logits'], tuple(names))
+                features=tuple(pair[which] for pair in pairs),
+                names=tuple(names),
+                **{k: v
+                   for k, v in each.items() if k != 'features'})
             for which, each in enumerate((seen, taught)))
 
 
-def _find_classifier(model: nn.Module, inputs: Tensor, role: str) -> str:
-    """The path of the linear layer whose output is the network's."""
-    runs, handles = [], []
-    for path, module in model.named_modules():
-        if isinstance(module, nn.Linear):
-            handles.append(
-                module.register_forward_hook(
-                    lambda module, args, output, path=path: runs.append(
-                        (path, output))))
-    # By name, for mmpretrain need not be there.
-    is_classifier = 'BaseClassifier' in [
-        base.__name__ for base in type(model).__mro__
-    ]
-    try:
-        logits = model(inputs, mode='tensor') if is_classifier else None
-    finally:
-        for handle in handles:
-            handle.remove()
-    for path, output in runs:
-        if output is logits and logits.dim() == 2:
-            return path
-    raise ValueError(
-        f'JointDistiller: the {role} ({type(model).__name__}) is no '
-        'classifier of mmpretrain whose output is that of a linear layer, so '
-        'there are no logits and no embedding to compare. Give e.g. an '
-        'ImageClassifier with a LinearClsHead, or take a '
-        'StageByStageDistiller, which needs neither.')
-
-
-def _check_samples(data_samples: Optional[list]) -> None:
-    for key in ('gt_label', 'sample_idx'):
-        if any(x.get(key) is None for x in data_samples or [{}]):
+def _check_needs(loss: JointLoss, view: type, student: nn.Module) -> None:
+    for need in loss.needs:
+        if need not in view.offers:
+            other = next(x for x in (ClassifierView, DetectorView)
+                         if need in x.offers)
             raise ValueError(
-                f'JointDistiller: the training images come without {key!r}. '
-                "mmpretrain's PackInputs passes it on unless its meta_keys "
-                'say otherwise, and its data sets tell it.')
-
-
-def _labels(data_samples: list) -> Tensor:
-    """The classes (N, ); of a mixed image, the one that most of it is of."""
-    if 'gt_score' in data_samples[0]:
-        return torch.stack([x.gt_score for x in data_samples]).argmax(1)
-    return torch.cat([x.gt_label for x in data_samples])
+                f'losses: {type(loss).__name__} reads the {need} of a '
+                f'{other.task}, but the student ({type(student).__name__}) is '
+                f'a {view.task}. Take one that compares features, such as '
+                'FeatureLoss.')

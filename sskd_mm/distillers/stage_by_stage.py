@@ -8,6 +8,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from ..losses.objects import Objects
 from ..stages import (Phase, Stage, StagePartition, parse_stages, run_prefix,
                       tokens_to_map)
 from .teacher import Teacher
@@ -62,8 +63,10 @@ class StageByStageDistiller(BaseModel):
             a tap ends in, where it ends in one. The paper does not say;
             behind it, what the next stage gets, is this project's reading.
             Defaults to False.
-        mimic_loss (dict): Config of the distance between two features.
-            Defaults to ``dict(type='L2MimicLoss')``.
+        mimic_loss (dict): Config of the distance between two features; for
+            a detector it may have ``foreground``, the share of it that
+            objects have, see :class:`PositionwiseMimicLoss`. Defaults to
+            ``dict(type='L2MimicLoss')``.
         adapter (dict): Config of the map from a student's feature to the
             shape of the teacher's; a dry run fills in the channels. Defaults
             to ``dict(type='ConvAdapter')``.
@@ -183,6 +186,8 @@ class StageByStageDistiller(BaseModel):
             self.adapters[_key(stage.name)] = nn.ModuleList(
                 self._build_adapter(s, t) for s, t in pairs)
         self._check_previous_taps()
+        if self._looks_at_objects:
+            self._check_foreground(inputs, data.get('data_samples'))
         self.adapters.to(device)
 
     def _build_adapter(self, source: Tensor, target: Tensor) -> nn.Module:
@@ -325,7 +330,8 @@ class StageByStageDistiller(BaseModel):
         Args:
             inputs (Tensor): Preprocessed images (N, C, H, W).
             data_samples (list, optional): Annotations; in mimic phases only
-                the sizes of the images are read, to tell their padding.
+                the sizes of the images are read, to tell their padding, and
+                the boxes if the mimic loss has ``foreground``.
             mode (str): ``'loss'``, ``'predict'`` or ``'tensor'``.
 
         Returns:
@@ -363,6 +369,8 @@ class StageByStageDistiller(BaseModel):
         losses: Dict[str, Tensor] = {}
         pairs = self.compare(inputs, wanted, data_samples, self.phase.border,
                              losses)
+        objects = Objects.of(
+            data_samples, inputs) if self._looks_at_objects else None
         for name in taps:
             levels = [pair[1:] for pair in pairs[name]]
             if before:
@@ -371,11 +379,18 @@ class StageByStageDistiller(BaseModel):
                 each = len(levels) // len(earlier)
                 levels = [(*level, *earlier[i // each][1:])
                           for i, level in enumerate(levels)]
+            if objects is not None:
+                levels = [(*level, objects.mask(level[1].shape[-2:]))
+                          for level in levels]
             total = sum(self.mimic_loss(*level) for level in levels)
             teachers = self.stages[name].teachers
             losses[f'loss_mimic_{name}'] = total / (
                 len(teachers) - teachers.count(None))
         return losses
+
+    @property
+    def _looks_at_objects(self) -> bool:
+        return getattr(self.mimic_loss, 'foreground', None) is not None
 
     def _previous_taps(self, taps: Sequence[str]) -> Dict[str, str]:
         """The tap before each, where the loss compares their relation; the
@@ -524,6 +539,18 @@ class StageByStageDistiller(BaseModel):
                     f'the one before, but {before!r} has {numbers[0]} feature '
                     f'maps and {name!r} has {numbers[1]}. Leave one of them '
                     'out of `stages`, or choose another loss.')
+
+    def _check_foreground(self, inputs: Tensor,
+                          data_samples: Optional[list]) -> None:
+        Objects.of(data_samples, inputs)
+        for name, levels in self.tap_shapes.items():
+            for _, shape in levels:
+                if len(shape) != 3:
+                    raise ValueError(
+                        'mimic_loss.foreground tells objects from background '
+                        'on maps (C, H, W), but the features of the tap '
+                        f'{name!r} have the shape {shape}. Leave the tap out '
+                        'of `stages`, or `foreground` out of the loss.')
 
     @staticmethod
     def _accept_student_keys(state_dict, prefix, *args) -> None:

@@ -1,12 +1,14 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+from typing import Optional
+
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from .mimic_loss import MimicLoss
+from .positionwise_mimic_loss import PositionwiseMimicLoss
 
 
 @MODELS.register_module()
-class L2MimicLoss(MimicLoss):
+class L2MimicLoss(PositionwiseMimicLoss):
     r"""Squared L2 distance between a student's and a teacher's feature.
 
     The features are compared without any processing, as the paper has it
@@ -28,31 +30,43 @@ class L2MimicLoss(MimicLoss):
     Args:
         normalize (bool): Whether to divide by the energy of the teacher's
             feature in the batch. Defaults to False.
+        foreground (float, optional): The share of the loss that the objects
+            of a detector's data have, see :class:`PositionwiseMimicLoss`.
+            Defaults to none: all positions count alike.
 
     Example:
         >>> mimic_loss = dict(type='L2MimicLoss', normalize=True)
     """
 
-    def __init__(self, normalize: bool = False) -> None:
-        super().__init__()
+    def __init__(self,
+                 normalize: bool = False,
+                 foreground: Optional[float] = None) -> None:
+        super().__init__(foreground)
         self.normalize = normalize
 
-    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+    def forward(self,
+                student: Tensor,
+                teacher: Tensor,
+                mask: Optional[Tensor] = None) -> Tensor:
         """Compute the loss, in float32 where the features are of less.
 
         Args:
             student (Tensor): Feature of any shape, e.g. (N, C, H, W).
             teacher (Tensor): Feature of the same shape.
+            mask (Tensor, optional): With ``foreground``, which cells objects
+                reach into, (N, H, W).
 
         Returns:
             Tensor: The loss, a scalar.
 
         Raises:
-            ValueError: The two shapes differ.
+            ValueError: The two shapes differ, or they are no maps while
+                ``foreground`` is set.
         """
         student, teacher = self._prepare(student, teacher)
-        loss = (student - teacher).square().mean()
+        loss = self._mean((student - teacher).square(), mask)
         if self.normalize:
             # A teacher that outputs nothing but zeros would divide by zero.
-            loss = loss / teacher.square().mean().clamp_min(1e-12)
+            energy = self._mean(teacher.square(), mask)
+            loss = loss / energy.clamp_min(1e-12)
         return loss

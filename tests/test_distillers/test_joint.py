@@ -207,7 +207,8 @@ def test_a_detector(distill_cfg, tmp_path):
     cfg = distill_cfg(tmp_path)
     cfg.model.update(type='JointDistiller', losses=[KD])
     with pytest.raises(
-            ValueError, match=r'the student \(FasterRCNN\) is no classifier'):
+            ValueError, match=r'KDLoss reads the logits of a classifier, but '
+            r'the student \(FasterRCNN\) is a detector. Take .*FeatureLoss'):
         Runner.from_cfg(cfg).train_loop
 
 

@@ -398,3 +398,62 @@ def test_blockwise_refuses(distill_cfg, tmp_path, in_mmdet, data):
     distiller.prepare(data)
     with pytest.raises(ValueError, match='one teacher, pre_activation=False'):
         distiller.prepare_feeding()
+
+
+# --- Foreground -------------------------------------------------------------
+
+
+@pytest.fixture
+def with_foreground(distill_cfg, tmp_path, in_mmdet):
+    """Returns a function that builds a distiller of the neck."""
+
+    def make(foreground, **model):
+        cfg = distill_cfg(tmp_path).model
+        cfg.update(
+            stages=['neck'],
+            mimic_loss=dict(type='L2MimicLoss', foreground=foreground),
+            **model)
+        torch.manual_seed(0)
+        return MODELS.build(cfg)
+
+    return make
+
+
+@pytest.mark.parametrize('share', [1, 0.5])
+def test_objects_weigh_their_share(with_foreground, data, share):
+    second = data['data_samples'][1]
+    second.gt_instances = second.gt_instances[torch.tensor([False])]
+    distiller = with_foreground(share)
+    distiller.prepare(copy.deepcopy(data))
+    distiller.enter_phase(Phase('mimic/neck', ('neck', ), ('neck', )))
+    data = distiller.data_preprocessor(data, True)
+    (loss, ) = distiller(**data, mode='loss').values()
+    expected = 0
+    for pair in distiller.compare(data['inputs'], ['neck'])['neck']:
+        distance = (pair.adapted - pair.teacher).square().mean(1)
+        # The box (10, 10, 40, 50) of the first image, in this level's cells.
+        stride = 128 // distance.shape[-1]
+        inside = torch.zeros_like(distance, dtype=torch.bool)
+        inside[0, 10 // stride:-(-50 // stride),
+               10 // stride:-(-40 // stride)] = True
+        expected += (share * distance[inside].mean() +
+                     (1 - share) * distance[~inside].mean())
+    torch.testing.assert_close(loss, expected)
+
+
+def test_foreground_needs_boxes(with_foreground, data):
+    for sample in data['data_samples']:
+        del sample.gt_instances.bboxes
+    with pytest.raises(ValueError, match='without gt_instances.bboxes. Give'):
+        with_foreground(1).prepare(data)
+    # Nothing else does.
+    with_foreground(None).prepare(data)
+
+
+def test_foreground_needs_maps(with_foreground, data, monkeypatch):
+    distiller = with_foreground(1)
+    monkeypatch.setattr(distiller, '_pair', lambda *args:
+                        [(torch.rand(2, 9, 4), torch.rand(2, 9, 4))])
+    with pytest.raises(ValueError, match=r"tap 'neck' have the shape "
+                       r'\(9, 4\). Leave the tap out'):
+        distiller.prepare(data)

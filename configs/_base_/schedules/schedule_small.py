@@ -2,7 +2,9 @@
 _base_ = 'mmdet::_base_/default_runtime.py'
 custom_imports = dict(imports=['sskd_mm'])
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=7, val_interval=4)
+max_epochs = 7
+train_cfg = dict(
+    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=4)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(

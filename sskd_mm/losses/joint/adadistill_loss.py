@@ -52,6 +52,8 @@ class AdaDistillLoss(JointLoss):
         >>>     losses=[dict(type='AdaDistillLoss')])
     """
 
+    needs = ('embedding', 'logits')
+
     def __init__(self,
                  weight: float = 1,
                  margin: float = 0.5,

@@ -41,6 +41,8 @@ class CCKDLoss(JointLoss):
         >>> losses = [dict(type='EmbeddingLoss'), dict(type='CCKDLoss')]
     """
 
+    needs = ('embedding', )
+
     def __init__(self,
                  weight: float = 1,
                  gamma: float = 0.4,

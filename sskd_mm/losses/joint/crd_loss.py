@@ -76,6 +76,8 @@ class CRDLoss(JointLoss):
     log_means: Tensor
     has_means: Tensor
 
+    needs = ('embedding', )
+
     def __init__(self,
                  dim: int = 128,
                  num_negatives: int = 16384,

@@ -47,6 +47,8 @@ class DISTLoss(JointLoss):
         >>> loss = dict(type='DISTLoss', temperature=1.0)
     """
 
+    needs = ('logits', )
+
     def __init__(self,
                  beta: float = 2.0,
                  gamma: float = 2.0,

@@ -51,6 +51,8 @@ class DKDLoss(JointLoss):
         >>> loss = dict(type='DKDLoss', beta=2.0)
     """
 
+    needs = ('logits', )
+
     def __init__(self,
                  alpha: float = 1.0,
                  beta: float = 8.0,

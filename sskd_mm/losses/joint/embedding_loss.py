@@ -38,6 +38,8 @@ class EmbeddingLoss(JointLoss):
         >>> ]
     """
 
+    needs = ('embedding', )
+
     def __init__(
         self,
         weight: float = 1,

@@ -1,18 +1,22 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from mmengine.registry import MODELS
-from torch import Tensor, nn
+from typing import Optional
 
-from .joint_loss import JointLoss
-from .knowledge import Knowledge
+from mmengine.registry import MODELS
+from torch import Tensor
+
+from ..objects import Objects
+from .adapted_loss import AdaptedLoss
 
 
 @MODELS.register_module()
-class FeatureLoss(JointLoss):
+class FeatureLoss(AdaptedLoss):
     """What a mimic phase compares, beside the task's loss.
 
     The control of stage-by-stage mimicking: the same taps, adapters and
     distance as the schedule ``joint``, but at once with the task and so with
-    a weight.
+    a weight. With a detector's FPN as tap it is the usual imitation of its
+    levels; with ``PearsonMimicLoss`` PKD, with ``ChannelWiseMimicLoss`` CWD,
+    and with ``foreground`` much like FGFI.
 
     Args:
         weight (float): What the loss, a sum over taps, is multiplied with.
@@ -32,24 +36,15 @@ class FeatureLoss(JointLoss):
         mimic_loss: dict = dict(type='L2MimicLoss'),
         adapter: dict = dict(type='ConvAdapter')
     ) -> None:
-        super().__init__(weight)
+        super().__init__(weight, adapter)
         self.mimic_loss = MODELS.build(mimic_loss)
-        self._adapter_cfg = adapter
+        if getattr(self.mimic_loss, 'foreground', None) is not None:
+            self.needs = ('boxes', )
 
-    def prepare(self, student: Knowledge, teacher: Knowledge,
-                num_samples: int) -> None:
-        """Build the adapters."""
-        self.adapters = nn.ModuleList(
-            MODELS.build(
-                dict(
-                    self._adapter_cfg,
-                    student_channels=s.shape[1],
-                    teacher_channels=t.shape[1]))
-            for s, t in zip(student.features, teacher.features))
-
-    def forward(self, student: Knowledge, teacher: Knowledge, labels: Tensor,
-                indices: Tensor) -> Tensor:
-        """Compute the loss, without its weight, from the features."""
-        return sum(
-            self.mimic_loss(adapter(s, t.shape), t) for adapter, s, t in zip(
-                self.adapters, student.features, teacher.features))
+    def distance(self, number: int, student: Tensor, teacher: Tensor,
+                 objects: Optional[Objects]) -> Tensor:
+        """Compare one tap's features by the mimic loss."""
+        if objects is None:
+            return self.mimic_loss(student, teacher)
+        return self.mimic_loss(student, teacher,
+                               objects.mask(teacher.shape[-2:]))

@@ -1,6 +1,9 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+from typing import Optional, Tuple, Union
+
 from torch import Tensor, nn
 
+from ..objects import Objects
 from .knowledge import Knowledge
 
 
@@ -17,6 +20,11 @@ class JointLoss(nn.Module):
             to the task's own. It has to be tuned, which is why stage-by-stage
             mimicking does without.
     """
+
+    #: What it reads beside features: ``'embedding'`` or ``'logits'`` of
+    #: classifiers; of detectors ``'boxes'`` of the data, ``'outputs'`` of the
+    #: dense head, or ``'hidden'``, what it computes on the way.
+    needs: Tuple[str, ...] = ()
 
     def __init__(self, weight: float) -> None:
         super().__init__()
@@ -35,16 +43,18 @@ class JointLoss(nn.Module):
             ValueError: Networks that the loss cannot be computed for.
         """
 
-    def forward(self, student: Knowledge, teacher: Knowledge, labels: Tensor,
-                indices: Tensor) -> Tensor:
+    def forward(self, student: Knowledge, teacher: Knowledge,
+                labels: Union[Tensor, Objects, None],
+                indices: Optional[Tensor]) -> Tensor:
         """Compute the loss, without its weight.
 
         Args:
             student (Knowledge): The student's, with gradients.
             teacher (Knowledge): The teacher's, without.
-            labels (Tensor): Classes, (N, ).
+            labels (Tensor or Objects): Of classifiers the classes, (N, ); of
+                detectors the objects, if the loss needs the boxes.
             indices (Tensor): Which sample of the training set each one is,
-                (N, ).
+                (N, ); of detectors None.
 
         Returns:
             Tensor: The loss, a scalar, in float32.

@@ -37,6 +37,8 @@ class KDLoss(JointLoss):
         >>>     losses=[dict(type='KDLoss', weight=0.9)])
     """
 
+    needs = ('logits', )
+
     def __init__(self, weight: float = 0.9, temperature: float = 4) -> None:
         super().__init__(weight)
         self.temperature = temperature

@@ -46,6 +46,8 @@ class ReviewKDLoss(JointLoss):
         >>> loss = dict(type='ReviewKDLoss', weight=0.6)
     """
 
+    needs = ('embedding', )
+
     def __init__(self, warmup_epochs: float = 20, weight: float = 1.0) -> None:
         super().__init__(weight)
         self.warmup_epochs = warmup_epochs

@@ -53,6 +53,8 @@ class RKDLoss(JointLoss):
         >>> loss = dict(type='RKDLoss')
     """
 
+    needs = ('embedding', )
+
     def __init__(self,
                  distance_weight: float = 25.,
                  angle_weight: float = 50.,

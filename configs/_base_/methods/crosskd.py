@@ -1,0 +1,9 @@
+# CrossKD (arXiv 2306.11369) for GFL and its kin, weights of the authors.
+_base_ = './joint.py'
+
+model = dict(
+    stages=['neck'],
+    losses=[
+        dict(
+            type='CrossKDLoss', weight=1, regression_weight=4, num_convs=3)
+    ])

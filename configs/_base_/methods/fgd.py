@@ -1,0 +1,14 @@
+# FGD (arXiv 2111.11837) at the FPN as for two-stage detectors. The authors'
+# weights for one-stage ones are FGDLoss's own.
+_base_ = './joint.py'
+
+model = dict(
+    stages=['neck'],
+    losses=[
+        dict(
+            type='FGDLoss',
+            foreground=5e-5,
+            background=2.5e-5,
+            attention=5e-5,
+            relation=5e-7)
+    ])

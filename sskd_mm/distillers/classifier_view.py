@@ -1,0 +1,118 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from contextlib import contextmanager
+from typing import Collection, Iterator, Optional, Tuple
+
+import torch
+from torch import Tensor, nn
+
+
+class ClassifierView:
+    """What a :class:`JointDistiller` sees of two classifiers.
+
+    Beside the taps these are what goes into and comes out of the linear layer
+    whose output is the network's.
+
+    Args:
+        student (nn.Module): A classifier of mmpretrain.
+        teacher (nn.Module): Another.
+        inputs (tuple[Tensor]): Images for either of them.
+        data_samples (list[DataSample]): Their annotations.
+        wanted (Collection[str]): What the losses read.
+
+    Raises:
+        ValueError: A network that is no such classifier, or images that come
+            without their class or number.
+    """
+
+    #: What its networks are called.
+    task = 'classifier'
+    #: What a loss may need beside features.
+    offers = ('embedding', 'logits')
+    #: Whether the taps are all that is seen.
+    taps_alone = False
+
+    def __init__(self, student: nn.Module, teacher: nn.Module,
+                 inputs: Tuple[Tensor, Tensor], data_samples: Optional[list],
+                 wanted: Collection[str]) -> None:
+        self._paths = [
+            _find_classifier(model, images, role) for model, images, role in
+            zip((student, teacher), inputs, ('student', 'teacher'))
+        ]
+        _check_samples(data_samples)
+
+    @contextmanager
+    def watch(self, model: nn.Module, which: int) -> Iterator[dict]:
+        """Keep what is seen of a forward pass within this context.
+
+        Args:
+            model (nn.Module): The student or the teacher.
+            which (int): 0 for the student, 1 for the teacher.
+
+        Yields:
+            dict: ``embedding`` and ``logits``, once they are computed.
+        """
+        seen = {}
+
+        def keep(module, args, output):
+            seen.update(embedding=args[0], logits=output)
+
+        classifier = model.get_submodule(self._paths[which])
+        handle = classifier.register_forward_hook(keep)
+        try:
+            yield seen
+        finally:
+            handle.remove()
+
+    @staticmethod
+    def run(model: nn.Module, inputs: Tensor) -> None:
+        """Run a network as far as there is something to see."""
+        model(inputs, mode='tensor')
+
+    @staticmethod
+    def truth(inputs: Tensor, data_samples: list) -> Tuple[Tensor, Tensor]:
+        """The classes (N, ), of a mixed image the one that most of it is of,
+        and which sample of the training set each image is (N, )."""
+        if 'gt_score' in data_samples[0]:
+            labels = torch.stack([x.gt_score for x in data_samples]).argmax(1)
+        else:
+            labels = torch.cat([x.gt_label for x in data_samples])
+        indices = torch.tensor([x.sample_idx for x in data_samples])
+        return labels, indices.to(labels.device, non_blocking=True)
+
+
+def _find_classifier(model: nn.Module, inputs: Tensor, role: str) -> str:
+    """The path of the linear layer whose output is the network's."""
+    runs, handles = [], []
+    for path, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            handles.append(
+                module.register_forward_hook(
+                    lambda module, args, output, path=path: runs.append(
+                        (path, output))))
+    # By name, for mmpretrain need not be there.
+    is_classifier = 'BaseClassifier' in [
+        base.__name__ for base in type(model).__mro__
+    ]
+    try:
+        logits = model(inputs, mode='tensor') if is_classifier else None
+    finally:
+        for handle in handles:
+            handle.remove()
+    for path, output in runs:
+        if output is logits and logits.dim() == 2:
+            return path
+    raise ValueError(
+        f'JointDistiller: the {role} ({type(model).__name__}) is no '
+        'classifier of mmpretrain whose output is that of a linear layer, so '
+        'there are no logits and no embedding to compare. Give e.g. an '
+        'ImageClassifier with a LinearClsHead, or take a '
+        'StageByStageDistiller, which needs neither.')
+
+
+def _check_samples(data_samples: Optional[list]) -> None:
+    for key in ('gt_label', 'sample_idx'):
+        if any(x.get(key) is None for x in data_samples or [{}]):
+            raise ValueError(
+                f'JointDistiller: the training images come without {key!r}. '
+                "mmpretrain's PackInputs passes it on unless its meta_keys "
+                'say otherwise, and its data sets tell it.')

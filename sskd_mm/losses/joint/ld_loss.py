@@ -1,0 +1,66 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from mmengine.registry import MODELS
+from torch import Tensor
+
+from ..objects import Objects
+from .distributions import assigned_anchors, check_distributions, divergence
+from .joint_loss import JointLoss
+from .knowledge import Knowledge
+
+
+@MODELS.register_module()
+class LDLoss(JointLoss):
+    r"""Divergence between the distributions of where a box's sides are (LD).
+
+    LD (*Localization Distillation for Dense Object Detection*, arXiv
+    2102.12252, Section 3) takes the distributions over :math:`n + 1`
+    distances, which GFL has for each side of a box, for what knowledge
+    distillation takes the logits of classes for: softened by a temperature
+    :math:`T`, at the anchors :math:`i` that are assigned to an object,
+
+    .. math::
+        L = \frac{T^2}{4 (n + 1)} \sum_i w_i \sum_{e} \sum_j
+            p_{iej} \log \frac{p_{iej}}{q_{iej}}
+
+    with :math:`e` the four sides, :math:`p` the teacher's and :math:`q` the
+    student's distribution, and :math:`w_i` the student's highest score there,
+    without a gradient. Assignment and reduction are those of mmdet's
+    ``LDHead``, so the student's head stays a plain ``GFLHead``; the anchors
+    are assigned a second time in each step for it.
+
+    Args:
+        weight (float): What the loss is multiplied with. Defaults to 0.25, as
+            in mmdet's configs.
+        temperature (float): :math:`T`. Defaults to 10, as there.
+
+    Example:
+        >>> losses = [dict(type='LDLoss', weight=0.25, temperature=10)]
+    """
+
+    needs = ('outputs', 'boxes')
+
+    def __init__(self, weight: float = 0.25, temperature: float = 10) -> None:
+        super().__init__(weight)
+        self.temperature = temperature
+
+    def prepare(self, student: Knowledge, teacher: Knowledge,
+                num_samples: int) -> None:
+        """See that both have such distributions, of the same shape.
+
+        Raises:
+            ValueError: They do not.
+        """
+        check_distributions(self, student, teacher)
+
+    def forward(self, student: Knowledge, teacher: Knowledge, labels: Objects,
+                indices: None) -> Tensor:
+        """Compute the loss, without its weight, from the heads' outputs."""
+        total = 0.
+        for scores, ours, theirs, assigned in zip(
+                *student.outputs, teacher.outputs[1],
+                assigned_anchors(student, labels)):
+            weights = scores.detach().float().sigmoid().amax(1).flatten(1)
+            bins = ours.shape[1] // 4
+            distance = divergence(ours, theirs, self.temperature) / bins
+            total = total + (weights * assigned * distance).sum()
+        return total * self.temperature**2
