@@ -27,6 +27,8 @@ def dry_runner(cfg: Config) -> Iterator[Runner]:
     cfg = copy.deepcopy(cfg)
     cfg.log_level = 'WARNING'
     cfg.load_from, cfg.resume = None, False
+    # A config's has a name of its own, so it would be shared by all runs.
+    cfg.visualizer = None
     # MMEngine tells runs apart by name and second.
     cfg.experiment_name = uuid.uuid4().hex
     with tempfile.TemporaryDirectory() as cfg.work_dir:
