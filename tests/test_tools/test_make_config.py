@@ -82,6 +82,24 @@ def test_classifier(make, classifiers):
     assert 'student' not in cfg
 
 
+def test_faces(make, classifier_cfg, tmp_path):
+    for name, depth in (('small', 18), ('large', 34)):
+        backbone = dict(
+            type='IResNet', depth=depth, embedding=16, input_size=32)
+        cfg = classifier_cfg(tmp_path / 'run', backbone, 16, neck=None)
+        cfg.model.head.type = 'ArcFaceHead'
+        cfg.train_cfg.max_epochs = 20
+        cfg.dump(tmp_path / f'{name}.py')
+    torch.save(
+        dict(state_dict=build_model(cfg).state_dict()), tmp_path / 'large.pth')
+    cfg = make(tmp_path / 'out.py', tmp_path / 'small.py',
+               tmp_path / 'large.py', tmp_path / 'large.pth')
+    assert cfg.model.stages == ['auto', 'backbone.features']
+    assert cfg.model.inherit == ['head']
+    assert [cfg.train_cfg[phase].max_epochs
+            for phase in ('mimic', 'head')] == [19, 1]
+
+
 @pytest.mark.parametrize('classes, message', [
     (('zero', 'two', 'one'),
      "Class 1 is 'one' in the training data, but 'two' in the teacher's"),
