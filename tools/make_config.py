@@ -219,7 +219,7 @@ def write_config(args, cfg: Config, student: nn.Module, teacher: nn.Module,
     if frozen:
         lines += [
             'student = _base_.model',
-            '# Every stage mimics the teacher, so the config must freeze none.',
+            '# Every stage mimics the teacher, so none may be frozen.',
             f'student.backbone.update({_arguments(frozen)})'
         ]
     lines += [f'model = {_code(model)}', *(['del student'] * bool(frozen))]

@@ -93,6 +93,18 @@ optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4),
     clip_grad=dict(max_norm=10))
 '''
+#: All that is added to distil, in a file beside the student's config.
+ADDED = '''
+_base_ = './small.py'
+custom_imports = dict(imports=['sskd_mm', 'my_project'])
+model = dict(
+    _delete_=True, type='StageByStageDistiller', student=_base_.model,
+    teacher=dict(cfg='configs/digits/large.py',
+                 checkpoint='checkpoints/large.pth'))
+train_cfg = dict(
+    _delete_=True, type='StageByStageTrainLoop', mimic=dict(max_epochs=1),
+    head=dict(max_epochs=1), accept_weak_teacher=True)
+'''
 
 
 @pytest.fixture(scope='session')
@@ -100,13 +112,15 @@ def own_project(tmp_path_factory):
     """A user's project of mmdet: a package of its own with a registered data
     set and backbone, configs in a tree of its own, data, and a teacher."""
     root = tmp_path_factory.mktemp('own')
-    make_digits_detection(root / 'data', num_train=16, num_val=8, image_size=64)
+    make_digits_detection(
+        root / 'data', num_train=16, num_val=8, image_size=64)
     for folder, files in {
             'my_project': PACKAGE,
             'configs/_base_': {'digits.py': DATA},
             'configs/digits': {
                 'small.py': CONFIG.replace('WIDTH', '8'),
-                'large.py': CONFIG.replace('WIDTH', '16')
+                'large.py': CONFIG.replace('WIDTH', '16'),
+                'distilled.py': ADDED
             }
     }.items():
         (root / folder).mkdir(parents=True)
