@@ -48,7 +48,8 @@ def test_benchmark_of_a_plain_classifier(call_tool, classifier_cfg, tmp_path):
     call_tool('tools/analysis_tools/benchmark.py', tmp_path / 'plain.py',
               '--batch-size', 4, '--repeats', 2, '--out',
               tmp_path / 'speed.json')
-    row = json.loads((tmp_path / 'speed.json').read_text())['networks']['model']
+    result = json.loads((tmp_path / 'speed.json').read_text())
+    row = result['networks']['model']
     # ResNet-18 has 1.814 G multiply-adds at 224; its classifier is small here.
     assert row['gflops'] == pytest.approx(
         2 * (1.814 - 0.0005) * (32 / 224)**2, rel=0.01)
