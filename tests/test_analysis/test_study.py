@@ -87,6 +87,8 @@ def test_every_study_that_ships(path, root, monkeypatch):
         evaluator = cfg.val_evaluator.type
         assert study.metric.startswith(
             dict(Accuracy='accuracy/', CocoMetric='coco/')[evaluator])
+        with DefaultScope.overwrite_default_scope(cfg.default_scope):
+            MODELS.build(cfg.model)
         if trial.method == study.equal_compute:
             assert cfg.train_cfg.finetune.max_epochs == cfg.max_epochs
 
