@@ -12,7 +12,7 @@ from mmengine.config import Config
 from ..distillers import lay_method_over
 
 _SHAPES = dict(
-    study=('title', 'about', 'metric', 'seeds', 'options', 'equal_compute',
+    study=('title', 'about', 'metric', 'also', 'seeds', 'options', 'equal_compute',
            'teachers', 'pairs', 'methods'),
     teacher=('config', 'checkpoint', 'options'),
     pair=('config', 'teacher', 'options'),
@@ -67,6 +67,8 @@ class Study:
             ``train_dataloader.dataset.indices: 10000``.
         metric (str): What is compared; more is better. Defaults to
             ``accuracy/top1``.
+        also (list[str]): Other metrics that the table shows, of the last
+            epoch, e.g. ``face/rank-1``.
         equal_compute (str, optional): A method. All others are lengthened or
             shortened to as many FLOPs as it spends, see :func:`fit_epochs`.
         about (str): What a reader of the table has to know.
@@ -84,6 +86,7 @@ class Study:
     seeds: List[int]
     options: Dict[str, Any] = field(default_factory=dict)
     metric: str = 'accuracy/top1'
+    also: List[str] = field(default_factory=list)
     equal_compute: Optional[str] = None
     about: str = ''
 

@@ -6,11 +6,12 @@ from .backbones import (CIFARVGG, CIFARMobileNetV2, CIFARResNet,
 from .convert_checkpoint import convert_checkpoint, convert_from_command_line
 from .heads import (AdaFaceHead, ArcFaceHead, CosFaceHead, EmbeddingHead,
                     MarginHead, NormSoftmaxHead)
+from .tta import MirroredEmbeddingTTA
 
 __all__ = [
     'AdaFaceHead', 'ArcFaceHead', 'CIFARMobileNetV2', 'CIFARResNet',
     'CIFARShuffleNetV1', 'CIFARShuffleNetV2', 'CIFARVGG', 'CosFaceHead',
-    'EmbeddingHead', 'IResNet', 'MarginHead', 'MobileFaceNet',
-    'NormSoftmaxHead', 'WideResNet', 'convert_checkpoint',
+    'EmbeddingHead', 'IResNet', 'MarginHead', 'MirroredEmbeddingTTA',
+    'MobileFaceNet', 'NormSoftmaxHead', 'WideResNet', 'convert_checkpoint',
     'convert_from_command_line', 'data_preprocessors'
 ]

@@ -6,7 +6,7 @@ _base_ = [
     '../../_base_/schedules/face_20e.py', '../../_base_/runtime_face.py'
 ]
 model = dict(
-    backbone=dict(depth=18, input_size=48),
+    backbone=dict(depth=18, input_size=32),
     head=dict(type='ArcFaceHead', num_classes=20, scale=16., margin=0.2))
 
 max_epochs = 30

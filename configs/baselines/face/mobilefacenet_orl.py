@@ -2,4 +2,4 @@
 _base_ = './iresnet18_orl.py'
 
 model = dict(
-    backbone=dict(_delete_=True, type='MobileFaceNet', input_size=48))
+    backbone=dict(_delete_=True, type='MobileFaceNet', input_size=32))
