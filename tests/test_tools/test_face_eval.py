@@ -175,6 +175,25 @@ def test_without_mirrored_images(call, faces, model):
         open('x/folder.json').read())['figures']['faces'] != figures
 
 
+def test_where_the_preprocessing_stands(call, faces, model, tmp_path):
+    """In the model, beside it as mmpretrain has it, or of a distiller."""
+    call(*MODEL, '--protocol', 'folder', '--data', 'faces')
+    figures = read('folder')
+    own = ("data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, "
+           'to_rgb=True)')
+    assert own in CONFIG
+    beside = CONFIG.replace(f'{own},', '') + own
+    distiller = beside + '''
+model = dict(type='StageByStageDistiller', student=model, teacher=dict())
+'''
+    for number, text in enumerate((beside, distiller)):
+        (tmp_path / 'config.py').write_text(text)
+        call(*MODEL, '--protocol', 'folder', '--data', 'faces', '--work-dir',
+             number)
+        with open(f'{number}/folder.json') as file:
+            assert json.load(file)['figures'] == figures
+
+
 def test_other_weights(call, faces, model):
     weights = model.state_dict()
     name = next(iter(weights))
