@@ -12,8 +12,8 @@ from mmengine.config import Config
 from ..distillers import lay_method_over
 
 _SHAPES = dict(
-    study=('title', 'about', 'metric', 'also', 'seeds', 'options', 'equal_compute',
-           'teachers', 'pairs', 'methods'),
+    study=('title', 'about', 'metric', 'also', 'seeds', 'options',
+           'equal_compute', 'teachers', 'pairs', 'methods'),
     teacher=('config', 'checkpoint', 'options'),
     pair=('config', 'teacher', 'options'),
     method=('method', 'options', 'sweep', 'seeds'))
