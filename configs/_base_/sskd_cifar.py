@@ -14,13 +14,13 @@ sskd = dict(
     train_cfg=dict(
         type='StageByStageTrainLoop',
         schedule=['joint', 'last'],
-        # Of each of the two.
         mimic=dict(
-            max_epochs=110,
+            max_epochs=185,
             # A mean over all elements of a feature is a small loss: this makes
             # up for it, and keeps the decay of the weights as it was.
             optim_wrapper=dict(optimizer=dict(lr=1.0, weight_decay=1e-5)),
             param_scheduler=cosine),
+        phases={'mimic/last': dict(max_epochs=35)},
         # On the features of so many passes over the training set.
         head=dict(
             max_epochs=20,

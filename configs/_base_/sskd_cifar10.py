@@ -1,4 +1,7 @@
 # 200 epochs in all, as mmpretrain trains on CIFAR-10.
 _base_ = './sskd_cifar.py'
 
-sskd = dict(train_cfg=dict(mimic=dict(max_epochs=90)))
+sskd = dict(
+    train_cfg=dict(
+        mimic=dict(max_epochs=150),
+        phases={'mimic/last': dict(max_epochs=30)}))

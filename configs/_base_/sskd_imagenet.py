@@ -12,8 +12,9 @@ sskd = dict(
         type='StageByStageTrainLoop',
         schedule=['joint', 'last'],
         mimic=dict(
-            max_epochs=45,
+            max_epochs=75,
             optim_wrapper=dict(optimizer=dict(lr=1.0, weight_decay=1e-5)),
             param_scheduler=cosine),
+        phases={'mimic/last': dict(max_epochs=15)},
         head=dict(max_epochs=10, cached_passes=1, param_scheduler=cosine)))
 custom_imports = dict(imports=['sskd_mm'])

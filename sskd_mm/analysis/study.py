@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
-import yaml
 from mmengine.config import Config
 
 from ..distillers import lay_method_over
@@ -47,6 +46,8 @@ class Trial:
 @dataclass
 class Study:
     """Methods x seeds x pairs of networks, as a YAML file says.
+
+    The file may inherit from another with ``_base_``, as configs do.
 
     Attributes:
         title (str): What is asked.
@@ -102,7 +103,7 @@ class Study:
                 it names.
             ValueError: Keys are missing, unknown or of the wrong kind.
         """
-        content = yaml.safe_load(Path(file).read_text())
+        content = Config.fromfile(file).to_dict()
         _check_keys(file, 'the study', content, 'study')
         for key in ('title', 'pairs', 'methods', 'teachers', 'seeds'):
             if not content.get(key):

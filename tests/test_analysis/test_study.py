@@ -1,12 +1,15 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import json
 import statistics
+from pathlib import Path
 
 import pytest
 import yaml
+from mmengine.registry import MODELS, DefaultScope
 
 from sskd_mm.analysis import Study, Trial, read_metrics, write_study_report
 
+ROOT = Path(__file__).parents[2]
 PAIR = 'configs/sskd/cifar10/resnet56_resnet20_cifar10.py'
 STUDY = dict(
     title='Does it help?',
@@ -133,3 +136,15 @@ def test_report(read, tmp_path):
     assert '| KD, 10 | 62.00 | 63.00 | 82.00 | 0 |' in table
     assert '| SSKD | layer1 | 0.900 | 0.800 | 0.700 |' in table
     assert (tmp_path / 'first.png').stat().st_size > 10000
+
+
+@pytest.mark.parametrize(
+    'file', sorted((ROOT / 'studies').glob('*.yaml')), ids=lambda p: p.stem)
+def test_every_trial_of_a_shipped_study_builds(file, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    study = Study.from_file(file)
+    for trial in study.trials():
+        if trial.seed == study.seeds[0]:
+            cfg = study.config(trial, 'teacher.pth')
+            with DefaultScope.overwrite_default_scope(cfg.default_scope):
+                MODELS.build(cfg.model)
