@@ -2,8 +2,8 @@
 # of 92 x 112 each. The lists of who is trained on and who is not come from
 # python tools/dataset_converters/make_face_lists.py data/orl_faces
 data_root = 'data/orl_faces/'
-# 32 pixels, for a machine without a GPU; 48 were no better. The square in the
-# middle is about as much of a face as an aligned image shows.
+# 32 pixels, for a machine without a GPU. The square in the middle is about as
+# much of a face as an aligned image shows.
 face = [
     dict(type='LoadImageFromFile'),
     dict(type='ResizeEdge', scale=32),

@@ -3,5 +3,5 @@ _base_ = './iresnet18_orl.py'
 
 model = dict(
     backbone=dict(_delete_=True, type='MobileFaceNet', input_size=32))
-# At 0.02, which suits IResNet-18, it is six points of TAR@FAR=0.01 worse.
+# TAR@FAR=0.01 of 82.4, at IResNet-18's rate 76.4, one seed each.
 optim_wrapper = dict(optimizer=dict(lr=0.1))
