@@ -150,9 +150,19 @@ def main():
     print(f'Written: {base}.json, {base}.png')
 
 
+def model_config(cfg: Config) -> dict:
+    """Of the student or plain model, with its preprocessing, which a config
+    has in the model or, as mmpretrain's have it, beside it."""
+    model = cfg.model.get('student', cfg.model)
+    for outer in (cfg.model, cfg):
+        if outer.get('data_preprocessor') is not None:
+            model.setdefault('data_preprocessor', outer.data_preprocessor)
+    return model
+
+
 def load_model(cfg: Config, args) -> torch.nn.Module:
-    """The student or plain model with its weights; the head plays no part."""
-    model = MODELS.build(cfg.model.get('student', cfg.model))
+    """The model with its weights; the head plays no part."""
+    model = MODELS.build(model_config(cfg))
     weights = load_checkpoint_file(args.checkpoint)
     weights = weights.get('state_dict', weights)
     missing, unexpected = model.load_state_dict(
@@ -198,7 +208,7 @@ def extract(model, cfg: Config, dataset: dict, data: str,
         file=osp.join(args.work_dir, f'{args.protocol}_{name}.npy'),
         key=dict(
             checkpoint=digest_file(args.checkpoint),
-            model=digest(cfg.model),
+            model=digest(model_config(cfg)),
             pipeline=digest(pipeline),
             images=digest_images(built)))
 

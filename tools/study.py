@@ -108,7 +108,11 @@ def prepare_teacher(name: str, entry: dict, study: Study, args) -> dict:
     cfg.visualizer = None
     with tempfile.TemporaryDirectory() as cfg.work_dir:
         metrics = Runner.from_cfg(cfg).test()
-    result = dict(checkpoint=checkpoint, score=float(metrics[study.metric]))
+    result = dict(
+        checkpoint=checkpoint,
+        score=float(metrics[study.metric]),
+        also={name: float(metrics[name])
+              for name in study.also})
     dump(result, done, indent=2)
     return result
 
@@ -175,7 +179,7 @@ def main():
         begin = time.time()
         train(cfg, work_dir)
         result = dict(
-            read_metrics(work_dir, study.metric),
+            read_metrics(work_dir, study.metric, study.also),
             gflops=spent(cost),
             wall_seconds=time.time() - begin)
         dump(result, done, indent=2)

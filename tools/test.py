@@ -24,6 +24,11 @@ def parse_args():
     parser.add_argument(
         '--show-dir', help='save images with the predictions drawn in there')
     parser.add_argument(
+        '--tta',
+        action='store_true',
+        help="with the config's tta_model, on the views that its tta_pipeline "
+        'makes, or without one on each image and the mirrored one')
+    parser.add_argument(
         '--allow-pickle',
         nargs='+',
         metavar='FILE',
@@ -46,6 +51,23 @@ def parse_args():
     return args
 
 
+def use_tta(cfg: Config) -> None:
+    """Test with several views of each image, as mmpretrain's tool does."""
+    if 'tta_model' not in cfg:
+        raise ValueError(
+            f'{cfg.filename} does not say how predictions of several views '
+            "are merged. Write e.g. tta_model = dict(type="
+            "'MirroredEmbeddingTTA') for faces, 'mmpretrain."
+            "AverageClsScoreTTA' for a classifier.")
+    dataset = cfg.test_dataloader.dataset
+    *steps, pack = dataset.pipeline
+    mirror = [dict(type='RandomFlip', prob=p) for p in (0., 1.)]
+    dataset.pipeline = cfg.get(
+        'tta_pipeline',
+        [*steps, dict(type='TestTimeAug', transforms=[mirror, [pack]])])
+    cfg.model = dict(cfg.tta_model, module=cfg.model)
+
+
 def main():
     args = parse_args()
     if not osp.isfile(args.checkpoint):
@@ -66,6 +88,8 @@ def main():
         cfg.default_hooks.visualization.update(
             draw=True, test_out_dir=args.show_dir)
     cfg.load_from = args.checkpoint
+    if args.tta:
+        use_tta(cfg)
     check_data_files(cfg)
     allow_pickle(cfg.get('allow_pickle', []))
     setup_cpu_distributed(cfg)

@@ -13,13 +13,16 @@ def check_teacher_metrics(metrics: Dict[str, float],
     """Refuse a teacher that is hardly better than a random one.
 
     Only the main metric counts: ``accuracy/top1`` where there is one, else
-    the first that ends in ``mAP``, else the first. It is as good as random
-    where it is
+    the first that ends in ``mAP``, else the ``AUC`` of a
+    :class:`~sskd_mm.evaluation.FaceVerification`, which stands beside an
+    ``EER``, else the first. It is as good as random where it is
 
     - NaN, or not there at all (a detector that finds nothing),
     - a top-1 accuracy, in percent, of at most 1.5 times chance; with few
       classes, where that is much, of at most a tenth of the way from chance
       to 100,
+    - an AUC of faces, in percent, of at most a tenth of the way from 50 to
+      100,
     - an average precision or recall, a precision, recall, F1 or IoU below
       0.01.
 
@@ -34,8 +37,9 @@ def check_teacher_metrics(metrics: Dict[str, float],
         ValueError: Says what the metric is, what chance would give, the usual
             causes and how to go on anyway.
     """
-    name = next((n for end in ('accuracy/top1', 'mAP')
-                 for n in metrics if n.endswith(end)),
+    name = next((n for end in ('accuracy/top1', 'mAP', 'AUC')
+                 for n in metrics if n.endswith(end) and
+                 (end != 'AUC' or n[:-3] + 'EER' in metrics)),
                 next(iter(metrics), None))
     if name is None:
         found = 'has no metric at all, as when a detector finds nothing'
@@ -49,6 +53,11 @@ def check_teacher_metrics(metrics: Dict[str, float],
         found = (f'scores {name}: {metrics[name]:.4g} %, while guessing one '
                  f'of {num_classes} classes gives {chance:.4g} % and up to '
                  f'{limit:.4g} % may be luck')
+    elif name.endswith('AUC') and name[:-3] + 'EER' in metrics:
+        if metrics[name] > 55:
+            return
+        found = (f'scores {name}: {metrics[name]:.4g} %, while guessing '
+                 'gives 50 % and up to 55 % may be luck')
     elif _SHARE.search(name) and metrics[name] < 0.01:
         found = (f'scores {name}: {metrics[name]:.4g}, while a random one '
                  'gives 0')

@@ -10,7 +10,7 @@ from matplotlib.ticker import PercentFormatter
 
 from ..evaluation import Identification, RocCurve, Verification
 
-#: Ranks that a CMC shows.
+#: Ranks that a CMC shows at most.
 RANKS = 20
 
 
@@ -44,6 +44,8 @@ def plot_faces(file: Union[str, Path],
             if draw is not _histogram:
                 axes.legend(fontsize='small')
                 axes.set_ylim(top=1.2 if draw is _det else 1.01)
+            if draw in (_roc, _cmc):  # There is no rate above 100 %.
+                axes.set_yticks([y for y in axes.get_yticks() if y <= 1.001])
         figure.savefig(file, dpi=120)
 
 
@@ -82,14 +84,16 @@ def _det(axes: Axes, result: Verification, name: str, colour) -> None:
 
 
 def _histogram(axes: Axes, result: Verification, name: str, colour) -> None:
-    bins = np.linspace(-1, 1, 101)
+    bins = np.linspace(-1, 1, 51)
     for same, style in ((True, 'solid'), (False, 'dashed')):
         axes.hist(
             result.similarities[result.same == same].clip(-1, 1),
             bins,
             density=True,
-            histtype='step',
-            color=colour,
+            histtype='stepfilled',
+            edgecolor=colour,
+            facecolor=(colour, .15 if same else 0),
+            linewidth=1.5,
             linestyle=style)
     axes.set(
         title='Similarities: genuine pairs solid, impostors dashed',
@@ -98,12 +102,15 @@ def _histogram(axes: Axes, result: Verification, name: str, colour) -> None:
 
 
 def _cmc(axes: Axes, result: Identification, name: str, colour) -> None:
-    rates = result.cmc(RANKS)
+    # Up to the first rank at which all are identified, and one more.
+    ranks = 1 + max(int(found.rank.max()) for found in result.results)
+    rates = result.cmc(min(ranks, RANKS))
     axes.plot(
-        np.arange(1, RANKS + 1),
+        np.arange(1, len(rates) + 1),
         rates,
         color=colour,
         marker='.',
+        alpha=.8,
         label=f'{name} (rank-1 {100 * rates[0]:.2f} %)')
     axes.set(title='CMC', xlabel='rank', ylabel='identified')
     axes.xaxis.get_major_locator().set_params(integer=True)

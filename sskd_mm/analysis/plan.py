@@ -5,7 +5,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from ..stages import Phase
 
@@ -137,10 +137,21 @@ def count_step(model: nn.Module, batch: dict) -> float:
         float: GFLOPs for each image, two for each multiply-add.
     """
     data = model.data_preprocessor(batch, True)
-    with FlopCounterMode(display=False) as counter:
+    count = {torch.ops.aten.convolution_backward: _conv_backward}
+    with FlopCounterMode(display=False, custom_mapping=count) as counter:
         loss, _ = model.parse_losses(model(**data, mode='loss'))
         loss.backward()
     return counter.get_total_flops() / len(data['inputs']) / 1e9
+
+
+def _conv_backward(grad_shape, x_shape, weight_shape, _bias, _stride, _padding,
+                   _dilation, transposed, _output_padding, _groups,
+                   output_mask, **kwargs) -> int:
+    """Each of the two gradients computes as much as the forward pass. By
+    torch's own count those of a grouped convolution's weights are of a full
+    one's."""
+    return sum(output_mask[:2]) * conv_flop_count(x_shape, weight_shape,
+                                                  grad_shape, transposed)
 
 
 def print_plan(plan: Dict[str, Any]) -> None:

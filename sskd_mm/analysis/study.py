@@ -11,8 +11,8 @@ from ..check_keys import check_keys
 from ..distillers import lay_method_over
 
 _SHAPES = dict(
-    study=('title', 'about', 'metric', 'seeds', 'options', 'equal_compute',
-           'teachers', 'pairs', 'methods'),
+    study=('title', 'about', 'metric', 'also', 'seeds', 'options',
+           'equal_compute', 'teachers', 'pairs', 'methods'),
     teacher=('config', 'checkpoint', 'options'),
     pair=('config', 'teacher', 'options'),
     method=('method', 'options', 'sweep', 'seeds'))
@@ -68,6 +68,8 @@ class Study:
             ``train_dataloader.dataset.indices: 10000``.
         metric (str): What is compared; more is better. Defaults to
             ``accuracy/top1``.
+        also (list[str]): Other metrics that the table shows, of the last
+            epoch, e.g. ``face/rank-1``.
         equal_compute (str, optional): A method. All others are lengthened or
             shortened to as many FLOPs as it spends, see :func:`fit_epochs`.
         about (str): What a reader of the table has to know.
@@ -85,6 +87,7 @@ class Study:
     seeds: List[int]
     options: Dict[str, Any] = field(default_factory=dict)
     metric: str = 'accuracy/top1'
+    also: List[str] = field(default_factory=list)
     equal_compute: Optional[str] = None
     about: str = ''
 

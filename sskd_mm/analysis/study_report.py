@@ -3,7 +3,7 @@ import json
 import platform
 import statistics
 from pathlib import Path
-from typing import Any, Dict, List, Union
+from typing import Any, Dict, List, Sequence, Union
 
 import matplotlib
 import torch
@@ -15,25 +15,31 @@ from .study import Study
 ALIGNMENT = dict(cka='CKA', cosine='cosine', relative_l2='relative L2')
 
 
-def read_metrics(work_dir: Union[str, Path], metric: str) -> Dict[str, Any]:
+def read_metrics(work_dir: Union[str, Path],
+                 metric: str,
+                 also: Sequence[str] = ()) -> Dict[str, Any]:
     """What a finished distillation scored.
 
     Args:
         work_dir (str or Path): With its ``result.json``.
         metric (str): Name of the metric; more is better.
+        also (Sequence[str]): Others of the last validation. Defaults to
+            none.
 
     Returns:
-        dict: ``last`` and ``best`` (of all validations), ``seconds`` of its
-        phases, and the ``alignment`` of each tap that was measured last.
+        dict: ``last`` and ``best`` (of all validations), ``also`` (a dict),
+        ``seconds`` of its phases, and the ``alignment`` of each tap that was
+        measured last.
     """
     result = json.loads(Path(work_dir, 'result.json').read_text())
-    curve = [point[metric] for point in result['student_curve']]
+    curve = result['student_curve']
     alignment: Dict[str, dict] = {}
     for phase in result['phases']:
         alignment.update(phase.get('alignment', {}))
     return dict(
-        last=curve[-1],
-        best=max(curve),
+        last=curve[-1][metric],
+        best=max(point[metric] for point in curve),
+        also={name: curve[-1][name] for name in also},
         seconds=sum(phase['seconds'] for phase in result['phases']),
         alignment=alignment)
 
@@ -50,7 +56,7 @@ def write_study_report(study: Study, teachers: Dict[str, dict],
 
     Args:
         study (Study): The study.
-        teachers (dict[str, dict]): ``score`` of each.
+        teachers (dict[str, dict]): ``score`` and ``also`` of each.
         work_dir (str or Path): Its folder, with what the trials have left.
     """
     work_dir = Path(work_dir)
@@ -67,10 +73,10 @@ def write_study_report(study: Study, teachers: Dict[str, dict],
         ]
         if not rows:
             continue
-        score = teachers[entry['teacher']]['score']
-        lines += [f'## {pair}', '', *_table(rows, score), '']
+        teacher = teachers[entry['teacher']]
+        lines += [f'## {pair}', '', *_table(rows, teacher, study), '']
         lines += _alignment_table(rows)
-        _plot(rows, pair, score, study, work_dir / f'{pair}.png')
+        _plot(rows, pair, teacher['score'], study, work_dir / f'{pair}.png')
     gpu = (
         torch.cuda.get_device_name()
         if torch.cuda.is_available() else 'no GPU')
@@ -105,22 +111,29 @@ def _name(row: Dict[str, Any]) -> str:
     return f'{row["method"]}, {row["value"]:g}'
 
 
-def _table(rows: List[dict], teacher: float) -> List[str]:
+def _table(rows: List[dict], teacher: dict, study: Study) -> List[str]:
     # An accuracy is in per cent, an average precision is a fraction.
-    digits = 2 if teacher > 1 else 3
+    digits = 2 if teacher['score'] > 1 else 3
+    also = ''.join(f' {name} |' for name in study.also)
+    theirs = ''.join(f' {teacher["also"][name]:.{digits}f} |'
+                     for name in study.also)
     lines = [
-        '| method | last epoch | best epoch | seeds | seconds | '
-        'GFLOPs an image |', '| --- | --- | --- | --- | --- | --- |',
-        f'| teacher | {teacher:.{digits}f} | | | | |'
+        f'| method | last epoch | best epoch |{also} seeds | seconds | '
+        'GFLOPs an image |',
+        '| --- | --- | --- |' + ' --- |' * (len(study.also) + 3),
+        f'| teacher | {teacher["score"]:.{digits}f} | |{theirs} | | |'
     ]
     for row in rows:
         values = {
             key: [result[key] for result in row['results']]
             for key in ('last', 'best', 'seconds', 'gflops')
         }
+        also = ''.join(
+            f' {_spread([r["also"][name] for r in row["results"]], digits)} |'
+            for name in study.also)
         lines.append(
             f'| {_name(row)} | {_spread(values["last"], digits)} | '
-            f'{_spread(values["best"], digits)} | '
+            f'{_spread(values["best"], digits)} |{also} '
             f'{", ".join(map(str, row["seeds"]))} | '
             f'{statistics.mean(values["seconds"]):.0f} | '
             f'{values["gflops"][0]:.2f} |')

@@ -7,11 +7,12 @@ from .build_model import build_model
 from .convert_checkpoint import convert_checkpoint, convert_from_command_line
 from .heads import (AdaFaceHead, ArcFaceHead, CosFaceHead, EmbeddingHead,
                     MarginHead, NormSoftmaxHead)
+from .tta import MirroredEmbeddingTTA
 
 __all__ = [
     'AdaFaceHead', 'ArcFaceHead', 'CIFARMobileNetV2', 'CIFARResNet',
     'CIFARShuffleNetV1', 'CIFARShuffleNetV2', 'CIFARVGG', 'CosFaceHead',
-    'EmbeddingHead', 'IResNet', 'MarginHead', 'MobileFaceNet',
-    'NormSoftmaxHead', 'WideResNet', 'build_model', 'convert_checkpoint',
-    'convert_from_command_line', 'data_preprocessors'
+    'EmbeddingHead', 'IResNet', 'MarginHead', 'MirroredEmbeddingTTA',
+    'MobileFaceNet', 'NormSoftmaxHead', 'WideResNet', 'build_model',
+    'convert_checkpoint', 'convert_from_command_line', 'data_preprocessors'
 ]

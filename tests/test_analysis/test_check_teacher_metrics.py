@@ -41,6 +41,11 @@ NAN = float('nan')
         'AR@100': 0.001
     }, 3, 'AR@100: 0.001'),
     ({
+        'face/TAR@FAR=0.1': 60.0,
+        'face/AUC': 54.0,
+        'face/EER': 47.0
+    }, 3, 'face/AUC: 54 %, while guessing gives 50 %'),
+    ({
         'loss': NAN
     }, 3, 'loss: nan'),
     ({}, 3, 'no metric at all, as when a detector finds nothing'),
@@ -72,6 +77,15 @@ def test_refused(metrics, num_classes, message):
     ({
         'pascal_voc/AP50': 0.0,
         'pascal_voc/mAP': 0.5
+    }, 3),
+    ({
+        'face/TAR@FAR=0.001': 0.0,
+        'face/AUC': 56.0,
+        'face/EER': 46.0
+    }, 3),
+    # Not of faces: a share.
+    ({
+        'coco/AUC': 0.6
     }, 3),
     ({
         'MAPE': 0.001

@@ -10,6 +10,11 @@ from mmengine.registry import MODELS, DefaultScope
 from sskd_mm.analysis import Study, Trial, read_metrics, write_study_report
 
 STUDIES = sorted((Path(__file__).parents[2] / 'studies').glob('*.yaml'))
+PREFIXES = dict(
+    Accuracy='accuracy/',
+    CocoMetric='coco/',
+    FaceIdentification='face/',
+    FaceVerification='face/')
 PAIR = 'configs/sskd/cifar10/resnet56_resnet20_cifar10.py'
 STUDY = dict(
     title='Does it help?',
@@ -84,9 +89,12 @@ def test_every_study_that_ships(path, root, monkeypatch):
     for trial in {trial.method: trial for trial in study.trials()}.values():
         cfg = study.config(trial, 'teacher.pth')
         # What is compared is measured.
-        evaluator = cfg.val_evaluator.type
-        assert study.metric.startswith(
-            dict(Accuracy='accuracy/', CocoMetric='coco/')[evaluator])
+        evaluators = cfg.val_evaluator
+        if isinstance(evaluators, dict):
+            evaluators = [evaluators]
+        prefixes = tuple(PREFIXES[x.type] for x in evaluators)
+        assert all(
+            name.startswith(prefixes) for name in (study.metric, *study.also))
         with DefaultScope.overwrite_default_scope(cfg.default_scope):
             MODELS.build(cfg.model)
         if trial.method == study.equal_compute:
@@ -131,13 +139,13 @@ def test_metrics_of_a_run(tmp_path):
     ]
     (tmp_path / 'result.json').write_text(
         json.dumps(dict(student_curve=curve, phases=phases)))
-    assert read_metrics(tmp_path, 'accuracy/top1') == dict(
-        last=70., best=71., seconds=8,
+    assert read_metrics(tmp_path, 'accuracy/top1', ['epoch']) == dict(
+        last=70., best=71., also=dict(epoch=4), seconds=8,
         alignment=dict(a=dict(cka=.5), b=dict(cka=.7)))
 
 
 def test_report(read, tmp_path):
-    study, scores = read(), {}
+    study, scores = read(also=['accuracy/top5']), {}
     for number, trial in enumerate(study.trials()[:-1]):
         folder = tmp_path / trial.folder
         folder.mkdir(parents=True)
@@ -148,17 +156,20 @@ def test_report(read, tmp_path):
                 dict(
                     last=60 + number,
                     best=61 + number,
+                    also={'accuracy/top5': 80 + number},
                     seconds=10,
                     gflops=1.5,
                     alignment=alignment if trial.method == 'SSKD' else {})))
-    write_study_report(study, dict(big=dict(score=90.)), tmp_path)
+    teacher = dict(score=90., also={'accuracy/top5': 99.})
+    write_study_report(study, dict(big=teacher), tmp_path)
     table = (tmp_path / 'table.md').read_text()
-    assert '| teacher | 90.00 |' in table
+    assert '| best epoch | accuracy/top5 | seeds |' in table
+    assert '| teacher | 90.00 | | 99.00 | | | |' in table
     for name, key in (('from scratch', ('from scratch', None)),
                       ('KD, 0.1', ('KD', .1))):
         mean, spread = (
             f(scores[key]) for f in (statistics.mean, statistics.stdev))
         assert f'| {name} | {mean:.2f} ± {spread:.2f} |' in table
-    assert '| KD, 10 | 62.00 |' in table
+    assert '| KD, 10 | 62.00 | 63.00 | 82.00 | 0 |' in table
     assert '| SSKD | layer1 | 0.900 | 0.800 | 0.700 |' in table
     assert (tmp_path / 'first.png').stat().st_size > 10000

@@ -1,7 +1,11 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import pytest
+import torch
+from mmengine.model import BaseModel
+from torch import nn
 
 from sskd_mm.analysis import describe_cost, fit_epochs, spent
+from sskd_mm.analysis.plan import count_step
 
 BACKBONE = dict(type='ResNet', depth=18)
 
@@ -17,6 +21,26 @@ def test_plain_training_counts_forward_and_backward(classifier_cfg, tmp_path):
     assert cost['gflops'] == pytest.approx(3 * forward - first, rel=0.01)
     assert (cost['name'], cost['epochs']) == ('train', 1)
     assert not list(tmp_path.iterdir()), 'counting leaves no file'
+
+
+def test_grouped_convolutions():
+    """Their gradients are as sparse as they are."""
+
+    class Network(BaseModel):
+
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Conv2d(3, 64, 1, bias=False)
+            self.second = nn.Conv2d(
+                64, 64, 3, padding=1, groups=64, bias=False)
+
+        def forward(self, inputs, data_samples=None, mode='loss'):
+            return dict(loss=self.second(self.first(inputs)).sum())
+
+    flops = count_step(Network(), dict(inputs=torch.rand(2, 3, 8, 8)))
+    first, second = 2 * 3 * 64 * 8 * 8, 2 * 9 * 64 * 8 * 8
+    # The images need no gradient.
+    assert flops * 1e9 == pytest.approx(2 * first + 3 * second)
 
 
 def _phase(name, epochs, gflops, cached_passes=0, gflops_cached=0):

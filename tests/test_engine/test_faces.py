@@ -139,6 +139,8 @@ def test_without_labels(distill_cfg, digit_images, tmp_path):
     assert 'gt_label' not in dataset[0]['data_samples']
     result = json.loads((tmp_path / 'result.json').read_text())
     assert [phase['name'] for phase in result['phases']] == ['mimic/joint']
+    # Nothing is left to train, so it is validated.
+    assert result['student']['face/embeddings'] == 10
     assert set(_weights(tmp_path, 1)) == {
         f'backbone.{key}'
         for key in MODELS.build(STUDENT).state_dict()

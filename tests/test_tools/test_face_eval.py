@@ -13,6 +13,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
+from sskd_mm.datasets.transforms.align_face import TEMPLATE
 from sskd_mm.evaluation import RocCurve
 
 CONFIG = '''
@@ -175,6 +176,25 @@ def test_without_mirrored_images(call, faces, model):
         open('x/folder.json').read())['figures']['faces'] != figures
 
 
+def test_where_the_preprocessing_stands(call, faces, model, tmp_path):
+    """In the model, beside it as mmpretrain has it, or of a distiller."""
+    call(*MODEL, '--protocol', 'folder', '--data', 'faces')
+    figures = read('folder')
+    own = ("data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, "
+           'to_rgb=True)')
+    assert own in CONFIG
+    beside = CONFIG.replace(f'{own},', '') + own
+    distiller = beside + '''
+model = dict(type='StageByStageDistiller', student=model, teacher=dict())
+'''
+    for number, text in enumerate((beside, distiller)):
+        (tmp_path / 'config.py').write_text(text)
+        call(*MODEL, '--protocol', 'folder', '--data', 'faces', '--work-dir',
+             number)
+        with open(f'{number}/folder.json') as file:
+            assert json.load(file)['figures'] == figures
+
+
 def test_other_weights(call, faces, model):
     weights = model.state_dict()
     name = next(iter(weights))
@@ -252,3 +272,87 @@ def test_ijbc(call, tmp_path):
          '--work-dir', 'work')
     with open('work/ijbc.json') as file:
         assert json.load(file)['figures']['IJBC'] == pytest.approx(figures[0])
+
+
+def _write(folder, name, lines):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(''.join(f'{line}\n' for line in lines))
+
+
+def _faces_in_pictures(folder, count):
+    """Faces of 112 x 112, each cut from a larger picture at (9, 20)."""
+    pictures = np.random.default_rng(2).integers(
+        0, 256, (count, 20, 18, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
+    folder.mkdir(parents=True)
+    for k, picture in enumerate(pictures):
+        cv2.imwrite(str(folder / f'{k}.png'), picture)
+    return pictures[:, 20:132, 9:121]
+
+
+@pytest.mark.parametrize('name, galleries', [
+    ('ijbb', ('gallery_S1', 'gallery_S2')),
+    ('ijbc', ('gallery_G1', 'gallery_G2')),
+])
+def test_ijb_with_a_model(call, model, tmp_path, name, galleries):
+    """From pictures and landmarks to figures: as of faces that were cut and
+    embedded by hand."""
+    faces = _faces_in_pictures(tmp_path / 'IJB/loose_crop', 24)
+    meta = tmp_path / 'IJB/meta'
+    template = np.arange(24) // 2  # of four people
+    points = ' '.join(f'{x + 9} {y + 20}' for x, y in TEMPLATE)
+    _write(meta, f'{name}_face_tid_mid.txt',
+           [f'{i}.png {t} {i}' for i, t in enumerate(template)])
+    _write(meta, f'{name}_name_5pts_score.txt',
+           [f'{i}.png {points} 0.9' for i in range(24)])
+    _write(meta, f'{name}_template_pair_label.txt', [
+        f'{a} {b} {int(a % 4 == b % 4)}' for a in range(12)
+        for b in range(a)
+    ])
+    for part, templates in zip((*galleries, 'probe_mixed'),
+                               ((0, 1), (2, 3), range(4, 12))):
+        _write(meta, f'{name}_1N_{part}.csv', ['TEMPLATE_ID,SUBJECT_ID'] +
+               [f'{t},{t % 4}' for t in templates])
+    call(*MODEL, '--protocol', name, '--data', 'IJB')
+    figures = read(name)['IJB']
+    assert 0 < figures['AUC'] < 100 and 'TPIR@FPIR=0.1' in figures
+
+    small = np.stack([cv2.resize(face, (16, 16)) for face in faces])
+    np.save('x.npy', embed(model, small))
+    call('--protocol', name, '--data', 'IJB', '--embeddings', 'x.npy',
+         '--work-dir', 'by_hand')
+    with open(f'by_hand/{name}.json') as file:
+        assert json.load(file)['figures']['IJB'] == pytest.approx(figures)
+
+
+def test_ijba_with_a_model(call, model, tmp_path):
+    """The same by boxes, over ten splits."""
+    faces = _faces_in_pictures(tmp_path / 'images', 12)
+    rows = [
+        f'{t},{t % 3},{i}.png,{i},9,20,112,112'
+        for i, t in enumerate(np.arange(12) // 2)
+    ]
+    header = ('TEMPLATE_ID,SUBJECT_ID,FILE,MEDIA_ID,FACE_X,FACE_Y,FACE_WIDTH,'
+              'FACE_HEIGHT')
+    for k in range(1, 11):
+        sets = tmp_path / f'IJBA/IJB-A_11_sets/split{k}'
+        _write(sets, f'verify_metadata_{k}.csv', [header, *rows])
+        _write(sets, f'verify_comparisons_{k}.csv',
+               [f'{a},{b}' for a in range(6) for b in range(a)])
+        sets = tmp_path / f'IJBA/IJB-A_1N_sets/split{k}'
+        # A gallery of two people, and probes of three.
+        _write(sets, f'search_gallery_{k}.csv', [header, *rows[:4]])
+        _write(sets, f'search_probe_{k}.csv', [header, *rows[6:]])
+    call(*MODEL, '--protocol', 'ijba', '--data', 'IJBA', '--image-root',
+         'images')
+    figures = read('ijba')['IJBA']
+    assert 0 < figures['AUC'][0] < 100 and 'rank-1' in figures
+
+    small = np.stack([cv2.resize(face, (16, 16)) for face in faces])
+    np.save('x.npy', embed(model, small))
+    call('--protocol', 'ijba', '--data', 'IJBA', '--embeddings', 'x.npy',
+         '--work-dir', 'by_hand')
+    with open('by_hand/ijba.json') as file:
+        ours = json.load(file)['figures']['IJBA']
+    assert {k: v[0] for k, v in ours.items()
+            } == pytest.approx({k: v[0]
+                                for k, v in figures.items()})

@@ -70,6 +70,8 @@ def test_lists(root, people):
         for i in range(9))
     text = (people / 'unlabelled.txt').read_text()
     assert text == ''.join(f'{image}\n' for image, _ in train)
+    text = (people / 'everyone.txt').read_text()
+    assert text == ''.join(f'{image}\n' for image, _ in [*train, *unseen])
 
 
 @pytest.mark.parametrize('unseen', ['1', '5'])
@@ -90,6 +92,7 @@ def test_orl(root, tmp_path):
     assert counts == {
         'train.txt': 200,
         'unlabelled.txt': 200,
+        'everyone.txt': 300,
         'unseen.txt': 100,
         'pairs.txt': 900
     }

@@ -6,7 +6,8 @@ python tools/dataset_converters/make_face_lists.py data/orl_faces [--unseen 10]
 Writes lists beside the folders, or into --out:
 
 - train.txt: an image and the number of its person a line, for mmpretrain's
-  CustomDataset, and unlabelled.txt: the images alone;
+  CustomDataset, and unlabelled.txt: the images alone; everyone.txt: those of
+  all people;
 - unseen.txt: the same of the last people by name, who are not in train.txt;
 - pairs.txt: pairs of the unseen people's images, 1 for one person and 0 for
   two, parted by tabs. Person after person, all pairs of two images of one and
@@ -78,6 +79,7 @@ def main():
     images = itertools.chain.from_iterable(seen.values())
     for file, lines in (('train.txt', number(seen)),
                         ('unlabelled.txt', list(images)),
+                        ('everyone.txt', [*itertools.chain(*people.values())]),
                         ('unseen.txt', number(unseen)),
                         ('pairs.txt', make_pairs(unseen))):
         (out / file).write_text(''.join(f'{line}\n' for line in lines))

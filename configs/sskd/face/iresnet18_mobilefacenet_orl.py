@@ -10,4 +10,4 @@ model = dict(
         checkpoint='work_dirs/iresnet18_orl/epoch_30.pth'),
     **_base_.sskd.model)
 train_cfg = dict(_delete_=True, **_base_.sskd.train_cfg)
-train_cfg['mimic']['max_epochs'] = 29
+train_cfg['mimic'].update(max_epochs=14, cached_passes=4)

@@ -1,10 +1,11 @@
-# Mimicking alone, which needs no labels: here on the images without theirs.
-# The student has no class centres, and there is no head phase.
+# Mimicking alone, which needs no labels: here on the images without theirs,
+# and everyone.txt has those of the people that are verified, too. The student
+# has no class centres, and there is no head phase.
 _base_ = './iresnet18_mobilefacenet_orl.py'
 
 model = dict(
     student=dict(head=dict(_delete_=True, type='EmbeddingHead')), inherit=[])
 train_cfg = dict(
-    mimic=dict(max_epochs=30), head=dict(max_epochs=0))
+    mimic=dict(max_epochs=15), head=dict(max_epochs=0))
 train_dataloader = dict(
     dataset=dict(ann_file='unlabelled.txt', with_label=False))

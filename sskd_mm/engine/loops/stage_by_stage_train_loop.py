@@ -75,8 +75,9 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         accept_weak_teacher (bool): Whether to train with a teacher that is
             as good as random, see :func:`check_teacher_metrics`. Defaults to
             False.
-        val_begin (int): The first epoch of a phase behind mimicking after
-            which the student is validated. Defaults to 1.
+        val_begin (int): The first epoch of a phase behind mimicking, or of
+            the last one where no other follows, after which the student is
+            validated. Defaults to 1.
         val_interval (int): Epochs between two validations in these phases.
             Defaults to 1.
 
@@ -461,7 +462,9 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
 
     def _validate(self) -> None:
         phase = self.entered
-        if self.runner.val_loop is None or phase.is_mimic:
+        # Behind a mimic phase heads are yet to be trained, unless none is.
+        if self.runner.val_loop is None or (phase.is_mimic and
+                                            phase is not self.phases[-1]):
             return
         epoch = self._epoch - phase.begin
         if epoch == phase.max_epochs or (epoch >= self.val_begin and
