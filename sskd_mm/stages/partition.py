@@ -163,16 +163,16 @@ class StagePartition:
         A LeViT's attention, for one, reads its biases in training; the trace,
         in eval mode, sees a copy of them that has no graph.
         """
-        for name, module in self.student.named_modules():
-            own = _own_params(name, module)
+        # The inmost first, since they are the rest of others.
+        for name, module in reversed(list(self.student.named_modules())):
+            unread = [k for k in _own_params(name, module) if k not in owner]
             stages = {
-                owner[key]
+                owner.get(key, HEAD)
                 for key, _ in module.named_parameters(prefix=name)
-                if key in owner
-            } if own else ()
-            if len(stages) == 1:
-                for key in own:
-                    owner.setdefault(key, *stages)
+                if key not in unread
+            } if unread else ()
+            if len(stages) == 1 and HEAD not in stages:
+                owner.update(dict.fromkeys(unread, *stages))
 
     def trainable(self, trains: Iterable[str]) -> Set[str]:
         """Names of the parameters that train with these stages."""
