@@ -1,5 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import copy
+import os
 import os.path as osp
 import signal
 import threading
@@ -41,6 +42,7 @@ class PhaseCheckpointHook(CheckpointHook):
     def before_train(self, runner) -> None:
         """Listen to SIGTERM and Ctrl-C from now on."""
         super().before_train(runner)
+        self._pid = os.getpid()
         if threading.current_thread() is threading.main_thread():
             self._handlers = {
                 number: signal.signal(number, self._note_signal)
@@ -177,6 +179,9 @@ class PhaseCheckpointHook(CheckpointHook):
         self._signal = number
         # Whoever sends it twice means now.
         self._restore_handlers()
+        if os.getpid() != self._pid:
+            # A process that was forked, as VOCMetric's, and is to end.
+            os.kill(os.getpid(), number)
 
     def _restore_handlers(self) -> None:
         for number, handler in self._handlers.items():
