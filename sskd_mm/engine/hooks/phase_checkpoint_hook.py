@@ -42,7 +42,6 @@ class PhaseCheckpointHook(CheckpointHook):
     def before_train(self, runner) -> None:
         """Listen to SIGTERM and Ctrl-C from now on."""
         super().before_train(runner)
-        self._pid = os.getpid()
         if threading.current_thread() is threading.main_thread():
             self._handlers = {
                 number: signal.signal(number, self._note_signal)
@@ -179,9 +178,6 @@ class PhaseCheckpointHook(CheckpointHook):
         self._signal = number
         # Whoever sends it twice means now.
         self._restore_handlers()
-        if os.getpid() != self._pid:
-            # A process that was forked, as VOCMetric's, and is to end.
-            os.kill(os.getpid(), number)
 
     def _restore_handlers(self) -> None:
         for number, handler in self._handlers.items():
@@ -192,3 +188,36 @@ class PhaseCheckpointHook(CheckpointHook):
         if self._signal == signal.SIGINT:
             raise KeyboardInterrupt(f'{name}: {message}')
         raise SystemExit(f'{name}: {message}')
+
+
+# A process that is forked meanwhile, such as those of mmdet's VOCMetric, has
+# the handlers too, and is to end on SIGTERM all the same: its parent waits for
+# that. What is sent to it before it has run at all must not get lost.
+
+
+def _is_listening() -> bool:
+    handler = signal.getsignal(signal.SIGTERM)
+    return getattr(handler, '__func__',
+                   None) is PhaseCheckpointHook._note_signal
+
+
+def _before_fork() -> None:
+    if _is_listening():
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+
+def _after_fork() -> None:
+    if _is_listening():
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+
+
+def _after_fork_in_child() -> None:
+    if _is_listening():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork,
+    after_in_child=_after_fork_in_child)
