@@ -8,5 +8,5 @@ train_cfg = dict(
     mimic=dict(max_epochs=1),
     phases={'mimic/neck': dict(max_epochs=5)},
     head=dict(
-        max_epochs=3, optim_wrapper=dict(optimizer=dict(lr=0.02))),
+        max_epochs=3, param_scheduler=[_base_.warmup, _base_.cosine]),
     finetune=None)

@@ -1,6 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import os.path as osp
-from typing import List
+from typing import Any, Iterator, List
 
 from mmengine.config import ConfigDict
 
@@ -12,29 +12,25 @@ def check_data_files(cfg: ConfigDict) -> None:
     after minutes of building a model.
 
     Args:
-        cfg (Config): A whole config. Its dataloaders' and evaluators' local
-            ``ann_file`` and image folders are looked for; what lies in other
-            storage (``s3://`` and the like) is not.
+        cfg (Config): A whole config. Its dataloaders' local ``ann_file`` and
+            image folders are looked for; what lies in other storage
+            (``s3://`` and the like) is not.
 
     Raises:
         FileNotFoundError: Names every path that is missing and what to do.
     """
     missing: List[str] = []
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        dataset = (cfg.get(key) or {}).get('dataset')
-        while isinstance(dataset, dict) and 'dataset' in dataset:
-            dataset = dataset['dataset']  # a wrapper such as RepeatDataset
-        if not isinstance(dataset, dict):
-            continue
-        root = dataset.get('data_root') or ''
-        prefix = dataset.get('data_prefix') or {}
-        folders = list(prefix.values()) if isinstance(prefix,
-                                                      dict) else [prefix]
-        for path in [dataset.get('ann_file'), *folders]:
-            if isinstance(path, str) and path:
-                path = osp.join(root, path)
-                if '://' not in path and not osp.exists(path):
-                    missing.append(path)
+        for dataset in _inmost((cfg.get(key) or {}).get('dataset')):
+            root = dataset.get('data_root') or ''
+            prefix = dataset.get('data_prefix') or {}
+            folders = list(prefix.values()) if isinstance(prefix,
+                                                          dict) else [prefix]
+            for path in [dataset.get('ann_file'), *folders]:
+                if isinstance(path, str) and path:
+                    path = osp.join(root, path)
+                    if '://' not in path and not osp.exists(path):
+                        missing.append(path)
     if missing:
         lines = '\n'.join(f'  {osp.abspath(path)}'
                           for path in dict.fromkeys(missing))
@@ -45,3 +41,15 @@ def check_data_files(cfg: ConfigDict) -> None:
             'val_dataloader.dataset.data_root=PATH/ '
             'val_evaluator.ann_file=PATH/FILE.json. A small set to try: '
             'python tools/dataset_converters/make_digits.py')
+
+
+def _inmost(dataset: Any) -> Iterator[dict]:
+    """The data sets in wrappers such as RepeatDataset and ConcatDataset."""
+    if not isinstance(dataset, dict):
+        return
+    inner = dataset.get('datasets', dataset.get('dataset'))
+    if inner is None:
+        yield dataset
+    else:
+        for each in inner if isinstance(inner, (list, tuple)) else [inner]:
+            yield from _inmost(each)

@@ -1,5 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import (Any, Dict, List, NamedTuple, Optional, Sequence, Tuple,
+                    Union)
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +11,8 @@ from torch import Tensor, nn
 
 from ..check_keys import arguments, check_keys
 from ..losses.objects import Objects
-from ..stages import (Phase, Stage, StagePartition, parse_stages, run_prefix,
-                      tokens_to_map)
+from ..stages import (HEAD, Phase, Stage, StagePartition, pair_levels,
+                      parse_stages, run_prefix, tokens_to_map)
 from .teacher import Teacher
 from .teacher_cache import TeacherCache
 
@@ -71,10 +72,10 @@ class StageByStageDistiller(BaseModel):
         adapter (dict): Config of the map from a student's feature to the
             shape of the teacher's; a dry run fills in the channels. Defaults
             to ``dict(type='ConvAdapter')``.
-        inherit (Sequence[str]): Modules of the student that start from the
-            (first) teacher's weights of the same names, as far as shapes
-            agree, e.g. ``['neck', 'rpn_head', 'roi_head']``. Defaults to
-            none.
+        inherit (Sequence[str]): Modules, or single parameters, of the
+            student that start from the (first) teacher's weights of the same
+            names, as far as shapes agree, e.g. ``['neck', 'rpn_head',
+            'roi_head']``. Defaults to none.
         frozen_norm (str): By what the batch norm of a frozen stage
             normalises: ``'running'``, its running statistics, as in
             inference; or ``'batch'``, those of the batch, as when it was
@@ -154,6 +155,16 @@ class StageByStageDistiller(BaseModel):
         self._register_load_state_dict_pre_hook(self._accept_student_keys)
         self.register_load_state_dict_post_hook(_expect_student_only)
 
+    def __getattr__(self, name: str) -> Any:
+        """What it has not is the student's, so that a hook which reaches
+        into its model (``YOLOXModeSwitchHook``) finds its head."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == 'student' or name.startswith('__'):
+                raise
+            return getattr(self.student, name)
+
     # --- The life of a distillation -------------------------------------
 
     def prepare(self, data: Union[dict, tuple, list]) -> None:
@@ -174,12 +185,28 @@ class StageByStageDistiller(BaseModel):
                               [teacher.model for teacher in self.teachers])
         self.stages = {stage.name: stage for stage in stages}
         self._check_inherit()
+        source = self.teachers[0].model.state_dict()
+        self._inherited = [
+            name for name, tensor in self.student.state_dict().items()
+            if self._is_to_inherit(name) and name in source
+            and source[name].shape == tensor.shape
+        ]
         data = self.data_preprocessor(data, False)
         inputs = data['inputs']
         self.input_shape = tuple(inputs.shape[-2:])
-        self.partition = StagePartition(self.student, stages, inputs,
-                                        self._pre_activation)
         targets = self._teach(inputs, stages, data.get('data_samples'))
+        # Once for all, since small images do not tell all strides.
+        self._levels: Dict[str, List[List[Tuple[int, int]]]] = {}
+
+        def compared(stage, features):
+            self._levels[stage.name] = self._find_levels(
+                stage, features, targets)
+            return sorted(
+                {i
+                 for levels in self._levels[stage.name] for i, _ in levels})
+
+        self.partition = StagePartition(self.student, stages, inputs,
+                                        self._pre_activation, compared)
         self.tap_shapes = {}
         for stage in stages:
             pairs = self._pair(stage, self.partition.features[stage.name],
@@ -193,6 +220,31 @@ class StageByStageDistiller(BaseModel):
         if self._looks_at_objects:
             self._check_foreground(inputs, data.get('data_samples'))
         self.adapters.to(device)
+
+    def _find_levels(self, stage: Stage, features: Sequence[Tensor],
+                     targets: List[dict]) -> List[List[Tuple[int, int]]]:
+        """Which of a student's features are compared with which of each
+        teacher's."""
+        found = []
+        for teacher, path, target in zip(self.teachers, stage.teachers,
+                                         targets):
+            if path is None:
+                found.append([])
+                continue
+            try:
+                levels = pair_levels(features, target[path], self.input_shape,
+                                     teacher.image_size)
+            except ValueError as error:
+                raise ValueError(f'Stage {stage.name!r}: {error}') from None
+            found.append(levels)
+            if not len(features) == len(target[path]) == len(levels):
+                MMLogger.get_current_instance().info(
+                    f'Stage {stage.name!r}: of the student\'s '
+                    f'{len(features)} levels and the teacher\'s '
+                    f'{len(target[path])}, the {len(levels)} of equal strides '
+                    'are compared. What none of these depends on trains with '
+                    'the head.')
+        return found
 
     def _build_adapter(self, source: Tensor, target: Tensor) -> nn.Module:
         # Tokens have their channels last.
@@ -221,21 +273,24 @@ class StageByStageDistiller(BaseModel):
         the schedule ``blockwise`` needs.
 
         Raises:
-            ValueError: Several teachers, taps before an activation, or
-                tokens of a student that are compared as a map.
+            ValueError: Several teachers, taps before an activation,
+                tokens of a student that are compared as a map, or levels of
+                it that are compared with none.
         """
         names = list(self.stages)[:-1]
-        as_map = any(
-            tuple(feature.shape[1:]) != shape for name in names
-            for feature, (shape, _) in zip(self.partition.features[name],
-                                           self.tap_shapes[name]))
-        if len(self.teachers) > 1 or self._pre_activation or as_map:
+        # As maps, or not all of them.
+        otherwise = any(
+            [tuple(feature.shape[1:])
+             for feature in self.partition.features[name]] !=
+            [shape for shape, _ in self.tap_shapes[name]] for name in names)
+        if len(self.teachers) > 1 or self._pre_activation or otherwise:
             raise ValueError(
                 "schedule='blockwise' feeds a stage with the feature that one "
                 'teacher passes on, in the form in which the student passes '
-                'it on. So it takes one teacher, pre_activation=False, and '
-                'no tokens of a student that can be compared with the '
-                'teacher\'s feature only as a map.')
+                'it on. So it takes one teacher, pre_activation=False, no '
+                'tokens of a student that can be compared with the '
+                'teacher\'s feature only as a map, and a counterpart of the '
+                'teacher for each of a student\'s levels.')
         for name in names:
             self.feeders[_key(name)] = nn.ModuleList(
                 self._build_adapter(
@@ -272,25 +327,30 @@ class StageByStageDistiller(BaseModel):
                                                    **self._compile_cfg)
 
     def inherit_weights(self) -> None:
-        """Start the modules named by ``inherit`` from the teacher's."""
+        """Start what ``inherit`` names from the teacher's."""
         source = self.teachers[0].model.state_dict()
-        taken, left = [], []
+        own = self.student.state_dict()
         with torch.no_grad():
-            for name, tensor in self.student.state_dict().items():
-                if not any(name.startswith(f'{m}.') for m in self._inherit):
-                    continue
-                other = source.get(name)
-                if other is not None and other.shape == tensor.shape:
-                    tensor.copy_(other)
-                    taken.append(name)
-                else:
-                    left.append(name)
+            for name in self._inherited:
+                own[name].copy_(source[name])
         if self._inherit:
+            left = [
+                name for name in own
+                if self._is_to_inherit(name) and name not in self._inherited
+            ]
             MMLogger.get_current_instance().info(
-                f'Inherited from the teacher: {len(taken)} tensors: '
-                f'{", ".join(taken)}. Left as they were since the '
+                f'Inherited from the teacher: {len(self._inherited)} tensors: '
+                f'{", ".join(self._inherited)}. Left as they were since the '
                 f'teacher has none of the name and shape: '
                 f'{", ".join(left) or "none"}.')
+
+    def _is_to_inherit(self, name: str) -> bool:
+        return any(f'{name}.'.startswith(f'{part}.') for part in self._inherit)
+
+    @property
+    def inherits_head(self) -> bool:
+        """bool: Whether the head has weights of the teacher's."""
+        return not set(self._inherited).isdisjoint(self.partition.params[HEAD])
 
     def enter_phase(self, phase: Phase) -> None:
         """Let train what this phase trains and freeze everything else."""
@@ -481,19 +541,11 @@ class StageByStageDistiller(BaseModel):
         form: tokens stay tokens if there are as many on both sides, else
         they become maps."""
         pairs = []
-        for teacher, path, target in zip(self.teachers, stage.teachers,
-                                         targets):
-            if path is None:
-                continue
-            if len(features) != len(target[path]):
-                raise ValueError(
-                    f'Stage {stage.name!r}: the student outputs '
-                    f'{len(features)} feature maps '
-                    f'{[tuple(x.shape[1:]) for x in features]}, the teacher '
-                    f'{len(target[path])} '
-                    f'{[tuple(x.shape[1:]) for x in target[path]]}. Tap '
-                    'modules that output as many.')
-            for s, t in zip(features, target[path]):
+        for teacher, path, target, levels in zip(self.teachers,
+                                                 stage.teachers, targets,
+                                                 self._levels[stage.name]):
+            for i, j in levels:
+                s, t = features[i], target[path][j]
                 if not s.dim() == t.dim() or (s.dim() == 3
                                               and s.shape[1] != t.shape[1]):
                     s, t = (
@@ -527,7 +579,10 @@ class StageByStageDistiller(BaseModel):
         for module in self._inherit:
             for role, model in (('student', self.student),
                                 ('teacher', self.teachers[0].model)):
-                names = [name for name, _ in model.named_modules() if name]
+                names = [
+                    name for name, _ in (*model.named_modules(),
+                                         *model.named_parameters()) if name
+                ]
                 if module not in names:
                     raise ValueError(
                         f'inherit: the {role} ({type(model).__name__}) has no '

@@ -1,5 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from .auto import find_stages
+from .levels import pair_levels
 from .partition import HEAD, StagePartition
 from .phase import Phase
 from .prefix import run_prefix, tapped
@@ -9,6 +10,6 @@ from .tokens import tokens_to_map
 
 __all__ = [
     'HEAD', 'Phase', 'SCHEDULES', 'Stage', 'StagePartition', 'find_stages',
-    'parse_stages', 'plan_mimic_phases', 'run_prefix', 'tapped',
-    'tokens_to_map'
+    'pair_levels', 'parse_stages', 'plan_mimic_phases', 'run_prefix',
+    'tapped', 'tokens_to_map'
 ]

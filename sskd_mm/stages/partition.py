@@ -1,13 +1,13 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import hashlib
-from typing import Dict, Iterable, List, Sequence, Set
+from typing import Callable, Dict, Iterable, List, Optional, Sequence, Set
 
 import torch
 import torch.nn as nn
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .prefix import run_prefix
+from .prefix import Features, run_prefix
 from .stage import Stage
 
 #: Name of what lies behind the last tap.
@@ -31,6 +31,10 @@ class StagePartition:
         inputs (Tensor): A preprocessed batch of shape (N, C, H, W).
         pre_activation (bool): As :func:`run_prefix` has it. Defaults to
             False.
+        compared (callable, optional): Which of a stage's features a teacher
+            has a counterpart for, as indices; what only others depend on,
+            such as the last level of an FPN, no mimicking could train.
+            Defaults to all.
 
     Raises:
         ValueError: A stage whose parameters are all frozen. One without any,
@@ -46,7 +50,9 @@ class StagePartition:
                  student: nn.Module,
                  stages: Sequence[Stage],
                  inputs: Tensor,
-                 pre_activation: bool = False) -> None:
+                 pre_activation: bool = False,
+                 compared: Optional[Callable[[Stage, Features],
+                                             Sequence[int]]] = None) -> None:
         self.student = student
         self._config_frozen = {
             name
@@ -54,7 +60,7 @@ class StagePartition:
             if not param.requires_grad
         }
         names = [stage.name for stage in stages]
-        first_run = self._trace(stages, inputs, pre_activation)
+        first_run = self._trace(stages, inputs, pre_activation, compared)
 
         self.params: Dict[str, List[str]] = {n: [] for n in [*names, HEAD]}
         owner = {
@@ -85,8 +91,10 @@ class StagePartition:
                     'frozen_stages=-1 in the student\'s backbone, or leave '
                     'the stage out of `stages`.')
 
-    def _trace(self, stages: Sequence[Stage], inputs: Tensor,
-               pre_activation: bool) -> Dict[str, str]:
+    def _trace(
+        self, stages: Sequence[Stage], inputs: Tensor, pre_activation: bool,
+        compared: Optional[Callable[[Stage, Features], Sequence[int]]]
+    ) -> Dict[str, str]:
         """Run to the last tap; note what each tap depends on and which stage
         each module first ran in."""
         student = self.student
@@ -133,12 +141,15 @@ class StagePartition:
                 f'order {list(features)}; write them in the order of '
                 'execution.')
         names = {p: name for name, p in student.named_parameters()}
-        self._reached = {
-            stage.name:
-            {names[p]
-             for p in _leaves(features[stage.student]) if p in names}
-            for stage in stages
-        }
+        self._reached = {}
+        for stage in stages:
+            levels = features[stage.student]
+            if compared:
+                levels = [levels[i] for i in compared(stage, levels)]
+            self._reached[stage.name] = {
+                names[p]
+                for p in _leaves(levels) if p in names
+            }
         self.features = {
             stage.name: tuple(x.detach() for x in features[stage.student])
             for stage in stages
@@ -152,16 +163,16 @@ class StagePartition:
         A LeViT's attention, for one, reads its biases in training; the trace,
         in eval mode, sees a copy of them that has no graph.
         """
-        for name, module in self.student.named_modules():
-            own = _own_params(name, module)
+        # The inmost first, since they are the rest of others.
+        for name, module in reversed(list(self.student.named_modules())):
+            unread = [k for k in _own_params(name, module) if k not in owner]
             stages = {
-                owner[key]
+                owner.get(key, HEAD)
                 for key, _ in module.named_parameters(prefix=name)
-                if key in owner
-            } if own else ()
-            if len(stages) == 1:
-                for key in own:
-                    owner.setdefault(key, *stages)
+                if key not in unread
+            } if unread else ()
+            if len(stages) == 1 and HEAD not in stages:
+                owner.update(dict.fromkeys(unread, *stages))
 
     def trainable(self, trains: Iterable[str]) -> Set[str]:
         """Names of the parameters that train with these stages."""

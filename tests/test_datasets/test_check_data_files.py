@@ -1,6 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import pytest
 from mmengine.config import Config
+from mmengine.hub import get_config
 
 from sskd_mm.datasets import check_data_files
 
@@ -18,6 +19,40 @@ def test_names_every_missing_path(root, tmp_path, monkeypatch):
 
 def test_nothing_missing(distill_cfg, tmp_path):
     check_data_files(distill_cfg(tmp_path))
+
+
+@pytest.mark.parametrize('name, paths', [
+    ('voc0712', [
+        'VOCdevkit/VOC2007', 'VOCdevkit/VOC2012',
+        'VOCdevkit/VOC2007/ImageSets/Main/trainval.txt',
+        'VOCdevkit/VOC2012/ImageSets/Main/trainval.txt',
+        'VOCdevkit/VOC2007/ImageSets/Main/test.txt'
+    ]),
+    ('lvis_v1_instance', [
+        'lvis_v1/annotations/lvis_v1_train.json',
+        'lvis_v1/annotations/lvis_v1_val.json'
+    ]),
+    ('objects365v2_detection', [
+        'Objects365/Obj365_v2/annotations/zhiyuan_objv2_train.json',
+        'Objects365/Obj365_v2/annotations/zhiyuan_objv2_val.json',
+        'Objects365/Obj365_v2/train', 'Objects365/Obj365_v2/val'
+    ]),
+    ('coco_instance',
+     ['coco/annotations/instances_train2017.json', 'coco/train2017']),
+])
+def test_mmdet_s_data_configs(name, paths, tmp_path, monkeypatch):
+    cfg = get_config(f'mmdet::_base_/datasets/{name}.py')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError) as error:
+        check_data_files(cfg)
+    lines = [line.strip() for line in str(error.value).splitlines()]
+    for path in paths:
+        assert f'{tmp_path}/data/{path}' in [x.rstrip('/') for x in lines]
+        target = tmp_path / 'data' / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch() if target.suffix else target.mkdir(exist_ok=True)
+    if name != 'coco_instance':
+        check_data_files(cfg)
 
 
 def test_wrappers_and_remote_storage(distill_cfg, tmp_path):

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from mmdet import datasets
 from mmengine.config import Config
 from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmengine.registry import DATASETS, MODELS, DefaultScope
@@ -56,6 +57,26 @@ def test_heads_of_a_detector(detector):
     """Not the RPN's."""
     assert detector.rpn_head.num_classes == 1
     assert head_classes(detector) == {'roi_head.bbox_head': 10}
+
+
+@pytest.mark.parametrize('dataset, number', [('LVISV1Dataset', 1203),
+                                             ('Objects365V1Dataset', 365),
+                                             ('Objects365V2Dataset', 365),
+                                             ('VOCDataset', 20)])
+def test_every_head_is_named(root, dataset, number):
+    """Of a detector for COCO, with data that have other classes."""
+    cfg = Config.fromfile(root / 'configs/baselines/mask_rcnn_r18_coco.py')
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(cfg.model)
+    metainfo = getattr(datasets, dataset).METAINFO
+    with pytest.raises(ValueError, match=f'which has {number}:') as e:
+        check_num_classes(model, SimpleNamespace(metainfo=metainfo))
+    assert ('\n  model.student.roi_head.bbox_head.num_classes is 80'
+            '\n  model.student.roi_head.mask_head.num_classes is 80'
+            f'\nSet it to {number} in') in str(e.value)
+    model.roi_head.bbox_head.num_classes = number
+    model.roi_head.mask_head.num_classes = number
+    check_num_classes(model, SimpleNamespace(metainfo=metainfo))
 
 
 def test_rpn_alone():

@@ -194,6 +194,59 @@ def test_inherit(distill_cfg, tmp_path, in_mmdet, data):
         assert torch.equal(value, teacher[key] if taken else before[key]), key
 
 
+def test_inherit_a_parameter(distill_cfg, tmp_path, in_mmdet, data):
+    cfg = distill_cfg(tmp_path)
+    cfg.model.inherit = ['rpn_head.rpn_cls.bias']
+    distiller = MODELS.build(cfg.model)
+    distiller.prepare(data)
+    teacher = distiller.teachers[0].model
+    teacher.rpn_head.rpn_cls.bias.fill_(3.)
+    before = copy.deepcopy(distiller.state_dict())
+    distiller.inherit_weights()
+    changed = [
+        key for key, value in distiller.state_dict().items()
+        if not torch.equal(value, before[key])
+    ]
+    assert changed == cfg.model.inherit
+    assert (distiller.student.rpn_head.rpn_cls.bias == 3).all()
+
+
+@pytest.mark.parametrize('inherit, head', [([], False), (['neck'], False),
+                                           (['neck', 'roi_head'], True),
+                                           (['rpn_head'], True)])
+def test_whether_the_head_is_inherited(distill_cfg, tmp_path, in_mmdet, data,
+                                       inherit, head):
+    cfg = distill_cfg(tmp_path)
+    cfg.model.inherit = inherit
+    distiller = MODELS.build(cfg.model)
+    distiller.prepare(data)
+    assert distiller.inherits_head is head
+
+
+def test_a_hook_finds_what_the_student_has(distiller):
+    assert distiller.roi_head is distiller.student.roi_head
+    assert not hasattr(distiller, 'detector')
+    assert copy.deepcopy(distiller).roi_head is not distiller.roi_head
+
+
+def test_levels_without_a_counterpart(distill_cfg, tmp_path, in_mmdet, data):
+    cfg = distill_cfg(tmp_path)
+    cfg.model.stages = [dict(student='neck', teacher='backbone')]
+    # Of strides of 4 to 32 and 4 to 64.
+    distiller = MODELS.build(cfg.model)
+    distiller.prepare(data)
+    shapes = distiller.tap_shapes['neck']
+    assert len(shapes) == 4
+    assert all(s[1:] == t[1:] for s, t in shapes)
+    cfg.model.student.backbone.out_indices = [0, 1]
+    cfg.model.student.neck.update(
+        in_channels=cfg.model.student.neck.in_channels[:2], num_outs=2)
+    cfg.model.stages = [dict(student='backbone', teacher='neck')]
+    distiller = MODELS.build(cfg.model)
+    distiller.prepare(data)
+    assert len(distiller.tap_shapes['backbone']) == 2
+
+
 def test_inherit_must_exist(distill_cfg, tmp_path, in_mmdet, data):
     cfg = distill_cfg(tmp_path)
     cfg.model.inherit = ['bbox_head']

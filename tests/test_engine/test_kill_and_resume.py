@@ -1,5 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 """A real training process is killed at random instants and resumed."""
+import logging
+import multiprocessing
 import os
 import random
 import re
@@ -8,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +18,7 @@ from mmengine.config import Config
 
 from sskd_mm.compat import (TruncatedCheckpointError, UntrustedCheckpointError,
                             load_checkpoint_file)
+from sskd_mm.engine.hooks import PhaseCheckpointHook
 from sskd_mm.engine.loops.stage_by_stage_train_loop import find_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -119,6 +123,25 @@ class Hostile:
 
     def __reduce__(self):
         return os.mkdir, (self.path, )
+
+
+def test_forked_process_ends_on_sigterm(tmp_path):
+    """Though it has the handler of the training that it was forked from."""
+    hook = PhaseCheckpointHook(interval=1)
+    hook.before_train(
+        SimpleNamespace(
+            work_dir=str(tmp_path), logger=logging.getLogger(__name__)))
+    try:
+        process = multiprocessing.get_context('fork').Process(
+            target=time.sleep, args=(60, ))
+        process.start()
+        process.terminate()
+        process.join(20)
+        assert process.exitcode == -signal.SIGTERM
+    finally:
+        process.kill()
+        hook.end_train(None)
+    assert hook._signal is None, 'the training itself goes on'
 
 
 def test_which_checkpoint(tmp_path):

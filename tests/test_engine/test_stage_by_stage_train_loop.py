@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS, MODELS, DefaultScope
+from mmengine.registry import HOOKS, METRICS, MODELS, DefaultScope
 from mmengine.runner import Runner, load_checkpoint
 
 from sskd_mm.compat import load_checkpoint_file
@@ -163,6 +164,7 @@ def test_result(run):
     assert {'coco/bbox_mAP', 'coco/bbox_mAP_50'} <= set(result['teacher'])
     assert result['student']['epoch'] == 8
     assert len(result['student_curve']) == 2
+    assert result['inherited_head'] is None, 'it starts from nothing'
     assert result['seed'] == 0 and result['versions']['torch']
 
 
@@ -293,6 +295,41 @@ def test_finetune_trains_everything(distill_cfg, tmp_path):
         5e-4 / cfg.optim_wrapper.optimizer.lr)
     result = json.loads((tmp_path / 'result.json').read_text())
     assert [e['epoch'] for e in result['student_curve']] == [6, 7]
+
+
+@METRICS.register_module(force=True)
+class SumOfScores(BaseMetric):
+    """Differs with every weight, where an untrained detector's mAP is 0."""
+
+    def process(self, data_batch, data_samples):
+        self.results += [
+            float(x['pred_instances']['scores'].sum()) for x in data_samples
+        ]
+
+    def compute_metrics(self, results):
+        return dict(scores=sum(results))
+
+
+@pytest.mark.parametrize('stopped', [False, True])
+def test_what_an_inherited_head_scores(distill_cfg, tmp_path, stopped):
+    """What the student still scores if its head does not train."""
+    cfg = distill_cfg(
+        tmp_path,
+        train_cfg=dict(
+            head=dict(
+                max_epochs=1,
+                optim_wrapper=dict(optimizer=dict(lr=0., weight_decay=0.)))))
+    cfg.model.stages = ['neck']
+    cfg.model.inherit = ['rpn_head', 'roi_head']
+    cfg.model.student.test_cfg.rcnn.score_thr = 0.0
+    cfg.train_dataloader.dataset.indices = 8
+    cfg.train_cfg.evaluate_teacher = False
+    cfg.val_evaluator = dict(type='SumOfScores')
+    _stop_and_resume(cfg, 1) if stopped else _train(cfg)
+    result = json.loads((tmp_path / 'result.json').read_text())
+    assert result['inherited_head']['scores'] > 0
+    assert result['student'] == dict(epoch=2, **result['inherited_head'])
+    assert len(result['student_curve']) == 1
 
 
 @pytest.mark.parametrize('train_cfg, message', [

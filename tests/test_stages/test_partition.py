@@ -207,6 +207,45 @@ def test_what_is_read_in_training_only():
     assert net.one.kept == 1, 'evaluated with what was kept before'
 
 
+def test_what_a_network_has_of_its_own_for_its_head():
+    """As a DINO its embedding of levels, beside a single stage."""
+    net = nn.Module()
+    net.neck, net.head = nn.Conv2d(3, 3, 1), nn.Linear(3, 3)
+    net.embedding = nn.Parameter(torch.zeros(3))
+    net.forward = lambda x, samples=None, mode='tensor': net.neck(x)
+    partition = StagePartition(net, [Stage('neck', 'neck', ('neck', ))],
+                               torch.rand(1, 3, 8, 8))
+    assert partition.params == {
+        'neck': ['neck.weight', 'neck.bias'],
+        'head': ['embedding', 'head.weight', 'head.bias']
+    }
+    net.train()
+    partition.set_mode(['head'])
+    assert net.training and not net.neck.training
+
+
+def test_levels_that_no_teacher_has():
+    net = nn.Module()
+    net.neck = nn.Module()
+    net.neck.one, net.neck.two = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+
+    def neck(x):
+        x = net.neck.one(x)
+        return x, net.neck.two(x)
+
+    net.neck.forward = neck
+    net.forward = lambda x, samples=None, mode='tensor': net.neck(x)
+    partition = StagePartition(
+        net, [Stage('neck', 'neck', ('neck', ))],
+        torch.rand(1, 3, 8, 8),
+        compared=lambda stage, features: [0])
+    assert partition.params == {
+        'neck': ['neck.one.weight', 'neck.one.bias'],
+        'head': ['neck.two.weight', 'neck.two.bias']
+    }
+    assert len(partition.features['neck']) == 2
+
+
 def test_fingerprint_sees_one_bit(partition):
     before = partition.fingerprint(['layer2'])
     backbone = partition.student.backbone

@@ -1,5 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import copy
+import os
 import os.path as osp
 import signal
 import threading
@@ -187,3 +188,36 @@ class PhaseCheckpointHook(CheckpointHook):
         if self._signal == signal.SIGINT:
             raise KeyboardInterrupt(f'{name}: {message}')
         raise SystemExit(f'{name}: {message}')
+
+
+# A process that is forked meanwhile, such as those of mmdet's VOCMetric, has
+# the handlers too, and is to end on SIGTERM all the same: its parent waits for
+# that. What is sent to it before it has run at all must not get lost.
+
+
+def _is_listening() -> bool:
+    handler = signal.getsignal(signal.SIGTERM)
+    return getattr(handler, '__func__',
+                   None) is PhaseCheckpointHook._note_signal
+
+
+def _before_fork() -> None:
+    if _is_listening():
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+
+def _after_fork() -> None:
+    if _is_listening():
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+
+
+def _after_fork_in_child() -> None:
+    if _is_listening():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork,
+    after_in_child=_after_fork_in_child)

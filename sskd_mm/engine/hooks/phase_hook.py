@@ -32,7 +32,9 @@ class PhaseHook(Hook):
     ``result.json`` holds a list ``phases`` (name, epochs, seconds, peak
     memory in MiB, mean loss of the first and the last epoch, alignment of
     each tap or else ``cached_passes``), the metrics of ``teacher`` (a list,
-    if there are several) and ``student``, the seed and the versions.
+    if there are several), of the ``inherited_head`` on what was mimicked,
+    before any training of it, and of the ``student``, the seed and the
+    versions.
 
     Args:
         alignment_batches (int): Validation batches on which alignment is
@@ -81,8 +83,7 @@ class PhaseHook(Hook):
             return None
         runner.logger.info('Evaluating the teacher ...')
         metrics = _plain(loop.validate_teacher(teacher))
-        runner.logger.info('Teacher: ' + '  '.join(
-            f'{name}: {value:.4f}' for name, value in metrics.items()))
+        runner.logger.info(f'Teacher: {_line(metrics)}')
         if not loop.accept_weak_teacher:
             classes = head_classes(teacher.model).values()
             check_teacher_metrics(metrics, max(classes, default=None))
@@ -187,8 +188,8 @@ class PhaseHook(Hook):
             for tap, values in note['alignment'].items():
                 runner.logger.info(
                     f'{phase.name}: after {phase.max_epochs} epochs the '
-                    f'student\'s {tap} is aligned with the teacher\'s: ' +
-                    '  '.join(f'{k}: {v:.4f}' for k, v in values.items()))
+                    f'student\'s {tap} is aligned with the teacher\'s: '
+                    f'{_line(values)}')
         notes = [*(self._notes(runner, 'phases') or []), note]
         runner.message_hub.update_info('sskd/phases', notes)
 
@@ -210,8 +211,16 @@ class PhaseHook(Hook):
     def after_val_epoch(self,
                         runner,
                         metrics: Optional[Dict[str, float]] = None) -> None:
-        """Note the student's metrics."""
+        """Note the student's metrics, and apart from them those that it has
+        before its inherited head is trained."""
         if self._phase is None:
+            return
+        if runner.epoch == runner.train_loop.mimic_end:
+            note = _plain(metrics)
+            runner.message_hub.update_info('sskd/inherited_head', note)
+            runner.logger.info(
+                'The inherited head, before it is trained, on what was '
+                f'mimicked: {_line(note)}')
             return
         note = dict(epoch=runner.epoch, **_plain(metrics))
         curve = [*(self._notes(runner, 'student') or []), note]
@@ -222,11 +231,13 @@ class PhaseHook(Hook):
         if not is_main_process():
             return
         curve = self._notes(runner, 'student') or []
+        inherited = self._notes(runner, 'inherited_head')
         teachers = self._notes(runner, 'teachers') or [None]
         result = dict(
             phases=self._notes(runner, 'phases') or [],
             teacher=teachers[0] if len(teachers) == 1 else teachers,
-            student=curve[-1] if curve else None,
+            inherited_head=inherited,
+            student=curve[-1] if curve else inherited,
             student_curve=curve,
             schedule=runner.train_loop.schedule,
             seed=runner.seed,
@@ -262,6 +273,10 @@ def _plain(metrics: Dict[str, Any]) -> Dict[str, float]:
         for name, value in metrics.items()
         if isinstance(value, (int, float)) or hasattr(value, 'item')
     }
+
+
+def _line(metrics: Dict[str, float]) -> str:
+    return '  '.join(f'{k}: {v:.4f}' for k, v in metrics.items())
 
 
 def _peak_memory() -> float:

@@ -281,10 +281,12 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             # Resumed: the Runner has counted over all phases since.
             self._count_from_phase()
         while self._epoch < self._max_epochs and not self.stop_training:
+            self._validate_inherited()
             if self.entered is not self.phase:
                 self.enter_phase(self.phase)
             self.run_epoch()
             self._validate()
+        self._validate_inherited()
         if self._validated is None:
             # Resumed after the last epoch, but before its validation.
             self._validate()
@@ -471,6 +473,21 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                                          epoch % self.val_interval == 0):
             self.runner.val_loop.run()
             self._validated = self._epoch
+
+    @property
+    def mimic_end(self) -> int:
+        """int: The epochs behind which no phase mimics any more."""
+        return max((p.end for p in self.phases if p.is_mimic), default=0)
+
+    def _validate_inherited(self) -> None:
+        """See what a head scores that is the teacher's on features that were
+        only mimicked: how good was the mimicking?"""
+        info = self.runner.message_hub.runtime_info
+        if (self.runner.val_loop is not None
+                and 0 < self.mimic_end == self._epoch
+                and self.distiller.inherits_head
+                and 'sskd/inherited_head' not in info):
+            self.runner.val_loop.run()
 
     def validate_teacher(self, teacher: Teacher) -> Dict[str, float]:
         """A teacher's metrics on the validation set.

@@ -1,0 +1,21 @@
+# ATSS R50-FPN -> R18-FPN on COCO.
+_base_ = [
+    '../baselines/atss_r18_coco.py',
+    '../_base_/sskd_detection.py',
+]
+
+student = _base_.model
+# Every stage mimics the teacher, so the config must freeze none.
+student.backbone.update(frozen_stages=-1, norm_eval=False)
+model = dict(
+    _delete_=True,
+    student=student,
+    teacher=dict(
+        cfg='mmdet::atss/atss_r50_fpn_1x_coco.py',
+        checkpoint='https://download.openmmlab.com/mmdetection/v2.0/'
+        'atss/atss_r50_fpn_1x_coco/'
+        'atss_r50_fpn_1x_coco_20200209-985f7bd0.pth'),
+    inherit=['neck', 'bbox_head'],
+    **_base_.sskd.model)
+del student
+train_cfg = dict(_delete_=True, **_base_.sskd.train_cfg)

@@ -1,0 +1,21 @@
+# Mask R-CNN R50-FPN -> R18-FPN on COCO, boxes and masks.
+_base_ = [
+    '../baselines/mask_rcnn_r18_coco.py',
+    '../_base_/sskd_detection.py',
+]
+
+student = _base_.model
+# Every stage mimics the teacher, so the config must freeze none.
+student.backbone.update(frozen_stages=-1, norm_eval=False)
+model = dict(
+    _delete_=True,
+    student=student,
+    teacher=dict(
+        cfg='mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
+        checkpoint='https://download.openmmlab.com/mmdetection/v2.0/'
+        'mask_rcnn/mask_rcnn_r50_fpn_1x_coco/'
+        'mask_rcnn_r50_fpn_1x_coco_20200205-d4b0c5d6.pth'),
+    inherit=['neck', 'rpn_head', 'roi_head'],
+    **_base_.sskd.model)
+del student
+train_cfg = dict(_delete_=True, **_base_.sskd.train_cfg)

@@ -1,0 +1,75 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import math
+from typing import List, Sequence, Tuple
+
+from torch import Tensor
+
+
+def pair_levels(student: Sequence[Tensor], teacher: Sequence[Tensor],
+                student_size: Tuple[int, int],
+                teacher_size: Tuple[int, int]) -> List[Tuple[int, int]]:
+    """Find which of a tap's feature maps are compared with which.
+
+    The levels of two FPNs are paired by their strides, so that P3 to P7 of a
+    one-stage detector meet P3 to P6 of a two-stage one's P2 to P6; a level
+    without a counterpart is left out. A single feature goes with a single
+    one whatever their strides, and features that are no maps (tokens,
+    embeddings) go by their order.
+
+    Args:
+        student (Sequence[Tensor]): The features of the student's tap.
+        teacher (Sequence[Tensor]): Those of the teacher's.
+        student_size (tuple[int]): Height and width of the student's input.
+        teacher_size (tuple[int]): The same of the teacher's.
+
+    Returns:
+        list[tuple[int]]: Indices into ``student`` and ``teacher``.
+
+    Raises:
+        ValueError: No two levels have one stride, or other features than
+            maps are not as many on both sides.
+
+    Example:
+        >>> pair_levels([torch.rand(1, 8, 16, 16), torch.rand(1, 8, 8, 8)],
+        >>>             [torch.rand(1, 4, 8, 8), torch.rand(1, 4, 4, 4)],
+        >>>             (128, 128), (128, 128))
+        [(1, 0)]
+    """
+    if len(student) == len(teacher) == 1:
+        return [(0, 0)]
+    if any(x.dim() != 4 for x in (*student, *teacher)):
+        if len(student) != len(teacher):
+            raise ValueError(
+                f'the student outputs {_shapes(student)}, the teacher '
+                f'{_shapes(teacher)}, which are not as many and not all maps.'
+                ' Tap modules that output as many.')
+        return [(i, i) for i in range(len(student))]
+    strides = _strides(student, student_size)
+    left = dict(enumerate(_strides(teacher, teacher_size)))
+    pairs = []
+    for i, stride in enumerate(strides):
+        # On a small image the last levels are all of one pixel: in order.
+        j = next((j for j in left if left[j] == stride), None)
+        if j is not None:
+            pairs.append((i, j))
+            del left[j]
+    if not pairs:
+        raise ValueError(
+            f'the student outputs levels of the strides {strides}, the '
+            f'teacher {_strides(teacher, teacher_size)}, and none is on both '
+            'sides. Tap modules with levels of one stride, or the modules of '
+            'single levels, which are compared whatever their strides.')
+    return pairs
+
+
+def _strides(features: Sequence[Tensor], size: Tuple[int, int]) -> List[int]:
+    """The nearest powers of two, since sizes are rounded on their way."""
+    area = size[0] * size[1]
+    return [
+        2**max(round(math.log2(area / x.shape[2:].numel()) / 2), 0)
+        for x in features
+    ]
+
+
+def _shapes(features: Sequence[Tensor]) -> List[Tuple[int, ...]]:
+    return [tuple(x.shape[1:]) for x in features]
