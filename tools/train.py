@@ -5,15 +5,17 @@ python tools/train.py configs/sskd/faster_rcnn_r18_coco.py
 python tools/train.py CONFIG --method configs/_base_/methods/kd.py
 """
 import argparse
+import contextlib
+import json
 import os
 import os.path as osp
-import tempfile
+import sys
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from sskd_mm.analysis import describe_plan, print_plan
+from sskd_mm.analysis import dry_run, print_plan
 from sskd_mm.compat import allow_pickle, setup_cpu_distributed
 from sskd_mm.datasets import check_data_files
 from sskd_mm.distillers import lay_method_over
@@ -47,6 +49,8 @@ def parse_args():
         help='print what would be done: phases, taps and their shapes, '
         'adapters, what trains and what is frozen, parameters and FLOPs')
     parser.add_argument(
+        '--json', action='store_true', help='print the --dry-run as JSON')
+    parser.add_argument(
         '--allow-pickle',
         nargs='+',
         metavar='FILE',
@@ -65,6 +69,8 @@ def parse_args():
         help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     args = parser.parse_args()
+    if args.json and not args.dry_run:
+        parser.error('--json is of --dry-run.')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
@@ -101,26 +107,19 @@ def load_config(args) -> Config:
     return cfg
 
 
-def dry_run(cfg: Config) -> None:
-    """Print the plan; build everything, train nothing, leave no file."""
-    cfg.log_level = 'WARNING'
-    cfg.resume = False
-    with tempfile.TemporaryDirectory() as cfg.work_dir:
-        loop = Runner.from_cfg(cfg).train_loop
-        if not hasattr(loop, 'phases'):
-            raise ValueError(
-                f'--dry-run shows the phases of a StageByStageTrainLoop, but '
-                f'train_cfg has type={type(loop).__name__!r}.')
-        print_plan(describe_plan(loop))
-
-
 def main():
     args = parse_args()
     cfg = load_config(args)
     check_data_files(cfg)
     allow_pickle(cfg.get('allow_pickle', []))
     if args.dry_run:
-        dry_run(cfg)
+        # Libraries print while they build.
+        with contextlib.redirect_stdout(sys.stderr):
+            plan = dry_run(cfg)
+        if args.json:
+            print(json.dumps(plan, indent=2))
+        else:
+            print_plan(plan)
         return
     setup_cpu_distributed(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(

@@ -3,15 +3,20 @@ from .alignment import Alignment, measure_alignment
 from .check_teacher_metrics import check_teacher_metrics
 from .curves import plot_losses, read_losses
 from .detections import draw_detections
+from .dry_run import dry_run, dry_runner
 from .face_curves import plot_faces
-from .plan import count_step, describe_plan, print_plan
+from .latency import measure_latency
+from .load_networks import build_test_loader, load_distiller, load_networks
+from .plan import count_step, describe_network, describe_plan, print_plan
 from .study import Study, Trial
 from .study_report import read_metrics, write_study_report
 from .training_cost import describe_cost, fit_epochs, spent
 
 __all__ = [
-    'Alignment', 'Study', 'Trial', 'check_teacher_metrics', 'count_step',
-    'describe_cost', 'describe_plan', 'draw_detections', 'fit_epochs',
-    'measure_alignment', 'plot_faces', 'plot_losses', 'print_plan',
-    'read_losses', 'read_metrics', 'spent', 'write_study_report'
+    'Alignment', 'Study', 'Trial', 'build_test_loader',
+    'check_teacher_metrics', 'count_step', 'describe_cost', 'describe_network',
+    'describe_plan', 'draw_detections', 'dry_run', 'dry_runner', 'fit_epochs',
+    'load_distiller', 'load_networks', 'measure_alignment', 'measure_latency',
+    'plot_faces', 'plot_losses', 'print_plan', 'read_losses', 'read_metrics',
+    'spent', 'write_study_report'
 ]

@@ -24,7 +24,7 @@ def describe_plan(loop) -> Dict[str, Any]:
 
     Returns:
         dict: ``image_size`` (height, width), ``student`` and each of
-        ``teachers`` (``type``, ``parameters``, ``gflops``) and ``phases``:
+        ``teachers`` (see :func:`describe_network`) and ``phases``:
         for each its ``name``, ``epochs``, ``taps`` (``stage``, module paths,
         shapes (C, H, W) of each level, adapter), ``losses`` that are added to
         the task's own (``name``, ``type``, ``weight``, ``parameters``; the
@@ -36,9 +36,9 @@ def describe_plan(loop) -> Dict[str, Any]:
     batch = loop.sample()
     plan = dict(
         image_size=list(distiller.input_shape),
-        student=_describe_network(distiller.student, batch),
+        student=describe_network(distiller.student, batch),
         teachers=[
-            _describe_network(teacher.model, batch)
+            describe_network(teacher.model, batch)
             for teacher in distiller.teachers
         ],
         phases=[])
@@ -60,7 +60,18 @@ def describe_plan(loop) -> Dict[str, Any]:
     return plan
 
 
-def _describe_network(model: nn.Module, batch: dict) -> Dict[str, Any]:
+def describe_network(model: nn.Module, batch: dict) -> Dict[str, Any]:
+    """Size and cost of a network.
+
+    Args:
+        model (BaseModel): A model of MMEngine.
+        batch (dict): A collated batch of a data set.
+
+    Returns:
+        dict: ``type``, ``parameters``, ``gflops`` of its forward pass for
+        each image, two for each multiply-add, and the ``image_size`` (height,
+        width) that this holds for.
+    """
     data = model.data_preprocessor(batch, False)
     model.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -68,7 +79,8 @@ def _describe_network(model: nn.Module, batch: dict) -> Dict[str, Any]:
     return dict(
         type=type(model).__name__,
         parameters=sum(p.numel() for p in model.parameters()),
-        gflops=counter.get_total_flops() / len(data['inputs']) / 1e9)
+        gflops=counter.get_total_flops() / len(data['inputs']) / 1e9,
+        image_size=list(data['inputs'].shape[-2:]))
 
 
 def _describe_tap(distiller, name: str) -> Dict[str, Any]:

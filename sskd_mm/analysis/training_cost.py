@@ -1,12 +1,10 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import copy
-import tempfile
-import uuid
 from typing import Any, Dict, List
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
+from .dry_run import dry_runner
 from .plan import count_step, describe_plan
 
 
@@ -31,13 +29,7 @@ def describe_cost(cfg: Config) -> List[Dict[str, Any]]:
         >>> describe_cost(cfg)
         [{'name': 'mimic/joint', 'epochs': 9, 'gflops': 0.5, ...}, ...]
     """
-    cfg = copy.deepcopy(cfg)
-    cfg.log_level = 'WARNING'
-    cfg.load_from, cfg.resume = None, False
-    # MMEngine tells runs apart by name and second.
-    cfg.experiment_name = uuid.uuid4().hex
-    with tempfile.TemporaryDirectory() as cfg.work_dir:
-        runner = Runner.from_cfg(cfg)
+    with dry_runner(cfg) as runner:
         loop = runner.train_loop
         if hasattr(loop, 'phases'):
             keys = ('name', 'epochs', 'gflops', 'cached_passes',

@@ -3,6 +3,7 @@ from . import data_preprocessors
 from .backbones import (CIFARVGG, CIFARMobileNetV2, CIFARResNet,
                         CIFARShuffleNetV1, CIFARShuffleNetV2, IResNet,
                         MobileFaceNet, WideResNet)
+from .build_model import build_model
 from .convert_checkpoint import convert_checkpoint, convert_from_command_line
 from .heads import (AdaFaceHead, ArcFaceHead, CosFaceHead, EmbeddingHead,
                     MarginHead, NormSoftmaxHead)
@@ -11,6 +12,6 @@ __all__ = [
     'AdaFaceHead', 'ArcFaceHead', 'CIFARMobileNetV2', 'CIFARResNet',
     'CIFARShuffleNetV1', 'CIFARShuffleNetV2', 'CIFARVGG', 'CosFaceHead',
     'EmbeddingHead', 'IResNet', 'MarginHead', 'MobileFaceNet',
-    'NormSoftmaxHead', 'WideResNet', 'convert_checkpoint',
+    'NormSoftmaxHead', 'WideResNet', 'build_model', 'convert_checkpoint',
     'convert_from_command_line', 'data_preprocessors'
 ]

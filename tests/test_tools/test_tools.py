@@ -112,6 +112,17 @@ def test_dry_run(project, root):
     assert result.returncode == 0, result.output
     for text in ('mimic/neck', 'head', 'finetune', 'ground truth'):
         assert text in result.stdout
+    result = call(
+        root / 'tools/train.py',
+        CONFIG,
+        '--dry-run',
+        '--json',
+        '--cfg-options',
+        TEACHER,
+        cwd=project)
+    plan = json.loads(result.stdout)
+    assert [p['name'] for p in plan['phases']
+            ] == ['mimic/neck', 'head', 'finetune']
     assert sorted(os.listdir(project / 'work_dirs')) == before
 
 

@@ -1,0 +1,117 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""Size, FLOPs and speed of a teacher and its student, at the size of the test
+images.
+
+python tools/analysis_tools/benchmark.py CONFIG --checkpoint CHECKPOINT
+
+With a plain config, of that network alone. The speed of a detector depends on
+its weights, since NMS takes longer for more boxes: give the checkpoint.
+"""
+import argparse
+import itertools
+import json
+
+import torch
+from mmengine.config import Config, DictAction
+from rich.console import Console
+from rich.table import Table
+
+from sskd_mm.analysis import (build_test_loader, describe_network,
+                              load_networks, measure_latency)
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='of a distillation, or a plain one')
+    parser.add_argument(
+        '--checkpoint', help='of the student; without, it is not trained')
+    parser.add_argument(
+        '--batch-size', type=int, default=1, help='images at a time')
+    parser.add_argument(
+        '--repeats',
+        type=int,
+        default=50,
+        help='how often each network is timed')
+    parser.add_argument(
+        '--device',
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='default: %(default)s')
+    parser.add_argument('--out', help='a JSON file to write')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override settings of the config: key=value, nested keys with '
+        'dots, lists as key="[a,b]"')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    loader = build_test_loader(cfg, args.batch_size)
+    # A few, so that no single image decides, and none that is incomplete.
+    whole = len(loader.dataset) // args.batch_size
+    batches = list(itertools.islice(loader, min(10, max(1, whole))))
+    networks = load_networks(cfg, loader, args.checkpoint)
+    result = {
+        name: describe_network(model, batches[0])
+        for name, model in networks.items()
+    }
+    torch.backends.cudnn.benchmark = bool(
+        cfg.get('env_cfg', {}).get('cudnn_benchmark'))
+    for model in networks.values():
+        model.to(args.device)
+    for name, times in measure_latency(networks, batches,
+                                       args.repeats).items():
+        result[name].update(times)
+    show(result, args)
+    if args.out:
+        with open(args.out, 'w') as file:
+            json.dump(
+                dict(
+                    config=args.config,
+                    checkpoint=args.checkpoint,
+                    device=_device(args.device),
+                    threads=torch.get_num_threads(),
+                    torch=torch.__version__,
+                    batch_size=args.batch_size,
+                    repeats=args.repeats,
+                    networks=result),
+                file,
+                indent=2)
+
+
+def show(result: dict, args) -> None:
+    sizes = {
+        ' x '.join(map(str, row['image_size']))
+        for row in result.values()
+    }
+    table = Table(
+        title=f'{" and ".join(sizes)}, batch {args.batch_size}, '
+        f'{_device(args.device)}',
+        caption='milliseconds of a batch: the median, and what 5 % and 95 % '
+        'stay below; without reading the image')
+    for column in ('', 'type', 'parameters', 'GFLOPs', 'ms', '5 %', '95 %',
+                   'images / s'):
+        table.add_column(column, justify='right' if column else 'left')
+    for name, row in result.items():
+        table.add_row(name, row['type'], f'{row["parameters"]:,}',
+                      f'{row["gflops"]:.2f}', f'{row["median_ms"]:.2f}',
+                      f'{row["p5_ms"]:.2f}', f'{row["p95_ms"]:.2f}',
+                      f'{row["fps"]:.1f}')
+    Console().print(table)
+
+
+def _device(device: str) -> str:
+    if device.startswith('cuda'):
+        return torch.cuda.get_device_name(device)
+    return f'{device}, {torch.get_num_threads()} thread(s)'
+
+
+if __name__ == '__main__':
+    main()
