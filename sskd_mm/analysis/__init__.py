@@ -1,10 +1,13 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from .alignment import Alignment, measure_alignment
 from .check_teacher_metrics import check_teacher_metrics
+from .cka_matrix import measure_cka_matrix, plot_cka_matrix
+from .complexity import describe_parts, plot_complexity
 from .curves import plot_losses, read_losses
 from .detections import draw_detections
 from .dry_run import dry_run, dry_runner
 from .face_curves import plot_faces
+from .feature_maps import draw_feature_maps
 from .latency import measure_latency
 from .load_networks import build_test_loader, load_distiller, load_networks
 from .plan import count_step, describe_network, describe_plan, print_plan
@@ -15,8 +18,9 @@ from .training_cost import describe_cost, fit_epochs, spent
 __all__ = [
     'Alignment', 'Study', 'Trial', 'build_test_loader',
     'check_teacher_metrics', 'count_step', 'describe_cost', 'describe_network',
-    'describe_plan', 'draw_detections', 'dry_run', 'dry_runner', 'fit_epochs',
-    'load_distiller', 'load_networks', 'measure_alignment', 'measure_latency',
-    'plot_faces', 'plot_losses', 'print_plan', 'read_losses', 'read_metrics',
-    'spent', 'write_study_report'
+    'describe_parts', 'describe_plan', 'draw_detections', 'draw_feature_maps',
+    'dry_run', 'dry_runner', 'fit_epochs', 'load_distiller', 'load_networks',
+    'measure_alignment', 'measure_cka_matrix', 'measure_latency',
+    'plot_cka_matrix', 'plot_complexity', 'plot_faces', 'plot_losses',
+    'print_plan', 'read_losses', 'read_metrics', 'spent', 'write_study_report'
 ]

@@ -1,7 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import json
 from pathlib import Path
-from typing import Dict, List, Union
+from typing import Dict, List, Optional, Union
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -30,20 +30,33 @@ def read_losses(work_dir: Union[str, Path]) -> List[Dict[str, float]]:
     return [points[i] for i in sorted(points)]
 
 
-def plot_losses(distilled: Union[str, Path], scratch: Union[str, Path],
+def plot_losses(distilled: Union[str, Path],
+                scratch: Optional[Union[str, Path]],
                 file: Union[str, Path]) -> None:
     """Plot the mimic losses of a distillation, phase by phase, and the head's
     loss beside that of a student trained from scratch.
 
     Args:
         distilled (str or Path): Work directory of the distillation.
-        scratch (str or Path): Work directory of the student from scratch.
+        scratch (str or Path, optional): Work directory of the student from
+            scratch; None leaves it out.
         file (str or Path): The picture to write.
+
+    Raises:
+        FileNotFoundError: A work directory holds no logged losses.
     """
+    curves = {}
+    for folder in filter(None, (distilled, scratch)):
+        curves[folder] = read_losses(folder)
+        if not curves[folder]:
+            raise FileNotFoundError(
+                f'{folder} holds no losses (*/vis_data/scalars.json, as the '
+                'LocalVisBackend of MMEngine writes it). Give the work '
+                'directory of a training.')
     with matplotlib.rc_context({'axes.grid': True, 'grid.alpha': .3}):
         figure = Figure(figsize=(11, 4), layout='constrained')
         mimic, task = figure.subplots(1, 2)
-        points = read_losses(distilled)
+        points = curves[distilled]
         stages = {key for point in points for key in point
                   if key.startswith(MIMIC)}
         for stage in sorted(stages):
@@ -56,9 +69,10 @@ def plot_losses(distilled: Union[str, Path], scratch: Union[str, Path],
             yscale='log')
         if stages:
             mimic.legend()
-        for label, curve in (('SSKD',
-                              [p for p in points if not stages & p.keys()]),
-                             ('from scratch', read_losses(scratch))):
+        tasks = {'SSKD': [p for p in points if not stages & p.keys()]}
+        if scratch is not None:
+            tasks['from scratch'] = curves[scratch]
+        for label, curve in tasks.items():
             task.plot([p['iter'] for p in curve], [p['loss'] for p in curve],
                       label=label)
         task.set(

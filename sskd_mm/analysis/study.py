@@ -1,5 +1,4 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-import difflib
 import itertools
 import json
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from typing import Any, Dict, List, Optional, Union
 
 from mmengine.config import Config
 
+from ..check_keys import check_keys
 from ..distillers import lay_method_over
 
 _SHAPES = dict(
@@ -172,11 +172,7 @@ def _check_keys(file, where: str, entry: dict, kind: str) -> None:
     if not isinstance(entry, dict):
         raise ValueError(f'{file}: {where} has to be a mapping with the keys '
                          f'{", ".join(valid)}, not {json.dumps(entry)}.')
-    for key in set(entry) - set(valid):
-        close = difflib.get_close_matches(key, valid, n=1)
-        hint = f' Did you mean {close[0]!r}?' if close else ''
-        raise ValueError(f'{file}: {where} has the key {key!r}, which is none '
-                         f'of {", ".join(valid)}.{hint}')
+    check_keys(f'{file}: {where}', entry, valid)
     if 'sweep' in entry and set(entry['sweep']) != {'option', 'values'}:
         raise ValueError(f'{file}: sweep of {where} takes option (the name of '
                          'a setting) and values (a list).')

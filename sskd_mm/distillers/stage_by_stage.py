@@ -9,6 +9,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from ..check_keys import arguments, check_keys
 from ..stages import (Phase, Stage, StagePartition, parse_stages, run_prefix,
                       tokens_to_map)
 from .teacher import Teacher
@@ -113,7 +114,10 @@ class StageByStageDistiller(BaseModel):
                  frozen_norm: str = 'running',
                  channels_last: bool = False,
                  compile: Union[bool, dict] = False,
-                 data_preprocessor: Optional[dict] = None) -> None:
+                 data_preprocessor: Optional[dict] = None,
+                 **unknown) -> None:
+        check_keys('model', unknown,
+                   arguments(type(self), StageByStageDistiller))
         if data_preprocessor is not None:
             student = {'data_preprocessor': data_preprocessor, **student}
         student = MODELS.build(student)
@@ -569,12 +573,13 @@ def _expect_student_only(module, incompatible_keys) -> None:
 
 
 def _check_teacher(teacher: dict) -> dict:
-    unknown = set(teacher) - {'cfg', 'checkpoint', 'input_transform'}
-    if unknown or 'cfg' not in teacher:
+    check_keys('model.teacher', teacher,
+               ('cfg', 'checkpoint', 'input_transform'))
+    if 'cfg' not in teacher:
         raise ValueError(
-            f'teacher has the keys {sorted(teacher)}; it takes cfg (a config '
-            "file, 'mmdet::...' or a model dict) and checkpoint (a path or "
-            'URL), and may have input_transform.')
+            f'model.teacher has the keys {sorted(teacher)}; it takes cfg (a '
+            "config file, 'mmdet::...' or a model dict) and checkpoint (a "
+            'path or URL), and may have input_transform.')
     return {'checkpoint': None, **teacher}
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-import difflib
 from typing import List, Sequence
 
+from ..check_keys import did_you_mean
 from .phase import Phase
 
 SCHEDULES = ('sequential', 'cumulative', 'local', 'blockwise', 'joint',
@@ -58,7 +58,6 @@ def plan_mimic_phases(schedule: str, stages: Sequence[str]) -> List[Phase]:
         ]
     if schedule == 'last':
         return [Phase('mimic/last', names[-1:], names)]
-    close = difflib.get_close_matches(str(schedule), SCHEDULES, n=1)
-    hint = f' Did you mean {close[0]!r}?' if close else ''
     raise ValueError(f'schedule={schedule!r} is not one of '
-                     f'{", ".join(SCHEDULES)}.{hint}')
+                     f'{", ".join(SCHEDULES)}.'
+                     f'{did_you_mean(schedule, SCHEDULES)}')

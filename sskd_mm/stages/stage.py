@@ -5,6 +5,7 @@ from typing import Iterable, List, Optional, Sequence, Tuple, Union
 
 import torch.nn as nn
 
+from ..check_keys import check_keys
 from .auto import find_stages
 
 
@@ -84,8 +85,9 @@ def _find_entries(student, teachers):
 def _parse_entry(entry, num_teachers):
     if isinstance(entry, str):
         return None, entry, [entry] * num_teachers
-    unknown = set(entry) - {'student', 'teacher', 'name'}
-    if unknown or not {'student', 'teacher'} <= set(entry):
+    check_keys(f'stages: the entry {dict(entry)}', entry,
+               ('student', 'teacher', 'name'))
+    if not {'student', 'teacher'} <= set(entry):
         raise ValueError(
             f'stages: the entry {dict(entry)} must have the keys student and '
             'teacher (and may have name), each a module path.')

@@ -208,8 +208,17 @@ def test_inherit_must_exist(distill_cfg, tmp_path, in_mmdet, data):
 
 def test_teacher_keys(distill_cfg, tmp_path, in_mmdet):
     cfg = distill_cfg(tmp_path)
-    cfg.model.teacher.ckpt = 'x.pth'
+    cfg.model.teacher.chekpoint = cfg.model.teacher.pop('checkpoint')
+    with pytest.raises(
+            ValueError, match="teacher has the key 'chekpoint'.*'checkpoint'"):
+        MODELS.build(cfg.model)
+    cfg.model.teacher = dict(checkpoint='x.pth')
     with pytest.raises(ValueError, match='takes cfg .* and checkpoint'):
+        MODELS.build(cfg.model)
+    cfg.model.teacher = dict(cfg='x.py')
+    cfg.model.stage = ['neck']
+    with pytest.raises(
+            ValueError, match="model has the key 'stage'.*mean 'stages'"):
         MODELS.build(cfg.model)
 
 

@@ -298,7 +298,12 @@ def test_finetune_trains_everything(distill_cfg, tmp_path):
 @pytest.mark.parametrize('train_cfg, message', [
     (dict(phases={'mimic/layer5': dict(max_epochs=1)}),
      "no phase 'mimic/layer5'.*Did you mean 'mimic/layer4'"),
-    (dict(mimic=dict(max_epoch=1, _delete_=True)), 'it takes max_epochs'),
+    (dict(mimic=dict(max_epoch=1, _delete_=True)),
+     "phase 'mimic/layer1' has the key 'max_epoch'.*mean 'max_epochs'"),
+    (dict(mimic=dict(cached_passes=1, _delete_=True)), 'needs max_epochs'),
+    (dict(finetunes=dict(max_epochs=1)),
+     "train_cfg has the key 'finetunes'.*Did you mean 'finetune'"),
+    (dict(max_epochs=12), 'train_cfg has max_epochs.*_delete_=True'),
     (dict(head=dict(max_epochs=1.5)), 'whole number'),
     (dict(mimic=dict(max_epochs=0), head=dict(max_epochs=0)), 'every phase'),
     (dict(schedule='stepwise'), "schedule='stepwise' is not one of"),

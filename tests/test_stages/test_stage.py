@@ -74,7 +74,8 @@ def test_explicit_stages():
 @pytest.mark.parametrize('stages, message', [
     (['backbone.layr1'], "no module 'backbone.layr1'. Near it: .*layer1"),
     ([dict(student='backbone.layer1')], 'keys student and teacher'),
-    ([dict(student='a', teacher='b', tacher='c')], 'keys student and teacher'),
+    ([dict(student='a', teacher='b', nme='c')],
+     "has the key 'nme'.*Did you mean 'name'"),
     (['backbone.layer1', 'backbone.layer1'], 'taken twice'),
     ([dict(student='backbone', teacher='backbone', name='head')], 'reserved'),
     ('backbone.layer1', "give 'auto' or a list"),

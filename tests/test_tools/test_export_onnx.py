@@ -51,7 +51,8 @@ def test_classifier(call_tool, classifier_cfg, digit_images, tmp_path,
         data = model.data_preprocessor(data)
         expected = model(data['inputs'], mode='tensor')
     np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-4)
-    assert session.get_outputs()[0].name == 'logits'
+    output, = session.get_outputs()
+    assert output.name == 'logits' and output.shape == ['batch', 10]
 
 
 def test_detector(call_tool, own_project, tmp_path, monkeypatch):
@@ -88,7 +89,7 @@ def test_what_differs_is_not_kept(call_tool, own_project, tmp_path,
     onnxruntime_session = onnxruntime.InferenceSession
     monkeypatch.setattr(onnxruntime, 'InferenceSession', Other)
     monkeypatch.chdir(own_project)
-    with pytest.raises(RuntimeError, match='another head_0 than the model'):
+    with pytest.raises(RuntimeError, match='something else than the model'):
         call_tool('tools/export_onnx.py', 'configs/digits/large.py',
                   'checkpoints/large.pth', '-o', tmp_path / 'x.onnx',
                   '--size', 32, 32)

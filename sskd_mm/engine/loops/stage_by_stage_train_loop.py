@@ -1,6 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import copy
-import difflib
 import logging
 import random
 from dataclasses import replace
@@ -19,6 +18,7 @@ from mmengine.registry import DATASETS, LOOPS
 from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import DataLoader
 
+from ...check_keys import arguments, check_keys, did_you_mean
 from ...compat import (TruncatedCheckpointError, allow_pickle,
                        load_checkpoint_file)
 from ...datasets import SeededDataset, check_data_files, check_num_classes
@@ -104,7 +104,9 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                  evaluate_teacher: bool = True,
                  accept_weak_teacher: bool = False,
                  val_begin: int = 1,
-                 val_interval: int = 1) -> None:
+                 val_interval: int = 1,
+                 **unknown) -> None:
+        _check_arguments(type(self), unknown)
         check_data_files(runner.cfg)
         check_runner(runner)
         allow_pickle(runner.cfg.get('allow_pickle', []))
@@ -181,10 +183,9 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         valid = [phase.name for phase in phases]
         for name in overrides:
             if name not in valid:
-                close = difflib.get_close_matches(name, valid, n=1)
-                hint = f' Did you mean {close[0]!r}?' if close else ''
                 raise ValueError(f'train_cfg.phases: there is no phase '
-                                 f'{name!r}, only {", ".join(valid)}.{hint}')
+                                 f'{name!r}, only {", ".join(valid)}.'
+                                 f'{did_you_mean(name, valid)}')
         begin, planned = 0, []
         for phase in phases:
             phase = self._with_settings(
@@ -215,14 +216,14 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
 
     def _with_settings(self, phase: Phase, begin: int,
                        settings: dict) -> Phase:
-        unknown = set(settings) - {
-            'max_epochs', 'optim_wrapper', 'param_scheduler', 'cached_passes'
-        }
-        if unknown or 'max_epochs' not in settings:
+        check_keys(
+            f'train_cfg: the phase {phase.name!r}', settings,
+            ('max_epochs', 'optim_wrapper', 'param_scheduler',
+             'cached_passes'))
+        if 'max_epochs' not in settings:
             raise ValueError(
-                f'train_cfg: the phase {phase.name!r} has the keys '
-                f'{sorted(settings)}; it takes max_epochs, and optionally '
-                'optim_wrapper, param_scheduler and cached_passes.')
+                f'train_cfg: the phase {phase.name!r} needs max_epochs; it '
+                f'has {", ".join(settings) or "nothing"}.')
         if int(settings['max_epochs']) != settings['max_epochs'] or settings[
                 'max_epochs'] < 0:
             raise ValueError(
@@ -517,6 +518,21 @@ def find_checkpoint(work_dir: str, path: Optional[str]) -> Optional[str]:
     if files:
         raise last
     return None
+
+
+def _check_arguments(cls: type, unknown: dict) -> None:
+    plain = {'by_epoch', 'max_epochs', 'max_iters', 'dynamic_intervals'}
+    if plain & set(unknown):
+        raise ValueError(
+            f'train_cfg has {", ".join(sorted(plain & set(unknown)))}, which '
+            'a plain training takes; here each phase has its own: '
+            'mimic=dict(max_epochs=...). If it is the base config\'s, write '
+            'train_cfg=dict(_delete_=True, ...).')
+    valid = [
+        name for name in arguments(cls, StageByStageTrainLoop)
+        if name not in ('runner', 'dataloader')
+    ]
+    check_keys('train_cfg', unknown, valid)
 
 
 def _seed_dataset(dataloader: Union[DataLoader, Dict],

@@ -1,0 +1,95 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from itertools import islice, product
+from pathlib import Path
+from typing import Dict, Iterable, List, Tuple, Union
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ..stages import run_prefix, tokens_to_map
+from .alignment import Alignment
+
+
+@torch.no_grad()
+def measure_cka_matrix(
+        distiller, dataloader: Iterable,
+        batches: int) -> Tuple[List[str], List[str], List[List[float]]]:
+    """Compare every tap of a student with every one of its (first) teacher.
+
+    Of a copy the diagonal is 1; a student whose stages have come to other
+    depths than the teacher's is nearest beside the diagonal.
+
+    Args:
+        distiller (StageByStageDistiller): Prepared, in eval mode.
+        dataloader (Iterable): Yields batches for its data preprocessor.
+        batches (int): How many batches to look at.
+
+    Returns:
+        tuple: The student's taps, the teacher's, and for each of the former
+        the linear CKA with each of the latter, see :class:`Alignment`. A tap
+        of several levels counts as so many. Where two maps are of different
+        resolution the student's is resampled.
+    """
+    teacher = distiller.teachers[0]
+    stages = [s for s in distiller.stages.values() if s.teachers[0]]
+    measures: Dict[Tuple[str, str], Alignment] = {}
+    for batch in islice(dataloader, batches):
+        inputs = distiller.data_preprocessor(batch, False)['inputs']
+        ours = _levels(
+            run_prefix(distiller.student, [s.student for s in stages],
+                       inputs), tuple(inputs.shape[-2:]))
+        theirs = _levels(
+            teacher.features(inputs, [s.teachers[0] for s in stages]),
+            teacher.image_size)
+        for (own, s), (other, t) in product(ours.items(), theirs.items()):
+            # Nothing is adapted, and of the figures CKA alone is read.
+            measures.setdefault((own, other), Alignment()).update(s, t, t)
+    return list(ours), list(theirs), [[
+        measures[own, other].compute()['cka'] for other in theirs
+    ] for own in ours]
+
+
+def _levels(features: Dict[str, Tuple[Tensor, ...]],
+            image_size: Tuple[int, int]) -> Dict[str, Tensor]:
+    """Each level of each tap as a map, by its name."""
+    levels = {}
+    for path, maps in features.items():
+        for number, x in enumerate(maps):
+            name = path if len(maps) == 1 else f'{path}[{number}]'
+            levels[name] = (
+                x if x.dim() == 4 else tokens_to_map(x, image_size)
+                if x.dim() == 3 else x[:, :, None, None])
+    return levels
+
+
+def plot_cka_matrix(student: List[str], teacher: List[str],
+                    matrix: List[List[float]], file: Union[str,
+                                                           Path]) -> None:
+    """Draw what :func:`measure_cka_matrix` returns.
+
+    Args:
+        student (list[str]): The student's taps.
+        teacher (list[str]): The teacher's.
+        matrix (list[list[float]]): Their CKA.
+        file (str or Path): The picture to write.
+    """
+    figure = Figure(
+        figsize=(2.5 + .7 * len(teacher), 1.8 + .6 * len(student)),
+        layout='constrained')
+    axes = figure.subplots()
+    image = axes.imshow(matrix, vmin=0, vmax=1, cmap='viridis')
+    axes.set_xticks(range(len(teacher)), teacher, rotation=40, ha='right')
+    axes.set_yticks(range(len(student)), student)
+    axes.set(title='Linear CKA', xlabel='teacher', ylabel='student')
+    for y, row in enumerate(matrix):
+        for x, value in enumerate(row):
+            axes.text(
+                x,
+                y,
+                f'{value:.2f}',
+                ha='center',
+                va='center',
+                color='black' if value > .6 else 'white')
+    figure.colorbar(image)
+    figure.savefig(file, dpi=120)

@@ -1,0 +1,92 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from pathlib import Path
+from typing import Dict, List, Union
+
+import matplotlib
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..stages import find_stages
+
+
+@torch.no_grad()
+def describe_parts(model: nn.Module, batch: dict) -> List[Dict[str, float]]:
+    """Size and cost of a network, part by part.
+
+    Args:
+        model (BaseModel): A model of MMEngine, in eval mode.
+        batch (dict): A collated batch of a data set.
+
+    Returns:
+        list[dict]: ``part`` (the backbone's stages, what it has besides, and
+        the other modules of the network), ``parameters``, and ``gflops`` of
+        the forward pass for each image, two for each multiply-add.
+    """
+    data = model.data_preprocessor(batch, False)
+    with FlopCounterMode(display=False) as counter:
+        model(**data, mode='tensor')
+    counts = counter.get_flop_counts()
+    root = type(model).__name__
+
+    def describe(path: str) -> Dict[str, float]:
+        module = model.get_submodule(path)
+        flops = sum(counts.get(f'{root}.{path}', {}).values())
+        return dict(
+            part=path,
+            parameters=sum(p.numel() for p in module.parameters()),
+            gflops=flops / len(data['inputs']) / 1e9)
+
+    parts = []
+    for name, child in model.named_children():
+        whole = describe(name)
+        stages = [
+            describe(path) for path in find_stages(model)
+            if path.startswith(f'{name}.')
+        ] if name == 'backbone' else []
+        rest = dict(
+            whole,
+            part=f'{name}, rest' if stages else name,
+            **{
+                key: whole[key] - sum(stage[key] for stage in stages)
+                for key in ('parameters', 'gflops')
+            })
+        # What counts for nothing, such as a data preprocessor, is left out.
+        parts += [
+            part for part in (rest, *stages)
+            if part['parameters'] or part['gflops'] > 0
+        ]
+    return parts
+
+
+def plot_complexity(networks: Dict[str, List[dict]],
+                    file: Union[str, Path]) -> None:
+    """Draw what the parts of networks cost, beside each other.
+
+    Args:
+        networks (dict[str, list[dict]]): :func:`describe_parts` of each, by
+            its role.
+        file (str or Path): The picture to write.
+    """
+    names = list(
+        dict.fromkeys(p['part'] for parts in networks.values()
+                      for p in parts))
+    with matplotlib.rc_context({'axes.grid': True, 'grid.alpha': .3}):
+        figure = Figure(
+            figsize=(10, 1.5 + .4 * len(names)), layout='constrained')
+        height = .8 / len(networks)
+        for axes, key in zip(
+                figure.subplots(1, 2, sharey=True), ('parameters', 'gflops')):
+            for number, (role, parts) in enumerate(networks.items()):
+                values = {p['part']: p[key] for p in parts}
+                axes.barh(
+                    [i + number * height for i in range(len(names))],
+                    [values.get(name, 0) for name in names],
+                    height,
+                    label=role)
+            axes.set(xlabel='GFLOPs' if key == 'gflops' else key)
+            axes.legend()
+        axes.set_yticks(range(len(names)), names)
+        axes.invert_yaxis()
+        figure.savefig(file, dpi=120)

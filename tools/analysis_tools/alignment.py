@@ -1,0 +1,83 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""How near a student's features are to its teacher's: a table of the taps,
+and a picture of the CKA of every tap of one with every tap of the other.
+
+python tools/analysis_tools/alignment.py CONFIG CHECKPOINT -o alignment.png
+
+Any two checkpoints are compared so: model.teacher is the second one.
+
+python tools/analysis_tools/alignment.py CONFIG FIRST -o alignment.png \\
+    --cfg-options model.teacher.cfg=CONFIG_OF_SECOND \\
+    model.teacher.checkpoint=SECOND
+"""
+import argparse
+import json
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from rich.console import Console
+from rich.table import Table
+
+from sskd_mm.analysis import (build_test_loader, load_distiller,
+                              measure_alignment, measure_cka_matrix,
+                              plot_cka_matrix)
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='of a distillation')
+    parser.add_argument('checkpoint', help='of the student')
+    parser.add_argument(
+        '-o', '--out', required=True, type=Path,
+        help='the picture to write; the figures go beside it, as JSON')
+    parser.add_argument(
+        '--images', type=int, default=64, help='of the test set')
+    parser.add_argument('--batch-size', type=int, default=8)
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override settings of the config: key=value, nested keys with '
+        'dots, lists as key="[a,b]"')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    loader = build_test_loader(cfg, args.batch_size)
+    distiller = load_distiller(cfg, loader, args.checkpoint)
+    batches = -(-args.images // args.batch_size)
+    figures = measure_alignment(distiller, loader, list(distiller.stages),
+                                batches)
+    table = Table(caption='relative L2 and cosine where no adapter is needed: '
+                  'a checkpoint is the student without adapters')
+    for column in ('tap', 'CKA', 'cosine', 'relative L2'):
+        table.add_column(column, justify='right' if column != 'tap' else None)
+    for name, values in figures.items():
+        if any(True for _ in distiller.adapters_of(name).parameters()):
+            del values['cosine'], values['relative_l2']
+        table.add_row(
+            name, *(f'{values[key]:.3f}' if key in values else '-'
+                    for key in ('cka', 'cosine', 'relative_l2')))
+    Console().print(table)
+    student, teacher, matrix = measure_cka_matrix(distiller, loader, batches)
+    plot_cka_matrix(student, teacher, matrix, args.out)
+    args.out.with_suffix('.json').write_text(
+        json.dumps(
+            dict(
+                config=args.config,
+                checkpoint=args.checkpoint,
+                images=min(args.images, len(loader.dataset)),
+                taps=figures,
+                cka=dict(student=student, teacher=teacher, matrix=matrix)),
+            indent=2))
+    print(f'Written: {args.out}, {args.out.with_suffix(".json")}')
+
+
+if __name__ == '__main__':
+    main()
