@@ -1,37 +1,36 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import base64
-import io
-import itertools
 import logging
 import tempfile
+from itertools import islice
 from pathlib import Path
-from statistics import fmean
 from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 import cv2
 import jinja2
 import torch
-from mmengine.config import Config
+from markupsafe import Markup
 from mmengine.logging import print_log
+from mmengine.runner import load_checkpoint
 from torch import nn
-from torch.utils.data import DataLoader
 
+from ..models import build_model
 from .cka_matrix import measure_cka_matrix
 from .detections import draw_detections
 from .feature_maps import draw_feature_maps
 from .latency import measure_latency
-from .load_networks import build_test_loader, load_distiller, load_networks
-from .measure_metrics import measure_metrics
+from .load_networks import build_test_loader, load_distiller
+from .measure_metrics import Measured, measure_metrics
 from .phase_curves import draw_phase_curves
 from .plan import describe_network
 from .work_dir import WorkDir
 
-#: Sample images that are shown, and times that each network is timed.
-SAMPLES, REPEATS = 4, 20
-#: Images of a batch whose features are compared.
-BATCH = 8
-#: Taps' features are compared on so many images, which is enough.
-COMPARED = 64
+#: Images whose features and detections are shown.
+SHOWN = 4
+#: Images on which taps are compared, and how many at a time.
+COMPARED, BATCH = 64, 8
+#: How often each network is timed.
+REPEATS = 20
 #: Pixels that a picture of detections is shrunk to.
 WIDTH = 480
 
@@ -45,9 +44,9 @@ def write_report(work_dirs: Sequence[Union[str, Path]],
     The page is a single file: style, curves and pictures are in it, and
     nothing is requested from anywhere. Networks are run where the config's
     data, the teacher and the checkpoint are still there; what cannot be shown
-    is left out with a sentence that says why. The first plain training, or
-    distillation without teacher, among the directories stands beside the
-    others as the student from scratch.
+    is left out with a sentence that says why. The first training without a
+    teacher among the directories stands beside the others as the student
+    from scratch.
 
     Args:
         work_dirs (Sequence[str or Path]): Of distillations and plain
@@ -64,12 +63,15 @@ def write_report(work_dirs: Sequence[Union[str, Path]],
         >>> write_report(['work_dirs/sskd', 'work_dirs/scratch'],
         >>>              'report.html')
     """
-    runs = [WorkDir(path) for path in work_dirs]
-    names = _names(runs)
-    scratch = next((run for run in runs if not run.distils), None)
+    runs = {
+        name: WorkDir(path)
+        for name, path in zip(_names(work_dirs), work_dirs)
+    }
+    scratch = next((r for r in runs.values() if not r.distils), None)
     sections = [
-        _Section(run, name, scratch, images, device).describe()
-        for run, name in zip(runs, names) if run.distils or len(runs) == 1
+        _describe(name, run, None if run is scratch else scratch, images,
+                  device) for name, run in runs.items()
+        if run.distils or len(runs) == 1
     ]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -77,162 +79,13 @@ def write_report(work_dirs: Sequence[Union[str, Path]],
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True)
-    environment.filters.update(number=_number, minutes=_minutes)
+    environment.filters.update(number=_number, duration=_duration)
+    environment.tests.update(missing=lambda value: isinstance(value, Missing))
     page = environment.get_template('report.html').render(
+        names=list(runs),
         sections=sections,
-        comparison=_compare(runs, names) if len(runs) > 1 else None)
+        comparison=_compare(runs) if len(runs) > 1 else None)
     Path(file).write_text(page, encoding='utf-8')
-
-
-class _Section:
-    """What the page says about one training."""
-
-    def __init__(self, run: WorkDir, name: str, scratch: Optional[WorkDir],
-                 images: int, device: str) -> None:
-        self.run = run
-        self.name = name
-        self.scratch = scratch if scratch is not run else None
-        self.images = images
-        self.device = device
-
-    def describe(self) -> Dict[str, Any]:
-        run = self.run
-        section = dict(
-            name=self.name,
-            run=run,
-            facts=self._facts(),
-            curves=_try('Curves', _curves, run),
-            alignment=_last_alignment(run),
-            metrics=self._metrics(),
-            loading=self._loading())
-        networks = _try('Networks', self._load)
-        if isinstance(networks, Missing):
-            section.update(
-                dict.fromkeys(('measured', 'classes', 'features', 'cka',
-                               'detections', 'cost'), networks))
-            return section
-        measured = _try('Metrics', self._measure, networks)
-        section.update(
-            measured=measured,
-            classes=measured if isinstance(measured, Missing) else _classes(
-                measured['results']),
-            cost=_try('Cost', self._cost, networks),
-            features=_try('Feature maps', self._features, networks),
-            cka=_try('CKA', self._cka, networks),
-            detections=_try('Detections', self._detections, networks))
-        return section
-
-    # --- What is read -------------------------------------------------------
-
-    def _facts(self) -> List[tuple]:
-        run, facts = self.run, [('method', self.run.method)]
-        if run.config is not None:
-            model = run.config.model
-            teachers = model.get('teacher', ())
-            if isinstance(teachers, dict):
-                teachers = [teachers]
-            for teacher in teachers:
-                cfg = teacher['cfg']
-                text = cfg if isinstance(cfg, str) else _architecture(cfg)
-                facts.append(('teacher', f'{text}, {teacher["checkpoint"]}'))
-            facts.append(
-                ('student', _architecture(model.get('student', model))))
-            facts += [(f'{part} data', _data(run.config, key))
-                      for part, key in (('training', 'train_dataloader'),
-                                        ('test', 'test_dataloader'))
-                      if run.config.get(key)]
-        if run.result:
-            facts.append(('seed', run.result['seed']))
-            facts.append(('versions', ', '.join(
-                f'{k} {v}' for k, v in run.result['versions'].items())))
-        return facts
-
-    def _metrics(self) -> Optional[dict]:
-        student = self.run.metrics
-        if not student:
-            return None
-        teacher = self.run.result.get('teacher')
-        columns = dict(student=student)
-        for number, metrics in enumerate(
-                teacher if isinstance(teacher, list) else [teacher], 1):
-            if metrics:
-                name = f'teacher {number}' if isinstance(teacher,
-                                                         list) else 'teacher'
-                columns = {name: metrics, **columns}
-        if self.scratch is not None:
-            columns['from scratch'] = self.scratch.metrics
-        return dict(columns=columns, rows=list(student))
-
-    def _loading(self) -> Optional[dict]:
-        run = self.run
-        if run.config_file is None or run.checkpoint is None:
-            return None
-        return dict(
-            config=str(run.config_file),
-            checkpoint=str(run.checkpoint),
-            megabytes=run.checkpoint.stat().st_size / 1e6)
-
-    # --- What is measured ---------------------------------------------------
-
-    def _load(self) -> '_Networks':
-        run = self.run
-        if run.config is None:
-            raise FileNotFoundError(f'{run.path} holds no */vis_data/config.py'
-                                    ', which tells what the networks are.')
-        if run.checkpoint is None:
-            raise FileNotFoundError(f'{run.path} holds no checkpoint.')
-        loader = build_test_loader(run.config, BATCH)
-        return _Networks(run, self.scratch, loader, self.device)
-
-    def _measure(self, networks: '_Networks') -> dict:
-        results = measure_metrics(run_config(self.run), networks.predictors,
-                                  networks.loader, self.images)
-        total = len(networks.loader.dataset)
-        first = min(total, -(-self.images // BATCH) * BATCH)
-        rows = list(next(iter(results.values())).metrics)
-        return dict(results=results, images=first, total=total, rows=rows)
-
-    def _cost(self, networks: '_Networks') -> dict:
-        loader = build_test_loader(self.run.config, 1)
-        batches = list(itertools.islice(loader, 10))
-        rows = {
-            name: describe_network(model, batches[0])
-            for name, model in networks.models.items()
-        }
-        for name, times in measure_latency(networks.models, batches,
-                                           REPEATS).items():
-            rows[name].update(times)
-        name = (
-            torch.cuda.get_device_name(self.device)
-            if self.device.startswith('cuda') else
-            f'{self.device}, {torch.get_num_threads()} thread(s)')
-        return dict(rows=rows, device=name, repeats=REPEATS)
-
-    def _features(self, networks: '_Networks') -> str:
-        return _picture(draw_feature_maps, networks.distiller,
-                        _singles(networks.loader), SAMPLES)
-
-    def _cka(self, networks: '_Networks') -> dict:
-        count = min(COMPARED, len(networks.loader.dataset))
-        student, teacher, matrix = measure_cka_matrix(
-            networks.distiller, networks.loader, -(-count // BATCH))
-        return dict(
-            student=student, teacher=teacher, matrix=matrix, images=count)
-
-    def _detections(self, networks: '_Networks') -> Optional[dict]:
-        dataset = networks.loader.dataset
-        samples = dataset[0]['data_samples']
-        if 'gt_instances' not in samples:
-            return None
-        pictures = [
-            _picture(
-                draw_detections,
-                dataset,
-                networks.models, [index],
-                as_photograph=True)
-            for index in range(min(SAMPLES, len(dataset)))
-        ]
-        return dict(rows=['truth', *networks.models], pictures=pictures)
 
 
 class Missing(str):
@@ -243,52 +96,302 @@ class _Networks:
     """Teacher, student and student from scratch, ready to run."""
 
     def __init__(self, run: WorkDir, scratch: Optional[WorkDir],
-                 loader: DataLoader, device: str) -> None:
-        self.loader = loader
+                 device: str) -> None:
+        for what, path in (('config (*/vis_data/config.py)', run.config_file),
+                           ('checkpoint', run.checkpoint)):
+            if path is None:
+                raise FileNotFoundError(f'{run.path} holds no {what}.')
+        self.device = device
+        self.loader = build_test_loader(run.config, BATCH)
         self.models: Dict[str, nn.Module] = {}
         self.predictors: Dict[str, Callable] = {}
-        self._distiller: Optional[nn.Module] = None
-        self._without: Optional[Missing] = None
-        checkpoint = str(run.checkpoint)
+        self.distiller = Missing('No teacher took part.')
         if run.distils:
-            distiller = _try('Teacher', load_distiller, run.config, loader,
-                             checkpoint)
-            if isinstance(distiller, Missing):
-                self._without = distiller
-            else:
-                self._distiller = distiller.to(device)
-                for teacher in distiller.teachers:
-                    teacher.model.to(device)
-                    self._add(teacher.model, 'teacher', teacher.predict)
-        if self._distiller is None:
-            self._add(_student(run, device), 'student')
+            self.distiller = _try(load_distiller, run.config, self.loader,
+                                  str(run.checkpoint))
+        if isinstance(self.distiller, Missing):
+            student = _load_student(run)
         else:
-            self._add(self._distiller.student, 'student')
-        if scratch is not None and scratch.checkpoint is not None:
-            model = _try('Student from scratch', _student, scratch, device)
-            if not isinstance(model, Missing):
-                self._add(model, 'from scratch')
+            self.distiller.to(device)
+            teachers, student = self.distiller.teachers, self.distiller.student
+            for number, teacher in enumerate(teachers, 1):
+                name = f'teacher {number}' if len(teachers) > 1 else 'teacher'
+                self._add(name, teacher.model, teacher.predict)
+        self._add('student', student, student.val_step)
+        if scratch is not None:
+            student = _try(_load_student, scratch)
+            if not isinstance(student, Missing):
+                self._add('from scratch', student, student.val_step)
 
-    @property
-    def distiller(self) -> nn.Module:
-        if self._distiller is None:
-            raise RuntimeError(self._without or 'no teacher took part.')
-        return self._distiller
-
-    def _add(self,
-             model: nn.Module,
-             name: str,
-             predict: Optional[Callable] = None) -> None:
-        count = sum(key.startswith(name) for key in self.models)
-        name = f'{name} {count + 1}' if count else name
-        self.models[name] = model.eval()
-        self.predictors[name] = predict or model.val_step
+    def _add(self, name: str, model: nn.Module, predict: Callable) -> None:
+        self.models[name] = model.to(self.device).eval()
+        self.predictors[name] = predict
 
 
-def _student(run: WorkDir, device: str) -> nn.Module:
-    cfg = run_config(run)
-    if 'student' in cfg.model:
-        plain = dict(cfg.model.student)
-        cfg.model = plain
-    (model, ) = load_networks(cfg, None, str(run.checkpoint)).values()
-    return model.to(device)
+def _load_student(run: WorkDir) -> nn.Module:
+    if run.checkpoint is None:
+        raise FileNotFoundError(f'{run.path} holds no checkpoint.')
+    model = build_model(run.config)
+    load_checkpoint(model, str(run.checkpoint), 'cpu', strict=True)
+    return model
+
+
+def _try(function: Callable, *args) -> Any:
+    """What a function returns, or why it could not: whatever keeps a part
+    from being shown, the rest of the page is."""
+    try:
+        return function(*args)
+    except Exception as error:
+        print_log(
+            f'Left out of the report: {type(error).__name__}: {error}',
+            level=logging.WARNING)
+        return Missing(f'{type(error).__name__}: {error}')
+
+
+# --- A section ---------------------------------------------------------------
+
+
+def _describe(name: str, run: WorkDir, scratch: Optional[WorkDir],
+              images: int, device: str) -> Dict[str, Any]:
+    networks = _try(_Networks, run, scratch, device)
+
+    def show(function, *args):
+        if isinstance(networks, Missing):
+            return networks
+        return _try(function, networks, *args)
+
+    return dict(
+        name=name,
+        run=run,
+        facts=_facts(run),
+        phases=[
+            dict(phase, share=max(.5, 100 * phase['seconds'] / max(
+                1e-9, sum(p['seconds'] for p in run.phases))))
+            for phase in run.phases
+        ],
+        curves=_try(lambda: Markup(draw_phase_curves(run, scratch))),
+        metrics=_logged_metrics(run, scratch),
+        measured=show(_measure, run, images),
+        cost=show(_cost, run),
+        features=show(_features),
+        cka=show(_cka),
+        detections=show(_detections),
+        config=run.config_file,
+        checkpoint=run.checkpoint)
+
+
+def _facts(run: WorkDir) -> Dict[str, str]:
+    facts = {'method': run.method}
+    if run.config is not None:
+        model = run.config.model
+        if run.distils:
+            teachers = model.teacher
+            for teacher in ([teachers]
+                            if isinstance(teachers, dict) else teachers):
+                cfg = teacher['cfg']
+                text = cfg if isinstance(cfg, str) else _architecture(cfg)
+                facts.setdefault('teacher', []).append(
+                    f'{text}, weights {teacher["checkpoint"]}')
+            facts['teacher'] = '; '.join(facts['teacher'])
+        facts['student'] = _architecture(model.get('student', model))
+        for part in ('train', 'test'):
+            loader = run.config.get(f'{part}_dataloader')
+            if loader:
+                dataset = loader['dataset']
+                facts[f'{part} data'] = ', '.join(
+                    str(dataset[key])
+                    for key in ('type', 'data_root', 'ann_file', 'split')
+                    if dataset.get(key)) + f', batch {loader["batch_size"]}'
+    if run.result:
+        facts['seed'] = str(run.result['seed'])
+        facts['versions'] = ', '.join(
+            f'{name} {version}'
+            for name, version in run.result['versions'].items())
+    return facts
+
+
+def _architecture(model: dict) -> str:
+    parts = [model['type']]
+    for name in ('backbone', 'neck'):
+        part = model.get(name)
+        if isinstance(part, dict):
+            size = part.get('depth', part.get('arch', ''))
+            parts.append(f'{part["type"]} {size}'.strip())
+    return ', '.join(parts)
+
+
+def _logged_metrics(run: WorkDir,
+                    scratch: Optional[WorkDir]) -> Dict[str, dict]:
+    columns = {}
+    teachers = run.result.get('teacher')
+    if not isinstance(teachers, list):
+        teachers = [teachers]
+    for number, metrics in enumerate(teachers, 1):
+        if metrics:
+            name = f'teacher {number}' if len(teachers) > 1 else 'teacher'
+            columns[name] = metrics
+    if run.metrics:
+        columns['student'] = run.metrics
+    if scratch is not None and scratch.metrics:
+        columns['from scratch'] = scratch.metrics
+    return columns
+
+
+def _measure(networks: _Networks, run: WorkDir, images: int) -> dict:
+    results = measure_metrics(run.config, networks.predictors,
+                              networks.loader, images)
+    total = len(networks.loader.dataset)
+    return dict(
+        metrics={name: result.metrics
+                 for name, result in results.items()},
+        classes=_classes(results),
+        images=min(total, -(-images // BATCH) * BATCH),
+        total=total)
+
+
+def _classes(results: Dict[str, Measured]) -> List[dict]:
+    """Each class, that with the largest loss against the reference first."""
+    student = results['student'].classes
+    reference = 'teacher' if 'teacher' in results else 'from scratch'
+    rows = []
+    for name, value in student.items():
+        values = {
+            role: result.classes.get(name, float('nan'))
+            for role, result in results.items()
+        }
+        difference = value - values.get(reference, value)
+        if difference == difference:  # without a box there is no AP
+            rows.append(dict(name=name, values=values, difference=difference))
+    rows.sort(key=lambda row: row['difference'])
+    largest = max((abs(row['difference']) for row in rows), default=0)
+    for row in rows:
+        row['width'] = 50 * abs(row['difference']) / (largest or 1)
+    return rows
+
+
+def _cost(networks: _Networks, run: WorkDir) -> dict:
+    batches = list(islice(build_test_loader(run.config), 10))
+    rows = {
+        name: describe_network(model, batches[0])
+        for name, model in networks.models.items()
+    }
+    for name, times in measure_latency(networks.models, batches,
+                                       REPEATS).items():
+        rows[name].update(times)
+    device = (
+        torch.cuda.get_device_name(networks.device)
+        if networks.device.startswith('cuda') else
+        f'{networks.device}, {torch.get_num_threads()} thread(s)')
+    return dict(rows=rows, device=device, repeats=REPEATS)
+
+
+def _distiller(networks: _Networks) -> nn.Module:
+    if isinstance(networks.distiller, Missing):
+        raise RuntimeError(networks.distiller)
+    return networks.distiller
+
+
+def _features(networks: _Networks) -> str:
+    return _picture('.png', draw_feature_maps, _distiller(networks),
+                    networks.loader, SHOWN)
+
+
+def _cka(networks: _Networks) -> dict:
+    images = min(COMPARED, len(networks.loader.dataset))
+    student, teacher, matrix = measure_cka_matrix(
+        _distiller(networks), networks.loader, -(-images // BATCH))
+    return dict(
+        student=student, teacher=teacher, matrix=matrix, images=images)
+
+
+def _detections(networks: _Networks) -> Optional[dict]:
+    dataset = networks.loader.dataset
+    if 'gt_instances' not in dataset[0]['data_samples']:
+        return None
+    # Images of different sizes do not fit into one picture.
+    pictures = [
+        _picture('.jpg', draw_detections, dataset, networks.models, [index])
+        for index in range(min(SHOWN, len(dataset)))
+    ]
+    return dict(rows=['truth', *networks.models], pictures=pictures)
+
+
+def _picture(form: str, draw: Callable, *args) -> str:
+    """What a function draws into a file, as a data URL."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, 'picture.png')
+        draw(*args, file)
+        content = file.read_bytes()
+        if form == '.jpg':
+            image = cv2.imread(str(file))
+            scale = min(1, WIDTH / image.shape[1])
+            image = cv2.resize(
+                image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            content = cv2.imencode(form, image)[1].tobytes()
+    kind = dict([('.png', 'png'), ('.jpg', 'jpeg')])[form]
+    return f'data:image/{kind};base64,{base64.b64encode(content).decode()}'
+
+
+# --- Beside each other --------------------------------------------------------
+
+
+def _names(work_dirs: Sequence[Union[str, Path]]) -> List[str]:
+    """As few of the last folders as tell them apart."""
+    parts = [Path(path).resolve().parts for path in work_dirs]
+    length = 1
+    while (len({p[-length:] for p in parts}) < len({*parts})):
+        length += 1
+    return ['/'.join(p[-length:]) for p in parts]
+
+
+def _compare(runs: Dict[str, WorkDir]) -> Dict[str, Any]:
+    metric = next((next(iter(run.metrics)) for run in runs.values()
+                   if run.metrics), None)
+    rows = []
+    for name, run in runs.items():
+        values = [p[metric] for p in run.validations if metric in p]
+        teacher = run.result.get('teacher')
+        rows.append(
+            dict(
+                name=name,
+                method=run.method,
+                student='' if run.config is None else _architecture(
+                    run.config.model.get('student', run.config.model)),
+                last=values[-1] if values else None,
+                best=max(values, default=None),
+                teacher=teacher.get(metric)
+                if isinstance(teacher, dict) else None,
+                epochs=sum(p['epochs'] for p in run.phases) or None,
+                seconds=sum(p['seconds'] for p in run.phases) or None,
+                seed=run.result.get('seed')))
+    shown = [row['last'] for row in rows if row['last'] is not None]
+    if shown:
+        # Differences would not be seen on an axis from 0.
+        low = min(shown) - .25 * (max(shown) - min(shown))
+        span = (max(shown) - low) or 1
+        for row in rows:
+            if row['last'] is not None:
+                row['width'] = 100 * (row['last'] - low) / span
+    return dict(metric=metric, rows=rows)
+
+
+# --- How things are written ---------------------------------------------------
+
+
+def _number(value: Optional[float]) -> str:
+    if value is None or value != value:
+        return '–'
+    if isinstance(value, int):
+        return f'{value:,}'
+    # Percentages, and rates from 0 to 1.
+    return f'{value:.2f}' if abs(value) >= 10 else f'{value:.3f}'
+
+
+def _duration(seconds: Optional[float]) -> str:
+    if seconds is None:
+        return '–'
+    if seconds < 100:
+        return f'{seconds:.1f} s'
+    minutes = round(seconds / 60)
+    return f'{minutes // 60} h {minutes % 60} min' if minutes > 99 else (
+        f'{minutes} min')
