@@ -41,7 +41,8 @@ def measure_metrics(cfg: Config, predictors: Dict[str, Callable],
     Returns:
         dict[str, Measured]: By name.
     """
-    batches = list(islice(loader, -(-images // loader.batch_sampler.batch_size)))
+    batches = list(
+        islice(loader, -(-images // loader.batch_sampler.batch_size)))
     result = {}
     for name, predict in predictors.items():
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):

@@ -16,8 +16,7 @@ _INK = '#010203'
 _NUMBERS = count()
 
 
-def draw_phase_curves(run: WorkDir,
-                      scratch: Optional[WorkDir] = None) -> str:
+def draw_phase_curves(run: WorkDir, scratch: Optional[WorkDir] = None) -> str:
     """Draw what a training has logged, with the borders of its phases.
 
     There is a panel for the mimic loss of each stage, its distance to the
@@ -44,11 +43,10 @@ def draw_phase_curves(run: WorkDir,
     if not panels:
         raise ValueError(f'{run.path} holds no logged losses '
                          '(*/vis_data/scalars.json).')
-    style = {
-        'svg.fonttype': 'none',  # text of the page, not outlines
-        **dict.fromkeys(('text.color', 'axes.edgecolor', 'axes.labelcolor',
-                         'xtick.color', 'ytick.color'), _INK)
-    }
+    style = dict.fromkeys(('text.color', 'axes.edgecolor', 'axes.labelcolor',
+                           'xtick.color', 'ytick.color'), _INK)
+    # Text in the page's own letters, not as outlines.
+    style['svg.fonttype'] = 'none'
     with matplotlib.rc_context(style):
         rows = -(-len(panels) // 2)
         figure = Figure(
@@ -83,13 +81,13 @@ def _draw(axes: Axes, title: str, scale: str, curves: List[Curve]) -> None:
             color=colour,
             label=None if known else label)
     axes.set(title=title, xlabel='iteration', yscale=scale)
+    axes.set_xlim(left=0)
     axes.legend(fontsize='small', framealpha=0)
 
 
 def _series(run: WorkDir, prefix: str) -> List[Curve]:
     names = dict.fromkeys(
-        key for point in run.losses for key in point
-        if key.startswith(prefix))
+        key for point in run.losses for key in point if key.startswith(prefix))
     return [(name[len(prefix):], [(p['iter'], p[name]) for p in run.losses
                                   if name in p], False) for name in names]
 
@@ -126,10 +124,9 @@ def _metric(run: WorkDir, scratch: Optional[WorkDir]):
     name = next(iter(run.metrics), '')
     curves = []
     for label, each in (('student', run), ('from scratch', scratch)):
-        points = [] if each is None else [
-            (_iteration(each, p['epoch']), p[name]) for p in each.validations
-            if name in p
-        ]
+        points = [] if each is None else [(_iteration(each, p['epoch']),
+                                           p[name]) for p in each.validations
+                                          if name in p]
         if points:
             curves.append((label, points, False))
     return name, 'linear', curves

@@ -151,8 +151,8 @@ def _try(function: Callable, *args) -> Any:
 # --- A section ---------------------------------------------------------------
 
 
-def _describe(name: str, run: WorkDir, scratch: Optional[WorkDir],
-              images: int, device: str) -> Dict[str, Any]:
+def _describe(name: str, run: WorkDir, scratch: Optional[WorkDir], images: int,
+              device: str) -> Dict[str, Any]:
     networks = _try(_Networks, run, scratch, device)
 
     def show(function, *args):
@@ -165,8 +165,11 @@ def _describe(name: str, run: WorkDir, scratch: Optional[WorkDir],
         run=run,
         facts=_facts(run),
         phases=[
-            dict(phase, share=max(.5, 100 * phase['seconds'] / max(
-                1e-9, sum(p['seconds'] for p in run.phases))))
+            dict(
+                phase,
+                share=max(
+                    .5, 100 * phase['seconds'] /
+                    max(1e-9, sum(p['seconds'] for p in run.phases))))
             for phase in run.phases
         ],
         curves=_try(lambda: Markup(draw_phase_curves(run, scratch))),
@@ -190,8 +193,9 @@ def _facts(run: WorkDir) -> Dict[str, str]:
                             if isinstance(teachers, dict) else teachers):
                 cfg = teacher['cfg']
                 text = cfg if isinstance(cfg, str) else _architecture(cfg)
-                facts.setdefault('teacher', []).append(
-                    f'{text}, weights {teacher["checkpoint"]}')
+                facts.setdefault(
+                    'teacher',
+                    []).append(f'{text}, weights {teacher["checkpoint"]}')
             facts['teacher'] = '; '.join(facts['teacher'])
         facts['student'] = _architecture(model.get('student', model))
         for part in ('train', 'test'):
@@ -238,12 +242,14 @@ def _logged_metrics(run: WorkDir,
 
 
 def _measure(networks: _Networks, run: WorkDir, images: int) -> dict:
-    results = measure_metrics(run.config, networks.predictors,
-                              networks.loader, images)
+    results = measure_metrics(run.config, networks.predictors, networks.loader,
+                              images)
     total = len(networks.loader.dataset)
     return dict(
-        metrics={name: result.metrics
-                 for name, result in results.items()},
+        metrics={
+            name: result.metrics
+            for name, result in results.items()
+        },
         classes=_classes(results),
         images=min(total, -(-images // BATCH) * BATCH),
         total=total)
@@ -300,8 +306,7 @@ def _cka(networks: _Networks) -> dict:
     images = min(COMPARED, len(networks.loader.dataset))
     student, teacher, matrix = measure_cka_matrix(
         _distiller(networks), networks.loader, -(-images // BATCH))
-    return dict(
-        student=student, teacher=teacher, matrix=matrix, images=images)
+    return dict(student=student, teacher=teacher, matrix=matrix, images=images)
 
 
 def _detections(networks: _Networks) -> Optional[dict]:
@@ -332,7 +337,7 @@ def _picture(form: str, draw: Callable, *args) -> str:
     return f'data:image/{kind};base64,{base64.b64encode(content).decode()}'
 
 
-# --- Beside each other --------------------------------------------------------
+# --- Beside each other ------------------------------------------------------
 
 
 def _names(work_dirs: Sequence[Union[str, Path]]) -> List[str]:
@@ -345,8 +350,8 @@ def _names(work_dirs: Sequence[Union[str, Path]]) -> List[str]:
 
 
 def _compare(runs: Dict[str, WorkDir]) -> Dict[str, Any]:
-    metric = next((next(iter(run.metrics)) for run in runs.values()
-                   if run.metrics), None)
+    metric = next((next(iter(run.metrics))
+                   for run in runs.values() if run.metrics), None)
     rows = []
     for name, run in runs.items():
         values = [p[metric] for p in run.validations if metric in p]
@@ -375,7 +380,7 @@ def _compare(runs: Dict[str, WorkDir]) -> Dict[str, Any]:
     return dict(metric=metric, rows=rows)
 
 
-# --- How things are written ---------------------------------------------------
+# --- How things are written -------------------------------------------------
 
 
 def _number(value: Optional[float]) -> str:

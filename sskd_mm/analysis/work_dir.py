@@ -100,9 +100,17 @@ class WorkDir:
         """bool: Whether a teacher takes part, in any phase."""
         if self.config is None or 'student' not in self.config.model:
             return False
+        # A plain loop leaves the distiller switched off.
+        train_cfg = self.config.train_cfg
+        settings = [
+            train_cfg.get('mimic', {}),
+            *(settings
+              for name, settings in (train_cfg.get('phases') or {}).items()
+              if name.startswith('mimic/'))
+        ]
         return bool(
             self.config.model.get('losses')
-            or any(p['name'].startswith('mimic/') for p in self.phases))
+            or any(s.get('max_epochs') for s in settings))
 
     @property
     def phases(self) -> List[Dict[str, Any]]:

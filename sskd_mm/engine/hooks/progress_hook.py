@@ -62,8 +62,7 @@ class ProgressHook(Hook):
             console=self.console,
             disable=not self.console.is_terminal)
         self._progress.start()
-        if self._phase is not None or not hasattr(runner.train_loop,
-                                                  'phases'):
+        if self._phase is not None or not hasattr(runner.train_loop, 'phases'):
             self._begin(runner)
 
     def before_phase(self, runner, phase: Phase) -> None:
