@@ -31,8 +31,8 @@ SHOWN = 4
 COMPARED, BATCH = 64, 8
 #: How often each network is timed.
 REPEATS = 20
-#: Pixels that a picture of detections is shrunk to.
-WIDTH = 480
+#: Pixels that pictures are shrunk to, which else would be many megabytes.
+WIDE, NARROW = 1600, 480
 
 
 def write_report(work_dirs: Sequence[Union[str, Path]],
@@ -298,15 +298,18 @@ def _distiller(networks: _Networks) -> nn.Module:
 
 
 def _features(networks: _Networks) -> str:
-    return _picture('.png', draw_feature_maps, _distiller(networks),
+    return _picture(WIDE, draw_feature_maps, _distiller(networks),
                     networks.loader, SHOWN)
 
 
 def _cka(networks: _Networks) -> dict:
     images = min(COMPARED, len(networks.loader.dataset))
-    student, teacher, matrix = measure_cka_matrix(
+    *taps, matrix = measure_cka_matrix(
         _distiller(networks), networks.loader, -(-images // BATCH))
-    return dict(student=student, teacher=teacher, matrix=matrix, images=images)
+    student, teacher = ([name.removeprefix('backbone.') for name in names]
+                        for names in taps)
+    return dict(
+        student=student, teacher=teacher, matrix=matrix, images=images)
 
 
 def _detections(networks: _Networks) -> Optional[dict]:
@@ -315,26 +318,23 @@ def _detections(networks: _Networks) -> Optional[dict]:
         return None
     # Images of different sizes do not fit into one picture.
     pictures = [
-        _picture('.jpg', draw_detections, dataset, networks.models, [index])
+        _picture(NARROW, draw_detections, dataset, networks.models, [index])
         for index in range(min(SHOWN, len(dataset)))
     ]
     return dict(rows=['truth', *networks.models], pictures=pictures)
 
 
-def _picture(form: str, draw: Callable, *args) -> str:
+def _picture(width: int, draw: Callable, *args) -> str:
     """What a function draws into a file, as a data URL."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, 'picture.png')
         draw(*args, file)
-        content = file.read_bytes()
-        if form == '.jpg':
-            image = cv2.imread(str(file))
-            scale = min(1, WIDTH / image.shape[1])
-            image = cv2.resize(
-                image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-            content = cv2.imencode(form, image)[1].tobytes()
-    kind = dict([('.png', 'png'), ('.jpg', 'jpeg')])[form]
-    return f'data:image/{kind};base64,{base64.b64encode(content).decode()}'
+        image = cv2.imread(str(file))
+    scale = min(1, width / image.shape[1])
+    image = cv2.resize(
+        image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    content = base64.b64encode(cv2.imencode('.jpg', image)[1])
+    return f'data:image/jpeg;base64,{content.decode()}'
 
 
 # --- Beside each other ------------------------------------------------------
@@ -384,7 +384,8 @@ def _compare(runs: Dict[str, WorkDir]) -> Dict[str, Any]:
 
 
 def _number(value: Optional[float]) -> str:
-    if value is None or value != value:
+    # CocoMetric has -1 where there is no box of that size.
+    if value is None or value != value or value == -1:
         return '–'
     if isinstance(value, int):
         return f'{value:,}'

@@ -236,7 +236,7 @@ def test_a_detector(detector, tmp_path):
     page = Page(tmp_path / 'x.html')
     assert _left_out(page) == ['phases', 'curves', 'metrics']
     assert page.parts['detections'].count('truth, teacher, student') == 1
-    assert page.text.count('data:image/jpeg') == 4
+    assert page.text.count('data:image/jpeg') == 5  # 4 and the features
     assert 'FasterRCNN' in page.parts['cost']
 
 
