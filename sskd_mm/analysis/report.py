@@ -189,17 +189,15 @@ def _facts(run: WorkDir) -> Dict[str, str]:
         model = run.config.model
         if run.distils:
             teachers = model.teacher
-            for teacher in ([teachers]
-                            if isinstance(teachers, dict) else teachers):
-                cfg = teacher['cfg']
-                text = cfg if isinstance(cfg, str) else _architecture(cfg)
-                facts.setdefault(
-                    'teacher',
-                    []).append(f'{text}, weights {teacher["checkpoint"]}')
-            facts['teacher'] = '; '.join(facts['teacher'])
+            if isinstance(teachers, dict):
+                teachers = [teachers]
+            facts['teacher'] = '; '.join(
+                f'{_source(teacher["cfg"])}, weights {teacher["checkpoint"]}'
+                for teacher in teachers)
         facts['student'] = _architecture(model.get('student', model))
-        for part in ('train', 'test'):
-            loader = run.config.get(f'{part}_dataloader')
+        for part, loader in (('train', run.config.get('train_dataloader')),
+                             ('test', run.config.get('test_dataloader')
+                              or run.config.get('val_dataloader'))):
             if loader:
                 dataset = loader['dataset']
                 facts[f'{part} data'] = ', '.join(
@@ -212,6 +210,10 @@ def _facts(run: WorkDir) -> Dict[str, str]:
             f'{name} {version}'
             for name, version in run.result['versions'].items())
     return facts
+
+
+def _source(cfg: Union[str, dict]) -> str:
+    return cfg if isinstance(cfg, str) else _architecture(cfg)
 
 
 def _architecture(model: dict) -> str:

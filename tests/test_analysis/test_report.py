@@ -132,6 +132,17 @@ def test_everything_is_on_the_page(runs, report):
     assert 'currentColor' in page.text and '#010203' not in page.text
 
 
+def test_what_was_trained_how(runs):
+    run, scratch = (WorkDir(runs / name) for name in ('sskd', 'scratch'))
+    assert run.distils and run.method == 'stage by stage: cumulative'
+    assert not scratch.distils and scratch.method == 'from scratch'
+    # The plain run has no result.json, only its log.
+    (log, ) = (runs / 'scratch').glob('*/vis_data/scalars.json')
+    last = json.loads(log.read_text().splitlines()[-1])
+    assert scratch.metrics == {'accuracy/top1': last['accuracy/top1']}
+    assert [p['epoch'] for p in scratch.validations] == [1]
+
+
 def test_the_student_loads_as_the_page_says(runs, report):
     (code, ) = re.findall('<pre class="python">(.*?)</pre>',
                           report.read_text(), re.S)
