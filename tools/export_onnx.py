@@ -27,7 +27,6 @@ from mmengine.config import Config, DictAction
 from torch import Tensor, nn
 
 from sskd_mm.analysis import build_test_loader, load_networks
-from sskd_mm.compat import allow_pickle
 from sskd_mm.models import EmbeddingHead
 
 #: Of the largest value of an output, so much may differ by rounding.
@@ -113,7 +112,7 @@ def main():
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     if args.allow_pickle:
-        allow_pickle([args.checkpoint])
+        cfg.allow_pickle = [args.checkpoint]
     # The teacher has no part in it.
     cfg.model = cfg.model.get('student', cfg.model)
     model = load_networks(cfg, None, args.checkpoint)['model']

@@ -214,7 +214,9 @@ def write_config(args, cfg: Config, student: nn.Module, teacher: nn.Module,
     lines = [
         '# Written by tools/make_config.py of sskd_mm, with its recipe for '
         f'{kind}.', f'_base_ = {inherited(args.student, args.out)!r}',
-        f'custom_imports = dict(imports={imports(cfg)!r})', ''
+        f'custom_imports = dict(imports={imports(cfg)!r})',
+        *([f'allow_pickle = {[reachable(args.checkpoint, args.out)]!r}'] *
+          args.allow_pickle), ''
     ]
     if frozen:
         lines += [

@@ -30,13 +30,20 @@ def describe_parts(model: nn.Module, batch: dict) -> List[Dict[str, float]]:
     counts = counter.get_flop_counts()
     root = type(model).__name__
 
+    def count(path: str) -> int:
+        if f'{root}.{path}' in counts:
+            return sum(counts[f'{root}.{path}'].values())
+        # It is not called itself, such as a list, or mmdet's dense heads.
+        return sum(
+            count(f'{path}.{name}')
+            for name, _ in model.get_submodule(path).named_children())
+
     def describe(path: str) -> Dict[str, float]:
         module = model.get_submodule(path)
-        flops = sum(counts.get(f'{root}.{path}', {}).values())
         return dict(
             part=path,
             parameters=sum(p.numel() for p in module.parameters()),
-            gflops=flops / len(data['inputs']) / 1e9)
+            gflops=count(path) / len(data['inputs']) / 1e9)
 
     parts = []
     for name, child in model.named_children():
@@ -86,6 +93,7 @@ def plot_complexity(networks: Dict[str, List[dict]],
                     height,
                     label=role)
             axes.set(xlabel='GFLOPs' if key == 'gflops' else key)
+            axes.locator_params(axis='x', nbins=6)
             axes.legend()
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()

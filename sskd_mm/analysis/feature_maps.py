@@ -5,6 +5,7 @@ from typing import Iterable, Union
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 from mmengine.visualization import Visualizer
 from torch import Tensor, nn
@@ -77,5 +78,5 @@ def _restore(image: Tensor, data_preprocessor: nn.Module) -> np.ndarray:
 def _draw(feature: Tensor, image: np.ndarray, size) -> np.ndarray:
     if feature.dim() == 3:
         feature = tokens_to_map(feature, size)
-    return Visualizer.draw_featmap(
-        feature[0].float(), image, resize_shape=size)
+    feature = F.interpolate(feature.float(), size=size, mode='bilinear')
+    return Visualizer.draw_featmap(feature[0], image)

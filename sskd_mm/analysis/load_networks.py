@@ -96,6 +96,7 @@ def load_networks(cfg: Config, loader: DataLoader,
         ``student``; of a plain config ``model`` alone. In eval mode.
     """
     if 'student' not in cfg.model:
+        allow_pickle(cfg.get('allow_pickle', []))
         model = build_model(cfg)
         _load(model, checkpoint)
         return dict(model=model.eval())

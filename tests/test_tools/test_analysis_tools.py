@@ -103,11 +103,18 @@ def test_complexity(call_tool, tmp_path, capsys):
     out = capsys.readouterr().out
     model = build_model(Config.fromfile('configs/digits/small.py'))
     assert f'{sum(p.numel() for p in model.parameters()):,}' in out
-    # Convolution of 3 x 3 from 8 to 16 channels, and its batch norm.
-    row = next(line for line in out.split('\n') if 'backbone.stage3' in line)
-    # The teacher is first, of twice the width.
-    assert f'{9 * 16 * 32 + 64:,}' in row
-    assert f'{2 * 9 * 16 * 32 * 8 * 8 / 1e9:.3f}' in row
+
+    def row(part):
+        # The teacher is first.
+        return next(line for line in out.split('\n') if part in line)
+
+    # A convolution of 3 x 3 from 16 to 32 channels, and its batch norm.
+    assert f'{9 * 16 * 32 + 64:,}' in row('backbone.stage3')
+    assert f'{2 * 9 * 16 * 32 * 8 * 8 / 1e9:.4f}' in row('backbone.stage3')
+    # Eight convolutions of 16 channels, nine anchors of 3 classes and 4
+    # coordinates, over three levels.
+    assert f'{2 * 9 * 16 * (8 * 16 + 9 * 7) * (256 + 64 + 16) / 1e9:.4f}' in (
+        row('bbox_head'))
     assert cv2.imread(str(tmp_path / 'x.png')).std() > 5
 
 

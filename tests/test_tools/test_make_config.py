@@ -24,7 +24,8 @@ def make(call_tool, own_project, monkeypatch):
 
 def test_detector(make, own_project, capsys):
     out = own_project / 'configs/new/distilled.py'
-    cfg = make(out, SMALL, LARGE, TEACHER)
+    cfg = make(out, SMALL, LARGE, TEACHER, '--allow-pickle')
+    assert (own_project / TEACHER).samefile(cfg.allow_pickle[0])
     printed = capsys.readouterr().out
     for text in ('mimic/neck', 'ground truth', f'train.py {out}'):
         assert text in printed

@@ -96,13 +96,14 @@ def show(result: dict, args) -> None:
         f'{_device(args.device)}',
         caption='milliseconds of a batch: the median, and what 5 % and 95 % '
         'stay below; without reading the image')
-    for column in ('', 'type', 'parameters', 'GFLOPs', 'ms', '5 %', '95 %',
-                   'images / s'):
-        table.add_column(column, justify='right' if column else 'left')
+    for column in ('', 'type', 'parameters', 'GFLOPs', 'ms', '5 - 95 %',
+                   'images/s'):
+        table.add_column(
+            column, justify='right' if column else 'left', overflow='fold')
     for name, row in result.items():
         table.add_row(name, row['type'], f'{row["parameters"]:,}',
                       f'{row["gflops"]:.2f}', f'{row["median_ms"]:.2f}',
-                      f'{row["p5_ms"]:.2f}', f'{row["p95_ms"]:.2f}',
+                      f'{row["p5_ms"]:.2f} - {row["p95_ms"]:.2f}',
                       f'{row["fps"]:.1f}')
     Console().print(table)
 

@@ -48,10 +48,10 @@ def main():
                 column, justify='left' if column == 'part' else 'right')
         for part in parts:
             table.add_row(part['part'], f'{part["parameters"]:,}',
-                          f'{part["gflops"]:.3f}')
+                          f'{part["gflops"]:.4f}')
         table.add_section()
         table.add_row('all', f'{sum(p["parameters"] for p in parts):,}',
-                      f'{sum(p["gflops"] for p in parts):.3f}')
+                      f'{sum(p["gflops"] for p in parts):.4f}')
         Console().print(table)
     plot_complexity(networks, args.out)
     print(f'Written: {args.out}')
