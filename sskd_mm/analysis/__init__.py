@@ -10,17 +10,23 @@ from .face_curves import plot_faces
 from .feature_maps import draw_feature_maps
 from .latency import measure_latency
 from .load_networks import build_test_loader, load_distiller, load_networks
+from .measure_metrics import Measured, measure_metrics
+from .phase_curves import draw_phase_curves
 from .plan import count_step, describe_network, describe_plan, print_plan
+from .report import write_report
 from .study import Study, Trial
 from .study_report import read_metrics, write_study_report
 from .training_cost import describe_cost, fit_epochs, spent
+from .work_dir import WorkDir
 
 __all__ = [
-    'Alignment', 'Study', 'Trial', 'build_test_loader',
-    'check_teacher_metrics', 'count_step', 'describe_cost', 'describe_network',
-    'describe_parts', 'describe_plan', 'draw_detections', 'draw_feature_maps',
-    'dry_run', 'dry_runner', 'fit_epochs', 'load_distiller', 'load_networks',
+    'Alignment', 'Measured', 'Study', 'Trial', 'WorkDir',
+    'build_test_loader', 'check_teacher_metrics', 'count_step',
+    'describe_cost', 'describe_network', 'describe_parts', 'describe_plan',
+    'draw_detections', 'draw_feature_maps', 'draw_phase_curves', 'dry_run',
+    'dry_runner', 'fit_epochs', 'load_distiller', 'load_networks',
     'measure_alignment', 'measure_cka_matrix', 'measure_latency',
-    'plot_cka_matrix', 'plot_complexity', 'plot_faces', 'plot_losses',
-    'print_plan', 'read_losses', 'read_metrics', 'spent', 'write_study_report'
+    'measure_metrics', 'plot_cka_matrix', 'plot_complexity', 'plot_faces',
+    'plot_losses', 'print_plan', 'read_losses', 'read_metrics', 'spent',
+    'write_report', 'write_study_report'
 ]

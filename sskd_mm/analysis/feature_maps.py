@@ -18,9 +18,9 @@ def draw_feature_maps(distiller, dataloader: Iterable, images: int,
                       file: Union[str, Path]) -> None:
     """Draw a teacher's features above its student's, over the images.
 
-    For each image there are two rows; a column is a level of a tap. What is
-    drawn is the mean over channels, each map from its least to its largest
-    value.
+    For each image there are two rows; a column is a level of a tap that has
+    places, be they of a map or tokens. What is drawn is the mean over
+    channels, each map from its least to its largest value.
 
     Args:
         distiller (StageByStageDistiller): Prepared, in eval mode. Of several
@@ -43,6 +43,8 @@ def draw_feature_maps(distiller, dataloader: Iterable, images: int,
             count = len(levels) // max(
                 1, len([t for t in distiller.stages[name].teachers if t]))
             for number, pair in enumerate(levels[:count]):
+                if pair.teacher.dim() == 2:
+                    continue  # a vector has no places
                 title = name if count == 1 else f'{name}[{number}]'
                 columns.append((title, *(_draw(x, image, size)
                                          for x in (pair.teacher,
@@ -76,7 +78,5 @@ def _restore(image: Tensor, data_preprocessor: nn.Module) -> np.ndarray:
 def _draw(feature: Tensor, image: np.ndarray, size) -> np.ndarray:
     if feature.dim() == 3:
         feature = tokens_to_map(feature, size)
-    elif feature.dim() == 2:
-        feature = feature[:, :, None, None]
     feature = F.interpolate(feature.float(), size=size, mode='bilinear')
     return Visualizer.draw_featmap(feature[0], image)

@@ -1,4 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+import functools
 from typing import (Any, Dict, List, NamedTuple, Optional, Sequence, Tuple,
                     Union)
 
@@ -401,9 +402,12 @@ class StageByStageDistiller(BaseModel):
         Returns:
             dict or list: As the student's. In a mimic phase, for each tap the
             mimic loss, summed over its levels with weight 1
-            (``loss_mimic_<stage>``), and with the schedule ``blockwise``
-            that of the map from the teacher's features to the student's
-            (``loss_feed_<stage>``).
+            (``loss_mimic_<stage>``), and, whatever the loss, how far the
+            adapted feature of this batch is from the teacher's
+            (``distance_<stage>``, the ``relative_l2`` of
+            :class:`Alignment`, which takes no part in training); with the
+            schedule ``blockwise`` also the loss of the map from the teacher's
+            features to the student's (``loss_feed_<stage>``).
         """
         if mode == 'loss' and self.phase is not None and self.phase.is_mimic:
             return self._mimic(inputs, data_samples)
@@ -450,6 +454,7 @@ class StageByStageDistiller(BaseModel):
             teachers = self.stages[name].teachers
             losses[f'loss_mimic_{name}'] = total / (
                 len(teachers) - teachers.count(None))
+            losses[f'distance_{name}'] = _distance(pairs[name])
         return losses
 
     @property
@@ -619,6 +624,16 @@ class StageByStageDistiller(BaseModel):
                     f'{prefix}student.'):
                 name = key[len(prefix):]
                 state_dict[f'{prefix}student.{name}'] = state_dict.pop(key)
+
+
+@torch.no_grad()
+def _distance(pairs: Sequence[Pair]) -> Tensor:
+    """The mean over the levels; left on its device."""
+    norm = functools.partial(torch.linalg.vector_norm, dtype=torch.float32)
+    return torch.stack([
+        norm(adapted - teacher) / norm(teacher).clamp_min(1e-12)
+        for _, adapted, teacher in pairs
+    ]).mean()
 
 
 def _keep_student_only(module, state_dict, prefix, local_metadata) -> None:

@@ -1,10 +1,11 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from .hooks import (LoadReportHook, MimicWatchHook, PhaseCheckpointHook,
-                    PhaseHook, ProgressHook)
+                    PhaseHook, PhaseScalarsHook, ProgressHook)
 from .loops import StageByStageTrainLoop
 from .optim_wrappers import BFloat16OptimWrapper
 
 __all__ = [
     'BFloat16OptimWrapper', 'LoadReportHook', 'MimicWatchHook',
-    'PhaseCheckpointHook', 'PhaseHook', 'ProgressHook', 'StageByStageTrainLoop'
+    'PhaseCheckpointHook', 'PhaseHook', 'PhaseScalarsHook', 'ProgressHook',
+    'StageByStageTrainLoop'
 ]

@@ -160,7 +160,8 @@ def test_it_is_the_student_elsewhere(make):
                    for p in distiller.joint_losses.parameters())
     assert distiller.teachers
     distiller.enter_phase(Phase('mimic/layer1', ('layer1', ), ('layer1', )))
-    assert list(distiller(**data, mode='loss')) == ['loss_mimic_layer1']
+    assert list(distiller(
+        **data, mode='loss')) == ['loss_mimic_layer1', 'distance_layer1']
 
 
 def test_the_student_begins_as_without_a_teacher(make):

@@ -130,8 +130,13 @@ def test_mimic_loss_by_hand(distiller, data):
     teacher = distiller.teachers[0].model.extract_feat(inputs)
     expected = sum(
         ((s - t)**2).mean() for s, t in zip(student, teacher))
-    assert list(losses) == ['loss_mimic_neck']
+    assert list(losses) == ['loss_mimic_neck', 'distance_neck']
     torch.testing.assert_close(losses['loss_mimic_neck'], expected)
+    distance = sum(
+        (s - t).norm() / t.norm() for s, t in zip(student, teacher))
+    torch.testing.assert_close(losses['distance_neck'],
+                               distance / len(student))
+    assert not losses['distance_neck'].requires_grad
 
 
 @pytest.mark.parametrize('taps, trains, border', [

@@ -3,9 +3,10 @@ from .load_report_hook import LoadReportHook
 from .mimic_watch_hook import MimicWatchHook
 from .phase_checkpoint_hook import PhaseCheckpointHook
 from .phase_hook import PhaseHook
+from .phase_scalars_hook import PhaseScalarsHook
 from .progress_hook import ProgressHook
 
 __all__ = [
     'LoadReportHook', 'MimicWatchHook', 'PhaseCheckpointHook', 'PhaseHook',
-    'ProgressHook'
+    'PhaseScalarsHook', 'ProgressHook'
 ]

@@ -90,14 +90,10 @@ class PhaseHook(Hook):
         return metrics
 
     def before_phase(self, runner, phase: Phase) -> None:
-        """Report the phase; forget the last one's losses, which the log
-        would go on to smooth and show."""
+        """Report the phase."""
         loop = runner.train_loop
         self._phase = phase
         self._frozen = None
-        scalars = runner.message_hub.log_scalars
-        for name in [n for n in scalars if n.startswith('train/loss')]:
-            del scalars[name]
         index = loop.phases.index(phase)
         trains = sum(p.numel() for group in
                      runner.optim_wrapper.optimizer.param_groups

@@ -1,22 +1,34 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+import time
+from datetime import timedelta
+from statistics import fmean
 from typing import Optional
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from rich.console import Console
-from rich.progress import (BarColumn, MofNCompleteColumn, Progress, TextColumn,
-                           TimeElapsedColumn, TimeRemainingColumn)
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
+
+from ...stages import Phase
 
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """One line on the terminal that tells how far a training is.
+    """One line a phase that tells how far a training is.
 
-    It shows the phase or epoch, the loss, iterations done and the time left
-    for the whole run. Where the output is no terminal, a line is printed at
-    the end of each epoch instead. It takes the place of the log on the
-    screen, so it goes well with ``log_level='WARNING'``.
+    It shows the phase (k of n), epoch and iteration, the loss, the distance
+    to the teacher (in mimic phases, the mean over their taps of
+    ``distance_<stage>``, see :class:`StageByStageDistiller`), iterations a
+    second, and the time left for the phase and for the whole run, as if later
+    phases were as fast as this one. A training without phases has one line.
+
+    On a terminal the line moves, and those of finished phases stay above it.
+    Where the output is no terminal, a line is printed at the end of each
+    epoch instead. Of several processes the first one alone writes. It takes
+    the place of the log on the screen, so it goes well with
+    ``log_level='WARNING'``.
 
     Args:
         title (str): What the line begins with.
@@ -33,23 +45,52 @@ class ProgressHook(Hook):
         self.title = title
         self.console = Console(stderr=True)
         self._progress: Optional[Progress] = None
+        self._task = None
+        self._phase: Optional[Phase] = None
 
     def before_train(self, runner) -> None:
-        """Open the line."""
+        """Open the display."""
         if not is_main_process():
             return
         self._progress = Progress(
-            TextColumn('{task.description}'),
             BarColumn(bar_width=12),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn('left'),
-            TimeRemainingColumn(),
+            # A narrow terminal breaks the line rather than cuts it.
+            TextColumn(
+                '{task.description}',
+                markup=False,
+                table_column=Column(no_wrap=False)),
             console=self.console,
             disable=not self.console.is_terminal)
         self._progress.start()
+        if self._phase is not None or not hasattr(runner.train_loop, 'phases'):
+            self._begin(runner)
+
+    def before_phase(self, runner, phase: Phase) -> None:
+        """Begin a line; a resumed run enters its phase before it trains."""
+        self._phase = phase
+        if self._progress is not None:
+            self._begin(runner)
+
+    def _begin(self, runner) -> None:
+        length = len(runner.train_dataloader)
+        if self._phase is None:
+            self._epochs = 0, runner.max_epochs
+            self._iters = 0, runner.max_iters
+        else:
+            self._epochs = self._phase.begin, self._phase.end
+            self._iters = tuple(length * epoch for epoch in self._epochs)
+        self._seen = runner.iter
+        self._seconds = 0.
+        first, end = self._iters
         self._task = self._progress.add_task(
-            self.title, total=runner.max_iters, completed=runner.iter)
+            self._where(runner),
+            total=end - first,
+            completed=runner.iter - first)
+
+    def before_train_epoch(self, runner) -> None:
+        """What lay between two epochs, such as validation, is no part of the
+        speed."""
+        self._time = time.monotonic()
 
     def after_train_iter(self,
                          runner,
@@ -60,37 +101,71 @@ class ProgressHook(Hook):
         if self._progress is None:
             return
         done = runner.iter + 1
-        last = batch_idx + 1 == len(runner.train_dataloader)
+        length = len(runner.train_dataloader)
+        last = batch_idx + 1 == length
         if done % self.interval and not last:
             return
-        text = (f'{self.title}: {self._where(runner)}, loss '
-                f'{float(outputs["loss"].detach()):.3f}')
-        self._progress.update(self._task, completed=done, description=text)
+        text = self._describe(runner, batch_idx, outputs)
+        self._progress.update(
+            self._task, completed=done - self._iters[0], description=text)
         if last and not self.console.is_terminal:
-            self.console.print(f'{text} ({done}/{runner.max_iters})')
+            # One line, however narrow the file is taken to be.
+            self.console.print(
+                text, soft_wrap=True, markup=False, highlight=False)
+
+    def _describe(self, runner, batch_idx: int, outputs: dict) -> str:
+        done = runner.iter + 1
+        begin, end = self._epochs
+        parts = [
+            f'{self._where(runner)} epoch {runner.epoch + 1 - begin}/'
+            f'{end - begin}',
+            f'iteration {batch_idx + 1}/{len(runner.train_dataloader)}',
+            f'loss {float(outputs["loss"].detach()):.3f}'
+        ]
+        distances = [
+            float(value) for name, value in outputs.items()
+            if name.startswith('distance_')
+        ]
+        if distances:
+            parts.append(f'distance {fmean(distances):.3f}')
+        # Fetching the loss has waited for the GPU: now the clock is right.
+        now = time.monotonic()
+        self._seconds += now - self._time
+        self._time = now
+        pace = self._seconds / (done - self._seen)
+        parts.append(f'{1 / max(pace, 1e-9):.3g} it/s')
+        parts.append(f'left {_left(pace, self._iters[1] - done)}')
+        if self._phase is not None:
+            parts.append(f'whole run {_left(pace, runner.max_iters - done)}')
+        return ', '.join(parts)
 
     def before_val(self, runner) -> None:
         """Say that it is validating."""
-        self._say('validating')
+        self._say(runner, 'validating')
 
     def after_val_epoch(self, runner, metrics: Optional[dict] = None) -> None:
         """Show the first metric, which is the one that counts."""
         for name, value in list((metrics or {}).items())[:1]:
-            self._say(f'{name} {value:.3f}')
+            self._say(runner, f'{name} {value:.3f}')
 
     def after_run(self, runner) -> None:
-        """Close the line."""
+        """Close the display."""
         if self._progress is not None:
             self._progress.stop()
-            self._progress = None
+            self._progress = self._task = None
 
-    def _say(self, text: str) -> None:
-        if self._progress is not None:
+    def _say(self, runner, text: str) -> None:
+        if self._task is not None:
             self._progress.update(
-                self._task, description=f'{self.title}: {text}')
+                self._task, description=f'{self._where(runner)} {text}')
 
-    @staticmethod
-    def _where(runner) -> str:
-        epoch = f'epoch {runner.epoch + 1}/{runner.max_epochs}'
-        phase = getattr(runner.train_loop, 'entered', None)
-        return epoch if phase is None else f'{phase.name}, {epoch}'
+    def _where(self, runner) -> str:
+        if self._phase is None:
+            return f'{self.title}:'
+        phases = runner.train_loop.phases
+        return (f'{self.title}: phase {phases.index(self._phase) + 1} of '
+                f'{len(phases)}, {self._phase.name},')
+
+
+def _left(pace: float, iterations: int) -> timedelta:
+    return timedelta(seconds=round(pace * iterations))

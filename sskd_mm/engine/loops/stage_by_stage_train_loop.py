@@ -25,7 +25,7 @@ from ...datasets import SeededDataset, check_data_files, check_num_classes
 from ...distillers import StageByStageDistiller, Teacher
 from ...stages import HEAD, Phase, plan_mimic_phases
 from ..hooks import (LoadReportHook, MimicWatchHook, PhaseCheckpointHook,
-                     PhaseHook)
+                     PhaseHook, PhaseScalarsHook)
 from .check_cacheable import check_cacheable
 from .check_runner import check_runner
 from .feature_cache import FeatureCache
@@ -144,6 +144,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         self._cache: Optional[FeatureCache] = None
         self._validated: Optional[int] = None
         runner.register_hook(MimicWatchHook())
+        runner.register_hook(PhaseScalarsHook())
         runner.register_hook(PhaseHook())
         runner.register_hook(LoadReportHook())
         for hook in runner.hooks:

@@ -1,0 +1,97 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import copy
+from itertools import islice
+from typing import Callable, Dict, List, NamedTuple
+
+import torch
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.registry import DefaultScope
+from torch.utils.data import DataLoader
+
+
+class Measured(NamedTuple):
+    """What a network scores.
+
+    Attributes:
+        metrics (dict[str, float]): As the config's evaluator calls them.
+        classes (dict[str, float]): Of each class its accuracy or AP; empty
+            where the metrics know of no classes.
+    """
+
+    metrics: Dict[str, float]
+    classes: Dict[str, float]
+
+
+@torch.no_grad()
+def measure_metrics(cfg: Config, predictors: Dict[str, Callable],
+                    loader: DataLoader, images: int) -> Dict[str, Measured]:
+    """Evaluate networks on the first images of a test set, by class, too.
+
+    A classifier's classes have their accuracy, a detector's, of
+    ``CocoMetric``, their AP.
+
+    Args:
+        cfg (Config): Whose ``test_evaluator`` or ``val_evaluator`` measures.
+        predictors (dict[str, Callable]): By name, what gives predictions for
+            a batch, such as a model's ``val_step``.
+        loader (DataLoader): See :func:`build_test_loader`.
+        images (int): How many; an incomplete batch is taken as a whole.
+
+    Returns:
+        dict[str, Measured]: By name.
+    """
+    batches = list(
+        islice(loader, -(-images // loader.batch_sampler.batch_size)))
+    result = {}
+    for name, predict in predictors.items():
+        with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+            evaluator = Evaluator(_by_class(cfg))
+        evaluator.dataset_meta = loader.dataset.metainfo
+        seen = []
+        for batch in batches:
+            # Some networks write into the samples that they get.
+            samples = predict(copy.deepcopy(batch))
+            evaluator.process(data_samples=samples, data_batch=batch)
+            seen += [sample.get('img_id') for sample in samples]
+        for metric in evaluator.metrics:
+            if hasattr(metric, 'img_ids'):
+                # Or CocoMetric counts what was not looked at as missed.
+                metric.img_ids = seen
+        result[name] = _split(
+            evaluator.evaluate(len(seen)),
+            loader.dataset.metainfo.get('classes') or ())
+    return result
+
+
+def _by_class(cfg: Config) -> List[dict]:
+    metrics = copy.deepcopy(
+        cfg.get('test_evaluator') or cfg.get('val_evaluator'))
+    metrics = [metrics] if isinstance(metrics, dict) else list(metrics)
+    for metric in list(metrics):
+        kind = metric['type'].rpartition('.')[2]
+        if kind == 'CocoMetric':
+            metric['classwise'] = True
+        elif kind == 'Accuracy':
+            # Of the images of a class, the part that is found to be of it.
+            metrics.append(
+                dict(
+                    type='mmpretrain.SingleLabelMetric',
+                    items=('recall', ),
+                    average=None))
+    return metrics
+
+
+def _split(metrics: Dict[str, float], names) -> Measured:
+    classes: Dict[str, float] = {}
+    overall = {}
+    precisions = {f'{name}_precision': name for name in names}
+    for key, value in metrics.items():
+        short = key.rpartition('/')[2]
+        if short == 'recall_classwise':
+            classes.update(zip(names, value))
+        elif short in precisions:
+            classes[precisions[short]] = float(value)
+        else:
+            overall[key] = float(value)
+    return Measured(overall, classes)

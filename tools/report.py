@@ -1,0 +1,50 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""Tell what trainings have come to, as one web page that needs nothing else.
+
+python tools/report.py WORK_DIR [WORK_DIR ...] [-o report.html]
+
+Of a distillation the page shows what was distilled, its phases and curves,
+features, metrics, classes, detections, size and speed, and how to load the
+student. Of several work directories it is a comparison; a plain training
+among them is the student from scratch.
+"""
+import argparse
+from pathlib import Path
+
+import torch
+
+from sskd_mm.analysis import write_report
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR', type=Path)
+    parser.add_argument(
+        '-o',
+        '--out',
+        type=Path,
+        help='the page to write; default: report.html in the first WORK_DIR')
+    parser.add_argument(
+        '--images',
+        type=int,
+        default=256,
+        help='of the test set, on which networks are run; default: '
+        '%(default)s')
+    parser.add_argument(
+        '--device',
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='default: %(default)s')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    out = args.out or args.work_dirs[0] / 'report.html'
+    write_report(args.work_dirs, out, args.images, args.device)
+    print(f'Written: {out}')
+
+
+if __name__ == '__main__':
+    main()
