@@ -213,6 +213,7 @@ def detector(distill_cfg, tmp_path_factory):
     file = folder / '20260101_000000' / 'vis_data' / 'config.py'
     file.parent.mkdir(parents=True)
     cfg.dump(file)
+    torch.manual_seed(0)
     torch.save(
         dict(state_dict=build_model(cfg).state_dict()), folder / 'x.pth')
     (folder / 'last_checkpoint').write_text('/elsewhere/x.pth')
@@ -242,7 +243,8 @@ def test_classes_of_a_detector(detector):
     assert values == pytest.approx([1] * len(values), abs=1e-3)
 
 
-def test_a_detector(detector, tmp_path):
+def test_a_detector(detector, tmp_path, monkeypatch):
+    monkeypatch.setattr('sskd_mm.analysis.report.REPEATS', 2)
     write_report([detector], tmp_path / 'x.html', images=2)
     page = Page(tmp_path / 'x.html')
     assert _left_out(page) == ['phases', 'curves', 'metrics']
