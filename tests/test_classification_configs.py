@@ -18,12 +18,11 @@ PLAIN = sorted(path for name in ('cifar10', 'cifar100')
 CIFAR = sorted(path for name in ('cifar10', 'cifar100')
                for path in (ROOT / 'sskd' / name).glob('*.py'))
 IMAGENET = sorted((ROOT / 'sskd/imagenet').glob('*.py'))
-# All but their base and those of detectors.
-METHODS = sorted({path.stem
-                  for path in (ROOT / '_base_/methods').glob('*.py')} - {
-                      'joint', 'crosskd', 'cwd', 'fgd', 'fgfi', 'fpn', 'ld',
-                      'mgd', 'pkd'
-                  })
+# All but their base and those of detectors, which compare necks.
+METHODS = sorted(path.stem
+                 for path in (ROOT / '_base_/methods').glob('*.py')
+                 if path.stem != 'joint'
+                 and Config.fromfile(path).model.get('stages') != ['neck'])
 # CRD, arXiv 1910.10699, tables 1 and 2.
 CRD_PAIRS = {
     'wrn_40_2_wrn_16_2', 'wrn_40_2_wrn_40_1', 'resnet56_resnet20',

@@ -160,15 +160,18 @@ def test_what_is_missing(make, own_project, tmp_path):
 
 def test_a_dry_run_that_fails(make, own_project, tmp_path, capsys):
     """The config stays, to be mended."""
-    cfg = Config.fromfile(LARGE)
-    cfg.model.neck.num_outs = 4
-    cfg.model.bbox_head.anchor_generator.strides = [4, 8, 16, 32]
-    cfg.dump(tmp_path / 'levels.py')
+    for name, neck, strides in (
+        ('fine', dict(end_level=1, num_outs=2), [4, 8]),
+        ('coarse', dict(start_level=2, num_outs=1), [16])):
+        cfg = Config.fromfile(SMALL)
+        cfg.model.neck.update(neck)
+        cfg.model.bbox_head.anchor_generator.strides = strides
+        cfg.dump(tmp_path / f'{name}.py')
     torch.save(
-        dict(state_dict=build_model(cfg).state_dict()), tmp_path / 'four.pth')
-    with pytest.raises(ValueError, match='outputs 3 feature maps'):
-        make(tmp_path / 'out.py', SMALL, tmp_path / 'levels.py',
-             tmp_path / 'four.pth')
+        dict(state_dict=build_model(cfg).state_dict()), tmp_path / 'one.pth')
+    with pytest.raises(ValueError, match=r'\[4, 8\], the teacher \[16\]'):
+        make(tmp_path / 'out.py', tmp_path / 'fine.py',
+             tmp_path / 'coarse.py', tmp_path / 'one.pth')
     assert 'out.py is written, but its dry run fails' in (
         capsys.readouterr().err)
     assert (tmp_path / 'out.py').exists()

@@ -85,7 +85,7 @@ def test_equal_compute(study):
         (folder / 'tiny/SSKD/seed_0/result.json').read_text())
     # The shipped proportions.
     first, second, _ = (phase['epochs'] for phase in result['phases'])
-    assert first == second > 1
+    assert 4 <= first / second <= 6
     assert costs[1]['last'] == result['student']['accuracy/top1']
     assert set(costs[1]['alignment']) == {'layer1', 'layer2', 'layer3', 'neck'}
 
