@@ -160,9 +160,10 @@ def test_what_is_missing(make, own_project, tmp_path):
 
 def test_a_dry_run_that_fails(make, own_project, tmp_path, capsys):
     """The config stays, to be mended."""
-    for name, neck, strides in (
-        ('fine', dict(end_level=1, num_outs=2), [4, 8]),
-        ('coarse', dict(start_level=2, num_outs=1), [16])):
+    levels = dict(
+        fine=(dict(end_level=1, num_outs=2), [4, 8]),
+        coarse=(dict(start_level=2, num_outs=1), [16]))
+    for name, (neck, strides) in levels.items():
         cfg = Config.fromfile(SMALL)
         cfg.model.neck.update(neck)
         cfg.model.bbox_head.anchor_generator.strides = strides
