@@ -128,7 +128,11 @@ def _distillation(name, root, images, work_dir):
     teacher = _small_model(read_teacher_config(cfg.model.teacher.cfg).model)
     torch.manual_seed(0)
     path = str(work_dir / 'teacher.pth')
-    torch.save(_build(teacher).state_dict(), path)
+    model = _build(teacher)
+    if teacher.type == 'DINO':
+        # Built with a parameter of whatever was in memory, NaN maybe.
+        torch.nn.init.normal_(model.level_embed)
+    torch.save(model.state_dict(), path)
     cfg.model.teacher = dict(cfg=teacher, checkpoint=path)
     for phase in ('mimic', 'head', 'finetune'):
         cfg.train_cfg[phase].max_epochs = 1
