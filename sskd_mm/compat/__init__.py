@@ -3,11 +3,12 @@ from . import atomic_backend, checkpoint_loader, mmcv_ext
 from .checkpoint import (TruncatedCheckpointError, UntrustedCheckpointError,
                          allow_pickle, load_checkpoint_file)
 from .cpu_distributed import setup_cpu_distributed
+from .is_a import is_a
 from .versions import check_stack, installed_distributions
 
 __all__ = [
     'TruncatedCheckpointError', 'UntrustedCheckpointError', 'allow_pickle',
     'atomic_backend', 'check_stack', 'checkpoint_loader',
-    'installed_distributions', 'load_checkpoint_file', 'mmcv_ext',
+    'installed_distributions', 'is_a', 'load_checkpoint_file', 'mmcv_ext',
     'setup_cpu_distributed'
 ]

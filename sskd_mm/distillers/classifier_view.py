@@ -5,6 +5,8 @@ from typing import Collection, Iterator, Optional, Tuple
 import torch
 from torch import Tensor, nn
 
+from ..compat import is_a
+
 
 class ClassifierView:
     """What a :class:`JointDistiller` sees of two classifiers.
@@ -89,12 +91,9 @@ def _find_classifier(model: nn.Module, inputs: Tensor, role: str) -> str:
                 module.register_forward_hook(
                     lambda module, args, output, path=path: runs.append(
                         (path, output))))
-    # By name, for mmpretrain need not be there.
-    is_classifier = 'BaseClassifier' in [
-        base.__name__ for base in type(model).__mro__
-    ]
     try:
-        logits = model(inputs, mode='tensor') if is_classifier else None
+        logits = model(
+            inputs, mode='tensor') if is_a(model, 'BaseClassifier') else None
     finally:
         for handle in handles:
             handle.remove()

@@ -4,6 +4,7 @@ from typing import Collection, Iterator, List, Optional, Tuple
 
 from torch import Tensor, nn
 
+from ..compat import is_a
 from ..losses.objects import Objects
 
 
@@ -44,7 +45,7 @@ class DetectorView:
                     'no detector of mmdet, but the other network is. Give two '
                     'networks of one task.')
             head = getattr(model, 'bbox_head', None)
-            if not (self.taps_alone or _is_a(head, 'BaseDenseHead')):
+            if not (self.taps_alone or is_a(head, 'BaseDenseHead')):
                 raise ValueError(
                     f'JointDistiller: the {role} ({type(model).__name__}) has '
                     'no dense head (bbox_head) whose outputs a loss could '
@@ -56,7 +57,7 @@ class DetectorView:
     @staticmethod
     def sees(model: nn.Module) -> bool:
         """Whether a network is a detector of mmdet."""
-        return _is_a(model, 'BaseDetector')
+        return is_a(model, 'BaseDetector')
 
     @contextmanager
     def watch(self, model: nn.Module, which: int) -> Iterator[dict]:
@@ -116,8 +117,3 @@ def _outputs(module: nn.Module, stack: ExitStack) -> List[Tensor]:
         lambda module, args, output: outputs.append(output))
     stack.callback(handle.remove)
     return outputs
-
-
-def _is_a(module: Optional[nn.Module], name: str) -> bool:
-    # By name, for mmdet need not be there.
-    return name in [base.__name__ for base in type(module).__mro__]

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...compat import is_a
 from ..mimic_loss import MimicLoss
 from ..objects import Objects
 from .joint_loss import JointLoss
@@ -25,8 +26,7 @@ def check_distributions(loss: JointLoss, student: Knowledge,
     """
     name = type(loss).__name__
     for role, each in (('student', student), ('teacher', teacher)):
-        # By name, for mmdet need not be there.
-        if 'GFLHead' not in [x.__name__ for x in type(each.head).__mro__]:
+        if not is_a(each.head, 'GFLHead'):
             raise ValueError(
                 f'{name} compares distributions of distances, but the '
                 f'{role}\'s head ({type(each.head).__name__}) has none. Give '
