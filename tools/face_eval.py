@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.dataset import BaseDataset
-from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.registry import DATASETS, init_default_scope
 from rich.console import Console
 from rich.table import Table
 
@@ -35,6 +35,7 @@ from sskd_mm.compat import allow_pickle, load_checkpoint_file
 from sskd_mm.evaluation import (IJB, IJBA, Verification, all_pairs,
                                 extract_embeddings, identify,
                                 normalize_embeddings)
+from sskd_mm.models import build_model, model_config
 
 FARS = (0.1, 0.01, 0.001)
 LOADING = ('LoadImageFromFile', 'AlignFace', 'CropFace')
@@ -150,19 +151,9 @@ def main():
     print(f'Written: {base}.json, {base}.png')
 
 
-def model_config(cfg: Config) -> dict:
-    """Of the student or plain model, with its preprocessing, which a config
-    has in the model or, as mmpretrain's have it, beside it."""
-    model = cfg.model.get('student', cfg.model)
-    for outer in (cfg.model, cfg):
-        if outer.get('data_preprocessor') is not None:
-            model.setdefault('data_preprocessor', outer.data_preprocessor)
-    return model
-
-
 def load_model(cfg: Config, args) -> torch.nn.Module:
     """The model with its weights; the head plays no part."""
-    model = MODELS.build(model_config(cfg))
+    model = build_model(cfg)
     weights = load_checkpoint_file(args.checkpoint)
     weights = weights.get('state_dict', weights)
     missing, unexpected = model.load_state_dict(

@@ -3,7 +3,7 @@ from . import data_preprocessors
 from .backbones import (CIFARVGG, CIFARMobileNetV2, CIFARResNet,
                         CIFARShuffleNetV1, CIFARShuffleNetV2, IResNet,
                         MobileFaceNet, WideResNet)
-from .build_model import build_model
+from .build_model import build_model, model_config
 from .convert_checkpoint import convert_checkpoint, convert_from_command_line
 from .heads import (AdaFaceHead, ArcFaceHead, CosFaceHead, EmbeddingHead,
                     MarginHead, NormSoftmaxHead)
@@ -14,5 +14,6 @@ __all__ = [
     'CIFARShuffleNetV1', 'CIFARShuffleNetV2', 'CIFARVGG', 'CosFaceHead',
     'EmbeddingHead', 'IResNet', 'MarginHead', 'MirroredEmbeddingTTA',
     'MobileFaceNet', 'NormSoftmaxHead', 'WideResNet', 'build_model',
-    'convert_checkpoint', 'convert_from_command_line', 'data_preprocessors'
+    'convert_checkpoint', 'convert_from_command_line', 'data_preprocessors',
+    'model_config'
 ]

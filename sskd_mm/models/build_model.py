@@ -11,8 +11,8 @@ def build_model(cfg: Config) -> nn.Module:
         cfg (Config): A whole config. Of a distillation the student is built.
 
     Returns:
-        nn.Module: The network, with the data preprocessor that mmpretrain's
-        configs have beside the model; its weights are as torch begins them.
+        nn.Module: The network with its data preprocessor; its weights are as
+        torch begins them.
 
     Raises:
         ValueError: The config has no model.
@@ -22,12 +22,29 @@ def build_model(cfg: Config) -> nn.Module:
         >>> type(build_model(cfg)).__name__
         'FasterRCNN'
     """
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+        return MODELS.build(model_config(cfg))
+
+
+def model_config(cfg: Config) -> dict:
+    """What the network of a config is built from.
+
+    Args:
+        cfg (Config): A whole config. Of a distillation the student is taken.
+
+    Returns:
+        dict: With the data preprocessor, which a config has in the model or,
+        as mmpretrain's have it, beside it.
+
+    Raises:
+        ValueError: The config has no model.
+    """
     if 'model' not in cfg:
         raise ValueError(
             f'{cfg.filename} has no model. Give the whole config that is '
             'trained with, not a part such as those in _base_/.')
     model = dict(cfg.model.get('student', cfg.model))
-    if cfg.get('data_preprocessor') is not None:
-        model.setdefault('data_preprocessor', cfg.data_preprocessor)
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
-        return MODELS.build(model)
+    for outer in (cfg.model, cfg):
+        if outer.get('data_preprocessor') is not None:
+            model.setdefault('data_preprocessor', outer.data_preprocessor)
+    return model
