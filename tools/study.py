@@ -11,17 +11,15 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.fileio import dump
-from mmengine.runner import Runner
 
-from sskd_mm.analysis import (Study, describe_cost, fit_epochs, read_metrics,
-                              spent, write_study_report)
+from sskd_mm.analysis import (Study, describe_cost, dry_runner, fit_epochs,
+                              read_metrics, spent, write_study_report)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -104,10 +102,9 @@ def prepare_teacher(name: str, entry: dict, study: Study, args) -> dict:
         train(cfg, work_dir)
         checkpoint = (work_dir / 'last_checkpoint').read_text()
     print(f'Scoring the teacher {name} ...', flush=True)
-    cfg.load_from, cfg.log_level = checkpoint, 'WARNING'
-    cfg.visualizer = None
-    with tempfile.TemporaryDirectory() as cfg.work_dir:
-        metrics = Runner.from_cfg(cfg).test()
+    with dry_runner(cfg) as runner:
+        runner.load_checkpoint(checkpoint)
+        metrics = runner.test()
     result = dict(
         checkpoint=checkpoint,
         score=float(metrics[study.metric]),
