@@ -1,6 +1,6 @@
 _base_ = [
     '../../baselines/cifar100/wrn_16_2_cifar100.py',
-    '../../_base_/sskd_cifar.py',
+    '../../_base_/sskd_cifar_siblings.py',
 ]
 
 model = dict(
@@ -10,6 +10,4 @@ model = dict(
         cfg='{{fileDirname}}/../../baselines/cifar100/wrn_40_2_cifar100.py',
         checkpoint='work_dirs/wrn_40_2_cifar100/epoch_240.pth'),
     **_base_.sskd.model)
-# Fewer of the teacher's blocks: the student starts with those that it has.
-model['inherit'] = ['backbone', 'head']
 train_cfg = dict(_delete_=True, **_base_.sskd.train_cfg)
