@@ -15,7 +15,6 @@ in the file's metadata. It outputs
 Boxes are not decoded in it, since mmdet branches on what NMS finds, which
 no graph holds. For whole detectors see MMDeploy, which rewrites that.
 """
-import argparse
 import os
 import os.path as osp
 import warnings
@@ -23,41 +22,14 @@ from importlib.util import find_spec
 from typing import Any, Dict, Iterator, Tuple, Union
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from torch import Tensor, nn
 
-from sskd_mm.analysis import build_test_loader, load_networks
+from sskd_mm.analysis import ConfigParser, build_test_loader, load_networks
 from sskd_mm.models import EmbeddingHead
 
 #: Of the largest value of an output, so much may differ by rounding.
 TOLERANCE = 1e-4
-
-
-def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='of a distillation, or a plain one')
-    parser.add_argument('checkpoint', help='of the student')
-    parser.add_argument(
-        '-o', '--out', required=True, help='the ONNX file to write')
-    parser.add_argument(
-        '--size',
-        nargs=2,
-        type=int,
-        metavar=('HEIGHT', 'WIDTH'),
-        help='of the images, padded; default: of the first test image')
-    parser.add_argument(
-        '--allow-pickle',
-        action='store_true',
-        help='the checkpoint is trusted to run code when it is read')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override settings of the config: key=value, nested keys with '
-        'dots, lists as key="[a,b]"')
-    return parser.parse_args()
 
 
 class Exported(nn.Module):
@@ -100,7 +72,21 @@ def _flat(outputs: Any) -> Iterator[Tensor]:
 
 
 def main():
-    args = parse_args()
+    parser = ConfigParser(__doc__, 'of a distillation, or a plain one')
+    parser.add_argument('checkpoint', help='of the student')
+    parser.add_argument(
+        '-o', '--out', required=True, help='the ONNX file to write')
+    parser.add_argument(
+        '--size',
+        nargs=2,
+        type=int,
+        metavar=('HEIGHT', 'WIDTH'),
+        help='of the images, padded; default: of the first test image')
+    parser.add_argument(
+        '--allow-pickle',
+        action='store_true',
+        help='the checkpoint is trusted to run code when it is read')
+    args = parser.parse_args()
     missing = [
         name for name in ('onnx', 'onnxscript', 'onnxruntime')
         if find_spec(name) is None
@@ -108,9 +94,7 @@ def main():
     if missing:
         raise ImportError(f'The export needs {", ".join(missing)}: '
                           "pip install 'sskd-mm[onnx]'")
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg = parser.read_config(args)
     if args.allow_pickle:
         cfg.allow_pickle = [args.checkpoint]
     # The teacher has no part in it.

@@ -3,6 +3,8 @@ from .alignment import Alignment, measure_alignment
 from .check_teacher_metrics import check_teacher_metrics
 from .cka_matrix import measure_cka_matrix, plot_cka_matrix
 from .complexity import describe_parts, plot_complexity
+from .config_parser import ConfigParser
+from .costs import measure_costs, name_device
 from .curves import plot_losses, read_losses
 from .detections import draw_detections
 from .dry_run import dry_run, dry_runner
@@ -20,13 +22,14 @@ from .training_cost import describe_cost, fit_epochs, spent
 from .work_dir import WorkDir
 
 __all__ = [
-    'Alignment', 'Measured', 'Study', 'Trial', 'WorkDir',
+    'Alignment', 'ConfigParser', 'Measured', 'Study', 'Trial', 'WorkDir',
     'build_test_loader', 'check_teacher_metrics', 'count_step',
     'describe_cost', 'describe_network', 'describe_parts', 'describe_plan',
     'draw_detections', 'draw_feature_maps', 'draw_phase_curves', 'dry_run',
     'dry_runner', 'fit_epochs', 'load_distiller', 'load_networks',
-    'measure_alignment', 'measure_cka_matrix', 'measure_latency',
-    'measure_metrics', 'plot_cka_matrix', 'plot_complexity', 'plot_faces',
-    'plot_losses', 'print_plan', 'read_losses', 'read_metrics', 'spent',
-    'write_report', 'write_study_report'
+    'measure_alignment', 'measure_cka_matrix', 'measure_costs',
+    'measure_latency', 'measure_metrics', 'name_device', 'plot_cka_matrix',
+    'plot_complexity', 'plot_faces', 'plot_losses', 'print_plan',
+    'read_losses', 'read_metrics', 'spent', 'write_report',
+    'write_study_report'
 ]

@@ -1,7 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import copy
 import logging
-from typing import Dict, Optional
+from typing import Dict, List, Optional
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -102,10 +102,15 @@ def load_networks(cfg: Config, loader: DataLoader,
         return dict(model=model.eval())
     distiller = load_distiller(cfg, loader, checkpoint)
     teachers = [teacher.model for teacher in distiller.teachers]
-    names = ['teacher'] if len(teachers) == 1 else [
-        f'teacher {i + 1}' for i in range(len(teachers))
-    ]
-    return dict(zip(names, teachers), student=distiller.student)
+    return dict(
+        zip(name_teachers(len(teachers)), teachers), student=distiller.student)
+
+
+def name_teachers(number: int) -> List[str]:
+    """What so many teachers are called: ``teacher``, or ``teacher 1`` ..."""
+    if number == 1:
+        return ['teacher']
+    return [f'teacher {i}' for i in range(1, number + 1)]
 
 
 def _load(model: nn.Module, checkpoint: Optional[str]) -> None:

@@ -2,13 +2,11 @@
 import base64
 import logging
 import tempfile
-from itertools import islice
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 import cv2
 import jinja2
-import torch
 from markupsafe import Markup
 from mmengine.logging import print_log
 from mmengine.runner import load_checkpoint
@@ -16,13 +14,12 @@ from torch import nn
 
 from ..models import build_model
 from .cka_matrix import measure_cka_matrix
+from .costs import measure_costs, name_device
 from .detections import draw_detections
 from .feature_maps import draw_feature_maps
-from .latency import measure_latency
-from .load_networks import build_test_loader, load_distiller
+from .load_networks import build_test_loader, load_distiller, name_teachers
 from .measure_metrics import Measured, measure_metrics
 from .phase_curves import draw_phase_curves
-from .plan import describe_network
 from .work_dir import WorkDir
 
 #: Images whose features and detections are shown.
@@ -114,8 +111,7 @@ class _Networks:
         else:
             self.distiller.to(device)
             teachers, student = self.distiller.teachers, self.distiller.student
-            for number, teacher in enumerate(teachers, 1):
-                name = f'teacher {number}' if len(teachers) > 1 else 'teacher'
+            for name, teacher in zip(name_teachers(len(teachers)), teachers):
                 self._add(name, teacher.model, teacher.predict)
         self._add('student', student, student.val_step)
         if scratch is not None:
@@ -175,7 +171,7 @@ def _describe(name: str, run: WorkDir, scratch: Optional[WorkDir], images: int,
         curves=_try(lambda: Markup(draw_phase_curves(run, scratch))),
         metrics=_logged_metrics(run, scratch),
         measured=show(_measure, run, images),
-        cost=show(_cost, run),
+        cost=show(_cost),
         features=show(_features),
         cka=show(_cka),
         detections=show(_detections),
@@ -232,9 +228,8 @@ def _logged_metrics(run: WorkDir,
     teachers = run.result.get('teacher')
     if not isinstance(teachers, list):
         teachers = [teachers]
-    for number, metrics in enumerate(teachers, 1):
+    for name, metrics in zip(name_teachers(len(teachers)), teachers):
         if metrics:
-            name = f'teacher {number}' if len(teachers) > 1 else 'teacher'
             columns[name] = metrics
     if run.metrics:
         columns['student'] = run.metrics
@@ -277,20 +272,16 @@ def _classes(results: Dict[str, Measured]) -> List[dict]:
     return rows
 
 
-def _cost(networks: _Networks, run: WorkDir) -> dict:
-    batches = list(islice(build_test_loader(run.config), 10))
-    rows = {
-        name: describe_network(model, batches[0])
-        for name, model in networks.models.items()
-    }
-    for name, times in measure_latency(networks.models, batches,
-                                       REPEATS).items():
-        rows[name].update(times)
-    device = (
-        torch.cuda.get_device_name(networks.device)
-        if networks.device.startswith('cuda') else
-        f'{networks.device}, {torch.get_num_threads()} thread(s)')
-    return dict(rows=rows, device=device, repeats=REPEATS)
+def _cost(networks: _Networks) -> dict:
+    loader = networks.loader
+    # One image at a time, of the set that is read already.
+    batches = [
+        loader.collate_fn([loader.dataset[i]])
+        for i in range(min(10, len(loader.dataset)))
+    ]
+    rows = measure_costs(networks.models, batches, REPEATS, networks.device)
+    return dict(
+        rows=rows, device=name_device(networks.device), repeats=REPEATS)
 
 
 def _distiller(networks: _Networks) -> nn.Module:

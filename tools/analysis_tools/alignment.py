@@ -10,24 +10,19 @@ python tools/analysis_tools/alignment.py CONFIG FIRST -o alignment.png \\
     --cfg-options model.teacher.cfg=CONFIG_OF_SECOND \\
     model.teacher.checkpoint=SECOND
 """
-import argparse
 import json
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
 from rich.console import Console
 from rich.table import Table
 
-from sskd_mm.analysis import (build_test_loader, load_distiller,
+from sskd_mm.analysis import (ConfigParser, build_test_loader, load_distiller,
                               measure_alignment, measure_cka_matrix,
                               plot_cka_matrix)
 
 
-def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='of a distillation')
+def main():
+    parser = ConfigParser(__doc__, 'of a distillation')
     parser.add_argument('checkpoint', help='of the student')
     parser.add_argument(
         '-o', '--out', required=True, type=Path,
@@ -35,20 +30,8 @@ def parse_args():
     parser.add_argument(
         '--images', type=int, default=64, help='of the test set')
     parser.add_argument('--batch-size', type=int, default=8)
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override settings of the config: key=value, nested keys with '
-        'dots, lists as key="[a,b]"')
-    return parser.parse_args()
-
-
-def main():
-    args = parse_args()
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    args = parser.parse_args()
+    cfg = parser.read_config(args)
     loader = build_test_loader(cfg, args.batch_size)
     distiller = load_distiller(cfg, loader, args.checkpoint)
     batches = -(-args.images // args.batch_size)

@@ -7,24 +7,19 @@ python tools/analysis_tools/benchmark.py CONFIG --checkpoint CHECKPOINT
 With a plain config, of that network alone. The speed of a detector depends on
 its weights, since NMS takes longer for more boxes: give the checkpoint.
 """
-import argparse
 import itertools
 import json
 
 import torch
-from mmengine.config import Config, DictAction
 from rich.console import Console
 from rich.table import Table
 
-from sskd_mm.analysis import (build_test_loader, describe_network,
-                              load_networks, measure_latency)
+from sskd_mm.analysis import (ConfigParser, build_test_loader, load_networks,
+                              measure_costs, name_device)
 
 
-def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='of a distillation, or a plain one')
+def main():
+    parser = ConfigParser(__doc__, 'of a distillation, or a plain one')
     parser.add_argument(
         '--checkpoint', help='of the student; without, it is not trained')
     parser.add_argument(
@@ -39,36 +34,16 @@ def parse_args():
         default='cuda' if torch.cuda.is_available() else 'cpu',
         help='default: %(default)s')
     parser.add_argument('--out', help='a JSON file to write')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override settings of the config: key=value, nested keys with '
-        'dots, lists as key="[a,b]"')
-    return parser.parse_args()
-
-
-def main():
-    args = parse_args()
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    args = parser.parse_args()
+    cfg = parser.read_config(args)
     loader = build_test_loader(cfg, args.batch_size)
     # A few, so that no single image decides, and none that is incomplete.
     whole = len(loader.dataset) // args.batch_size
     batches = list(itertools.islice(loader, min(10, max(1, whole))))
     networks = load_networks(cfg, loader, args.checkpoint)
-    result = {
-        name: describe_network(model, batches[0])
-        for name, model in networks.items()
-    }
     torch.backends.cudnn.benchmark = bool(
         cfg.get('env_cfg', {}).get('cudnn_benchmark'))
-    for model in networks.values():
-        model.to(args.device)
-    for name, times in measure_latency(networks, batches,
-                                       args.repeats).items():
-        result[name].update(times)
+    result = measure_costs(networks, batches, args.repeats, args.device)
     show(result, args)
     if args.out:
         with open(args.out, 'w') as file:
@@ -76,7 +51,7 @@ def main():
                 dict(
                     config=args.config,
                     checkpoint=args.checkpoint,
-                    device=_device(args.device),
+                    device=name_device(args.device),
                     threads=torch.get_num_threads(),
                     torch=torch.__version__,
                     batch_size=args.batch_size,
@@ -93,7 +68,7 @@ def show(result: dict, args) -> None:
     }
     table = Table(
         title=f'{" and ".join(sizes)}, batch {args.batch_size}, '
-        f'{_device(args.device)}',
+        f'{name_device(args.device)}',
         caption='milliseconds of a batch: the median, and what 5 % and 95 % '
         'stay below; without reading the image')
     for column in ('', 'type', 'parameters', 'GFLOPs', 'ms', '5 - 95 %',
@@ -106,12 +81,6 @@ def show(result: dict, args) -> None:
                       f'{row["p5_ms"]:.2f} - {row["p95_ms"]:.2f}',
                       f'{row["fps"]:.1f}')
     Console().print(table)
-
-
-def _device(device: str) -> str:
-    if device.startswith('cuda'):
-        return torch.cuda.get_device_name(device)
-    return f'{device}, {torch.get_num_threads()} thread(s)'
 
 
 if __name__ == '__main__':

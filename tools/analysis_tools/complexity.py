@@ -4,37 +4,20 @@ picture of their parts, at the size of the test images.
 
 python tools/analysis_tools/complexity.py CONFIG -o complexity.png
 """
-import argparse
 
-from mmengine.config import Config, DictAction
 from rich.console import Console
 from rich.table import Table
 
-from sskd_mm.analysis import (build_test_loader, describe_parts, load_networks,
-                              plot_complexity)
-
-
-def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='of a distillation, or a plain one')
-    parser.add_argument(
-        '-o', '--out', required=True, help='the picture to write')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override settings of the config: key=value, nested keys with '
-        'dots, lists as key="[a,b]"')
-    return parser.parse_args()
+from sskd_mm.analysis import (ConfigParser, build_test_loader, describe_parts,
+                              load_networks, plot_complexity)
 
 
 def main():
-    args = parse_args()
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    parser = ConfigParser(__doc__, 'of a distillation, or a plain one')
+    parser.add_argument(
+        '-o', '--out', required=True, help='the picture to write')
+    args = parser.parse_args()
+    cfg = parser.read_config(args)
     loader = build_test_loader(cfg)
     batch = next(iter(loader))
     networks = {
