@@ -5,9 +5,10 @@ it with a dry run.
 python tools/make_config.py STUDENT_CONFIG TEACHER_CONFIG TEACHER_CHECKPOINT \
     -o configs/my_distillation.py
 
-It inherits from the student's own config, and has the recipe that sskd_mm
-ships for detectors, classifiers or networks for faces, in as many epochs as
-the student's config trains.
+It inherits from the student's own config, and has a recipe for detectors,
+classifiers or networks for faces, in as many epochs as the student's config
+trains. For detectors it is the one that ships; for the other two it is an
+earlier form of it.
 """
 import argparse
 import os
@@ -238,7 +239,7 @@ def write_config(args, cfg: Config, student: nn.Module, teacher: nn.Module,
 
 def recipe(cfg: Config, student: nn.Module,
            teacher: nn.Module) -> Tuple[str, dict, dict]:
-    """What is distilled, and the settings that ship for it.
+    """What is distilled, and the settings for it.
 
     Returns:
         tuple: What the student is, and ``model`` and ``train_cfg`` as far as
@@ -248,7 +249,7 @@ def recipe(cfg: Config, student: nn.Module,
     model, train_cfg = {}, dict(type='StageByStageTrainLoop')
     head = getattr(student, 'head', None)
     if isinstance(head, MarginHead):
-        # configs/_base_/sskd_face.py
+        # configs/_base_/sskd_face.py as it was before ORL was measured.
         last = max(1, round(epochs / 20))
         model['stages'] = ['auto', 'backbone.features']
         model['mimic_loss'] = dict(type='L2MimicLoss', normalize=True)
@@ -258,7 +259,7 @@ def recipe(cfg: Config, student: nn.Module,
             head=phase(last, scaled(cfg, lr=0.1)))
         return 'faces', model, train_cfg
     if hasattr(head, 'num_classes') and not hasattr(student, 'bbox_head'):
-        # configs/_base_/sskd_imagenet.py
+        # configs/_base_/sskd_imagenet.py, but both mimic phases alike.
         mimic = max(1, (epochs - max(1, round(epochs / 10))) // 2)
         pooled = all(hasattr(m, 'neck') and m.neck for m in (student, teacher))
         model['stages'] = pair_stages(student, teacher, pooled)
@@ -273,7 +274,7 @@ def recipe(cfg: Config, student: nn.Module,
         if pooled:
             train_cfg['head']['cached_passes'] = 1
         return 'classifiers', model, train_cfg
-    # configs/sskd/faster_rcnn_r18_coco.py
+    # configs/_base_/sskd_detection.py
     mimic, last = (max(1, round(epochs * part / 12)) for part in (5, 1))
     if all(getattr(m, 'neck', None) for m in (student, teacher)):
         model['stages'] = ['neck']
