@@ -133,3 +133,4 @@ def test_orl(name, tmp_path):
     phases += ['head'] * ('unlabelled' not in name)
     assert [phase['name'] for phase in result['phases']] == phases
     assert result['student']['face/different'] == 8
+    assert result['student_curve'][-1] == result['student']

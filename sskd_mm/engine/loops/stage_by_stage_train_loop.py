@@ -476,16 +476,18 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             self._validated = self._epoch
 
     @property
-    def mimic_end(self) -> int:
-        """int: The epochs behind which no phase mimics any more."""
-        return max((p.end for p in self.phases if p.is_mimic), default=0)
+    def mimic_end(self) -> Optional[int]:
+        """int or None: The epochs behind which phases follow that do not
+        mimic; None if there was no mimicking or nothing follows."""
+        end = max((p.end for p in self.phases if p.is_mimic), default=0)
+        return end if 0 < end < self._max_epochs else None
 
     def _validate_inherited(self) -> None:
         """See what a head scores that is the teacher's on features that were
         only mimicked: how good was the mimicking?"""
         info = self.runner.message_hub.runtime_info
         if (self.runner.val_loop is not None
-                and 0 < self.mimic_end == self._epoch
+                and self.mimic_end == self._epoch
                 and self.distiller.inherits_head
                 and 'sskd/inherited_head' not in info):
             self.runner.val_loop.run()
