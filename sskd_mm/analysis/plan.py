@@ -116,12 +116,12 @@ def _describe_losses(distiller, phase: Phase) -> List[Dict[str, Any]]:
 
 
 def _count_phase(distiller, phase: Phase, batch: dict) -> Dict[str, float]:
-    gflops, cached = count_step(distiller, batch), 0.
-    if phase.cached_passes and phase.name != 'head':
-        distiller.teacher_cache.key = 'counted'
-        for _ in range(2):  # computes, and recalls
-            cached = count_step(distiller, batch)
-        distiller.teacher_cache.clear()
+    if not phase.cached_passes or phase.name == 'head':
+        return dict(gflops=count_step(distiller, batch), gflops_cached=0.)
+    distiller.teacher_cache.key = 'counted'
+    # The first step computes, the second one recalls.
+    gflops, cached = (count_step(distiller, batch) for _ in range(2))
+    distiller.teacher_cache.clear()
     return dict(gflops=gflops, gflops_cached=cached)
 
 

@@ -265,7 +265,22 @@ class StageByStageDistiller(BaseModel):
         Args:
             phases (Sequence[Phase]): All that are planned.
             num_samples (int): Size of the training set.
+
+        Raises:
+            ValueError: A tap to mimic lies in a head that does not start
+                from the teacher's weights.
         """
+        for name in {tap for phase in phases for tap in phase.taps}:
+            own = set(self.partition.in_head[name]) - set(self._inherited)
+            if own:
+                raise ValueError(
+                    f'The tap {self.stages[name].student!r} lies in the head, '
+                    'which mimicking does not train, and '
+                    f'{", ".join(sorted(own))} would not start from the '
+                    "teacher's weights. Write inherit=['head'], or, where "
+                    'the shapes of the two heads differ, take the tap out of '
+                    "`stages`: ['auto', 'neck'] ends with what a "
+                    "classifier's head reads.")
         if any(phase.border == 'teacher' for phase in phases):
             self.prepare_feeding()
 
@@ -521,6 +536,14 @@ class StageByStageDistiller(BaseModel):
     def _teach(self, inputs: Tensor, stages: Sequence[Stage],
                data_samples: Optional[list]) -> List[dict]:
         """Each teacher's features at the taps that it teaches."""
+        if self.teacher_cache.key is not None:
+            # What later phases compare is kept with it.
+            kept = self.phase.cached_taps
+            names = {
+                *kept, *self._previous_taps(kept).values(),
+                *(stage.name for stage in stages)
+            }
+            stages = [s for s in self.stages.values() if s.name in names]
         sizes = _sizes(data_samples)
 
         def run() -> Tuple[List[dict], List[tuple]]:

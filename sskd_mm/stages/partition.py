@@ -22,7 +22,10 @@ class StagePartition:
     goes with its own parameters; one without any (dropout, pooling, batch
     norm without weights) goes with the stage during which it first ran. What
     no tap depends on is the :data:`HEAD`, unless all else in its module
-    belongs to one stage.
+    belongs to one stage. So is everything in a head (a module ``head`` or
+    ``..._head`` of the student), though a tap may lie in it, as that of a
+    classifier's logits: the stages before are trained through it, while it
+    stays as it is.
 
     Args:
         student (nn.Module): The student, on its device. What its config
@@ -44,6 +47,8 @@ class StagePartition:
         params (dict[str, list[str]]): Parameter names of each stage and of
             the head.
         features (dict[str, tuple[Tensor]]): The taps' outputs, by stage name.
+        in_head (dict[str, list[str]]): For each stage the parameters of a
+            head that its tap depends on.
     """
 
     def __init__(self,
@@ -63,10 +68,14 @@ class StagePartition:
         first_run = self._trace(stages, inputs, pre_activation, compared)
 
         self.params: Dict[str, List[str]] = {n: [] for n in [*names, HEAD]}
+        self.in_head = {
+            stage: sorted(filter(_is_in_head, reached))
+            for stage, reached in self._reached.items()
+        }
         owner = {
             name: stage
             for stage in reversed(names)
-            for name in self._reached[stage]
+            for name in self._reached[stage] if not _is_in_head(name)
         }
         self._add_unread(owner)
         for name, _ in student.named_parameters():
@@ -79,6 +88,8 @@ class StagePartition:
                 stage = min(found, key=names.index) if found else HEAD
             elif _is_container(module):
                 continue
+            elif _is_in_head(name):
+                stage = HEAD
             else:
                 stage = first_run.get(name, HEAD)
             self._modules[stage].add(name)
@@ -251,6 +262,11 @@ class StagePartition:
             if name.rpartition('.')[0] not in training:
                 tensors[name] = buffer
         return {name: _digest(tensor) for name, tensor in tensors.items()}
+
+
+def _is_in_head(name: str) -> bool:
+    module = name.partition('.')[0]
+    return module == 'head' or module.endswith('_head')
 
 
 def _own_params(name: str, module: nn.Module) -> List[str]:

@@ -30,6 +30,8 @@ class Phase:
         cache_begin (int): The epoch with which these passes begin: that of
             the phase, or of an earlier mimic phase whose teachers' features
             serve this one too.
+        cached_taps (tuple[str]): Names of the stages that the teachers'
+            features are kept of: those of all mimic phases that share them.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Phase:
     param_scheduler: Optional[list] = None
     cached_passes: int = 0
     cache_begin: int = 0
+    cached_taps: Tuple[str, ...] = ()
 
     @property
     def is_mimic(self) -> bool:

@@ -11,7 +11,9 @@ SCHEDULES = ('sequential', 'cumulative', 'local', 'blockwise', 'joint',
 _BORDERS = dict(local='detached', blockwise='teacher', joint='student')
 
 
-def plan_mimic_phases(schedule: str, stages: Sequence[str]) -> List[Phase]:
+def plan_mimic_phases(schedule: str,
+                      stages: Sequence[str],
+                      in_head: Sequence[str] = ()) -> List[Phase]:
     """The mimic phases of a schedule, without their lengths.
 
     No phase has a task loss, and the head follows on a fixed backbone, so
@@ -30,11 +32,16 @@ def plan_mimic_phases(schedule: str, stages: Sequence[str]) -> List[Phase]:
     - ``joint``: one phase; all taps at once, gradients flow through the
       whole backbone.
     - ``last``: one phase; the whole backbone against the last tap alone,
-      which is what the head reads.
+      which is what the head reads, or what it makes of it.
+
+    ``local``, ``blockwise`` and ``joint`` leave a tap in the head out: no
+    weights lie between it and the tap before, so that it compares the same
+    once more, in other units (logits are larger than features).
 
     Args:
         schedule (str): One of the above.
         stages (Sequence[str]): Names of the stages, in order.
+        in_head (Sequence[str]): Those of them whose tap lies in the head.
 
     Returns:
         list[Phase]: The phases, named ``mimic/<stage>``, or
@@ -52,9 +59,13 @@ def plan_mimic_phases(schedule: str, stages: Sequence[str]) -> List[Phase]:
             for k, name in enumerate(names)
         ]
     if schedule in _BORDERS:
+        at_once = tuple(n for n in names if n not in in_head) or names
         return [
             Phase(
-                f'mimic/{schedule}', names, names, border=_BORDERS[schedule])
+                f'mimic/{schedule}',
+                at_once,
+                names,
+                border=_BORDERS[schedule])
         ]
     if schedule == 'last':
         return [Phase('mimic/last', names[-1:], names)]

@@ -2,9 +2,12 @@
 """Classifiers of mmpretrain go through all phases."""
 import copy
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 
@@ -102,6 +105,44 @@ def test_all_phases(distill, student, teacher, options, shapes, tmp_path,
     metrics = Runner.from_cfg(plain).test()
     assert metrics['accuracy/top1'] == pytest.approx(
         result['student']['accuracy/top1'])
+
+
+def test_a_tap_in_the_head(distill, monkeypatch):
+    """The backbone mimics the teacher's logits, through the head that it has
+    of it and that stays as it is until its own phase."""
+    stages = ['auto', 'neck', 'head.fc']
+    student, teacher = ((network, 32) for network in (RESNET, RESNET))
+    with pytest.raises(ValueError, match='head.fc.bias.*would not start'):
+        distill(student, teacher, 'last', stages=stages)
+    with pytest.raises(ValueError, match="leaves out the tap 'head.fc'"):
+        distill(student, teacher, 'joint', stages=stages)
+    runner = distill(
+        student, teacher, ['joint', 'last'], stages=stages, inherit=['head'])
+    distiller = runner.train_loop.distiller
+    joint, last, head = runner.train_loop.phases
+    assert joint.taps == ('layer1', 'layer2', 'layer3', 'layer4', 'neck')
+    assert last.taps == ('fc', )
+    assert distiller.partition.params['head'] == [
+        'head.fc.weight', 'head.fc.bias'
+    ]
+    # The engine has asserted by bits that the head did not move before.
+    result = json.loads(
+        (Path(runner.work_dir) / 'result.json').read_text())['phases']
+    assert list(result[1]['alignment']) == ['fc']
+    # By hand: the gradient goes through the fixed head to the first weights.
+    inputs = torch.rand(2, 3, 32, 32)
+    weight = distiller.student.backbone.conv1.weight
+    target = torch.rand(2, 10)
+    monkeypatch.setattr(distiller, '_teach',
+                        lambda *_: [{'head.fc': (target, )}])
+    distiller.teachers = [SimpleNamespace(image_size=(32, 32))]
+    distiller.enter_phase(last)
+    loss = distiller(inputs, mode='loss')['loss_mimic_fc']
+    loss.backward()
+    expected = F.mse_loss(distiller.student(inputs), target)
+    assert torch.allclose(loss, expected)
+    assert weight.grad.abs().sum() > 0
+    assert distiller.student.head.fc.weight.grad is None
 
 
 def test_blockwise_with_tokens(distill):

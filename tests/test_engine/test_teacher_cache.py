@@ -129,10 +129,17 @@ def test_stopped_and_resumed(make, method):
     _assert_equal(resumed, whole)
 
 
-def test_a_phase_goes_on_with_the_cache_of_the_one_before(make, monkeypatch):
+@pytest.mark.parametrize('options', [
+    {},
+    # The second phase compares what the first one does not.
+    dict(stages=['auto', 'head.fc'], inherit=['head'])
+])
+def test_a_phase_goes_on_with_the_cache_of_the_one_before(
+        make, monkeypatch, options):
 
     def config(name):
         cfg = make(name, 'sskd', 1)
+        cfg.model.update(options)
         cfg.train_cfg.update(
             schedule=['joint', 'last'],
             mimic=dict(max_epochs=2, cached_passes=1))

@@ -37,6 +37,16 @@ def test_last():
     assert phase.border == 'student'
 
 
+@pytest.mark.parametrize('schedule', ['local', 'blockwise', 'joint'])
+def test_at_once_without_a_tap_in_the_head(schedule):
+    phase, = plan_mimic_phases(schedule, (*STAGES, 'fc'), ['fc'])
+    assert phase.taps == STAGES
+    assert plan_mimic_phases('last', (*STAGES, 'fc'),
+                             ['fc'])[0].taps == ('fc', )
+    phase, = plan_mimic_phases(schedule, ['fc'], ['fc'])
+    assert phase.taps == ('fc', )
+
+
 def test_unknown():
     with pytest.raises(ValueError, match="Did you mean 'sequential'"):
         plan_mimic_phases('sequental', STAGES)

@@ -1,5 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import copy
+import itertools
 import logging
 import random
 from dataclasses import replace
@@ -166,10 +167,11 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
               overrides: Dict[str, dict],
               schedule: Union[str, List[str]]) -> List[Phase]:
         names = list(self.distiller.stages)
+        in_head = [n for n in names if self.distiller.partition.in_head[n]]
         schedules = [schedule] if isinstance(schedule, str) else schedule
         phases = []
         for each in schedules:
-            planned = plan_mimic_phases(each, names)
+            planned = plan_mimic_phases(each, names, in_head)
             if len(schedules) > 1 and len(planned) > 1:
                 # Two schedules of a list may name a phase for the same stage.
                 planned = [
@@ -177,6 +179,13 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                     for p in planned
                 ]
             phases += planned
+        for name in in_head:
+            if not any(name in phase.taps for phase in phases):
+                raise ValueError(
+                    f'schedule={schedule!r} leaves out the tap '
+                    f'{self.distiller.stages[name].student!r}, which lies in '
+                    'the head. Take it out of `stages`, or compare it in a '
+                    "phase of its own: schedule=['joint', 'last'].")
         phases.append(Phase('head', (), (HEAD, )))
         if finetune is not None:
             phases.append(Phase('finetune', (), (*names, HEAD)))
@@ -195,7 +204,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                     **overrides.get(phase.name, {})
                 })
             if phase.max_epochs:
-                planned.append(_share_cache(phase, planned))
+                planned.append(phase)
             begin = phase.end
         if not planned:
             raise ValueError('train_cfg: every phase has max_epochs=0.')
@@ -213,7 +222,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                 "Leave it out of `stages`, or take schedule='joint', "
                 "'cumulative' or 'last', in which its tap trains the "
                 'stages before it.')
-        return planned
+        return _share_caches(planned)
 
     def _with_settings(self, phase: Phase, begin: int,
                        settings: dict) -> Phase:
@@ -567,16 +576,19 @@ def _seed_dataset(dataloader: Union[DataLoader, Dict],
     return {**dataloader, 'dataset': SeededDataset(dataset, seed)}
 
 
-def _share_cache(phase: Phase, before: List[Phase]) -> Phase:
-    """Let a mimic phase go on with what the one before it has cached, where
-    that has all of its taps."""
-    begin = phase.begin
-    if before and phase.cached_passes and phase.is_mimic:
-        last = before[-1]
-        if (last.cached_passes == phase.cached_passes
-                and set(phase.taps) <= set(last.taps)):
-            begin = last.cache_begin
-    return replace(phase, cache_begin=begin)
+def _share_caches(phases: List[Phase]) -> List[Phase]:
+    """Let mimic phases in a row, of as many cached passes, have what the
+    teachers compute in those of the first."""
+    shared = []
+    for passes, group in itertools.groupby(
+            phases, lambda phase: phase.cached_passes * phase.is_mimic):
+        group = list(group)
+        taps = tuple(dict.fromkeys(tap for p in group for tap in p.taps))
+        shared += [
+            replace(p, cache_begin=group[0].begin, cached_taps=taps)
+            if passes else replace(p, cache_begin=p.begin) for p in group
+        ]
+    return shared
 
 
 def _unwrap(model: torch.nn.Module) -> torch.nn.Module:
