@@ -1,5 +1,16 @@
 # sskd_cifar.py for pairs of one family: the student has fewer of the teacher's
-# blocks, and starts with those that it has.
+# blocks, and starts with those that it has. It has the teacher's classifier,
+# too, so that at last the backbone can mimic what that makes of its features.
 _base_ = './sskd_cifar.py'
 
-sskd = dict(model=dict(inherit=['backbone', 'head']))
+sskd = dict(
+    model=dict(
+        stages=['auto', 'neck', 'head.fc'], inherit=['backbone', 'head']),
+    train_cfg=dict(
+        mimic=dict(max_epochs=147),
+        phases={
+            'mimic/last': dict(
+                max_epochs=73,
+                # Logits are larger than features, and so is their distance.
+                optim_wrapper=dict(optimizer=dict(lr=0.03)))
+        }))
