@@ -1,0 +1,433 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""Every code block of README.md and docs/ is run, as its reader would.
+
+The blocks of a page run in order, in one folder, in this process. What its
+pages call ``my_student.py``, ``my_teacher.pth`` and so on lies in
+``tests/docs_project``; they are small, and trained here.
+
+- A ```python block whose first line is ``# some_name.py`` is written to that
+  file. A config among them is built; one of a distillation has a dry run.
+- A ```python block of nothing but settings is laid over the distillation that
+  the page wrote last (at first: the README's), which has a dry run again.
+- Any other ```python block is executed.
+- A ```yaml block whose first line is ``# some_name.yaml`` is a study: it is
+  read, and the config of each of its trainings is built.
+- Each line of a ```bash block is a command. Tools run, unless they get a
+  config that is shipped: its data or its hours are not here, so the tool
+  reads its command line, and the network is built from what it asked for
+  (all shipped configs have tests of their own). ``NOT_RUN`` has all the
+  others, with the reason.
+- ```text and ```json are what something prints.
+
+A block of any other kind fails, so none is added that is not tested. In
+``docs/zh_cn`` a page has the same code as the page it is translated from, but
+for comments.
+"""
+import argparse
+import ast
+import functools
+import importlib
+import io
+import os
+import re
+import runpy
+import shlex
+import shutil
+import sys
+import tokenize
+from configparser import ConfigParser
+from pathlib import Path
+
+import mmengine.registry
+import pytest
+import yaml
+from markdown_it import MarkdownIt
+from mmengine.config import Config
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope, Registry
+from mmengine.runner import Runner
+from mmengine.utils import get_installed_path
+from mmengine.visualization import Visualizer
+
+from sskd_mm.analysis import Study, dry_run
+from sskd_mm.datasets import check_data_files, make_digits_detection
+from sskd_mm.distillers import lay_method_over
+from sskd_mm.models import build_model
+
+ROOT = Path(__file__).parent.parent
+DATA = os.environ.get('SSKD_TEST_DATA')
+PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
+MARKDOWN = MarkdownIt('commonmark').enable('table')
+
+#: Commands that are not run: how they begin, and why. Their files have to be
+#: there, and what a tool of ours gets is read by that tool.
+NOT_RUN = {
+    'pip install': 'changes the environment; its extras are looked up',
+    'pip uninstall': 'changes the environment',
+    'git clone': 'needs a network',
+    'cd ': 'where a clone lies is the reader\'s choice',
+    'bash tools/quickstart.sh': 'takes minutes; has tests of its own',
+    'bash tools/run_tests.sh': 'runs this very test',
+    'bash tools/dist_train.sh': 'several processes; has tests of its own',
+    'bash tools/slurm_train.sh': 'needs a cluster',
+    'python benchmarks/': 'takes hours',
+    'python tools/study.py': 'takes hours',
+    'python tools/model_converters/': 'needs weights that are downloaded',
+    'python -m pytest': 'runs the other tests',
+    'sphinx-build': 'has a test below',
+}
+
+
+class Parsed(Exception):
+    """What a tool has read from its command line, in place of its work."""
+
+
+def blocks(page):
+    """The code blocks of a page."""
+    return [
+        token for token in MARKDOWN.parse(page.read_text())
+        if token.type in ('fence', 'code_block')
+    ]
+
+
+def commands(text):
+    """The lines of a ```bash block, as words."""
+    for line in text.replace('\\\n', ' ').splitlines():
+        words = shlex.split(line, comments=True)
+        while words and re.match(r'[A-Z_]+=', words[0]):
+            words.pop(0)  # a setting of the environment
+        if words:
+            yield words
+
+
+def registries():
+    """All registries, those of mmdet and mmpretrain included."""
+    found = [
+        x for x in vars(mmengine.registry).values()
+        if isinstance(x, Registry)
+    ]
+    for registry in found:
+        found += registry.children.values()
+    return found
+
+
+@functools.lru_cache(maxsize=None)
+def build_shipped(config, method, options):
+    """Build the network of a config that is shipped, once."""
+    cfg = Config.fromfile(config)
+    if method:
+        lay_method_over(cfg, method)
+    cfg.merge_from_dict(ast.literal_eval(options))
+    build_model(cfg)
+
+
+@pytest.fixture(scope='session')
+def project(tmp_path_factory, cifar, digit_images):
+    """The folder that each page has a copy of: configs, data, teachers."""
+    folder = tmp_path_factory.mktemp('docs_project')
+    shutil.copytree(ROOT / 'tests/docs_project', folder, dirs_exist_ok=True)
+    for name in ('configs', 'studies'):
+        # Folders of our own, for pages that write into them.
+        (folder / name).mkdir()
+        for path in (ROOT / name).iterdir():
+            (folder / name / path.name).symlink_to(path)
+    for name in ('tools', 'benchmarks', 'tests', 'docs'):
+        (folder / name).symlink_to(ROOT / name)
+    data = folder / 'data'
+    make_digits_detection(
+        data / 'mine', num_train=8, num_val=4, image_size=64)
+    (data / 'my_images').symlink_to(digit_images / 'train')
+    for name in ('cifar10', 'cifar100'):
+        (data / name).symlink_to(cifar)
+    if DATA:
+        (data / 'bccd').symlink_to(Path(DATA, 'bccd'))
+        (data / 'coco').symlink_to(Path(DATA, 'tiny_coco'))
+        # One of the tools writes into this one.
+        (data / 'orl_faces').mkdir()
+        for path in Path(DATA, 'orl_faces').iterdir():
+            (data / 'orl_faces' / path.name).symlink_to(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, weights in (('my_teacher', 'my_teacher.pth'),
+                              ('my_large_classifier',
+                               'my_large_classifier.pth')):
+            cfg = Config.fromfile(f'{name}.py')
+            cfg.work_dir = f'{folder}/{name}'
+            # Nobody reads how it got there.
+            cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+            cfg.randomness = dict(seed=0)
+            Runner.from_cfg(cfg).train()
+            last = Path(cfg.work_dir, 'last_checkpoint').read_text()
+            shutil.move(last, folder / weights)
+            shutil.rmtree(cfg.work_dir)
+    return folder
+
+
+class Reader:
+    """Does what a page says, in a folder.
+
+    Args:
+        folder (Path): Where the reader has their own files.
+    """
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.distillation = None
+        self.names = dict(__name__='page')
+        self.left_out = []
+
+    def run(self, kind, text):
+        """Run one block."""
+        if kind == 'bash':
+            for words in commands(text):
+                missing = self.missing_data(' '.join(words))
+                if missing:
+                    self.left_out.append(missing)
+                else:
+                    self.command(words)
+        elif kind in ('python', 'yaml'):
+            name = re.match(r'# ([\w/]+\.(?:py|yaml))\n', text)
+            if name:
+                self.write(name[1], text)
+            elif kind == 'python':
+                self.python(text)
+            else:
+                raise ValueError('begin it with a comment that has the name '
+                                 'of its file: # my_study.yaml')
+        elif kind not in ('text', 'json'):
+            raise ValueError(
+                f'no rule for blocks of {kind or "no language"!r}: those of '
+                'python, yaml and bash are run; text and json are output')
+
+    def missing_data(self, text):
+        """A data set that a block is about and that is not here."""
+        for name in re.findall(r'data/(\w+)', text):
+            if name in ('orl_faces', 'bccd', 'coco') and not DATA:
+                return f'data/{name}'
+        return None
+
+    # --- Files ------------------------------------------------------------
+
+    def write(self, name, text):
+        """Write a file that a page shows, and see that it is good."""
+        path = self.folder / name
+        if path.exists() and path.resolve().is_relative_to(ROOT):
+            raise FileExistsError(f'{name} is shipped: take another name')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        if name.endswith('.yaml'):
+            study = Study.from_file(name)
+            for trial in study.trials():
+                build_model(study.config(trial, 'teacher.pth'))
+        elif self.is_config(text):
+            self.config(Config.fromfile(name))
+        else:
+            importlib.import_module(name[:-3].replace('/', '.'))
+
+    @staticmethod
+    def is_config(text):
+        """Whether a file is a config: it sets one of its keys."""
+        names = {
+            target.id
+            for node in ast.parse(text).body if isinstance(node, ast.Assign)
+            for target in node.targets if isinstance(target, ast.Name)
+        }
+        return bool(names & {'_base_', 'model'})
+
+    def config(self, cfg):
+        """Build what a config says."""
+        missing = self.missing_data(cfg.pretty_text)
+        if missing:
+            self.left_out.append(missing)
+        elif cfg.get('train_cfg', {}).get('type') == 'StageByStageTrainLoop':
+            self.distillation = cfg
+            check_data_files(cfg)
+            dry_run(cfg)
+        else:
+            build_model(cfg)
+
+    def python(self, text):
+        """Settings are laid over the distillation, code is executed."""
+        if all(isinstance(node, ast.Assign) for node in ast.parse(text).body):
+            if self.distillation is None:
+                self.distillation = readme_distillation()
+            settings = {}
+            exec(text, settings)
+            del settings['__builtins__']
+            cfg = Config(
+                self.distillation.to_dict(),
+                filename=self.distillation.filename)
+            cfg.merge_from_dict(settings)
+            dry_run(cfg)
+        else:
+            exec(compile(text, 'page', 'exec'), self.names)
+
+    # --- Commands ---------------------------------------------------------
+
+    def command(self, words):
+        """Run a command, or see that it could be run."""
+        line = ' '.join(words)
+        reason = next((r for c, r in NOT_RUN.items() if line.startswith(c)),
+                      None)
+        if words[:2] == ['pip', 'install']:
+            self.look_up_extras(line)
+        elif words[:2] in (['bash', 'tools/dist_train.sh'],
+                           ['bash', 'tools/slurm_train.sh']):
+            assert Path(words[1]).is_file(), words[1]
+            # What stands before the config, or behind it, is the script's.
+            at = next(i for i, w in enumerate(words) if w.endswith('.py'))
+            rest = words[at + 1 + ('dist' in words[1]):]
+            self.parse('tools/train.py', [words[at], *rest])
+        elif words[:2] == ['python', 'tools/study.py']:
+            args = self.parse(words[1], words[2:])
+            study = Study.from_file(args.study)
+            for trial in study.trials():
+                build_model(study.config(trial, 'teacher.pth'))
+        elif reason is not None:
+            for word in words[1:]:
+                if word.startswith(('tools/', 'benchmarks/', 'tests/')):
+                    assert Path(word).exists(), f'there is no {word}'
+            if words[0] == 'python' and words[1] != '-m':
+                self.parse(words[1], words[2:])
+        elif words[0] == 'python' and words[1] == '-m':
+            words = [
+                word.replace('PATH/TO/mmdet', f'{get_installed_path("mmdet")}'
+                             '/.mim') for word in words
+            ]
+            self.start(runpy.run_module, words[2], words[3:], alter_sys=True)
+        elif words[0] == 'python' and words[1].startswith('tools/'):
+            if any(word.startswith('configs/') for word in words[2:]):
+                self.parse(words[1], words[2:])
+            else:
+                self.start(runpy.run_path, words[1], words[2:])
+        else:
+            raise ValueError(
+                f'no rule for {line!r}: run it here, or write into NOT_RUN '
+                'why it cannot be')
+
+    @staticmethod
+    def look_up_extras(line):
+        setup = ConfigParser()
+        setup.read(ROOT / 'setup.cfg')
+        for extras in re.findall(r'\[([\w,]+)\]', line):
+            for extra in extras.split(','):
+                assert extra in setup['options.extras_require'], extra
+
+    def parse(self, script, arguments):
+        """Let a tool read its command line, and build its config."""
+        real = argparse.ArgumentParser.parse_args
+
+        def parse_args(parser, *args, **kwargs):
+            raise Parsed(real(parser, *args, **kwargs))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(argparse.ArgumentParser, 'parse_args', parse_args)
+            with pytest.raises(Parsed) as parsed:
+                self.start(runpy.run_path, script, arguments)
+        args, = parsed.value.args
+        config = getattr(args, 'config', None)
+        if config and config.startswith('configs/'):
+            build_shipped(
+                os.path.abspath(config), getattr(args, 'method', None),
+                repr(dict(getattr(args, 'cfg_options', None) or {})))
+        return args
+
+    def start(self, run, target, arguments, **options):
+        """Run a script or module as a process of its own would."""
+        self.forget()
+        for cls in (MMLogger, MessageHub, Visualizer, DefaultScope):
+            cls._instance_dict.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, 'argv', [target, *arguments])
+            try:
+                run(target, run_name='__main__', **options)
+            except SystemExit as end:
+                # The doctor ends with 1 where this machine has a problem.
+                if end.code and not (target == 'sskd_mm.doctor'
+                                     and end.code == 1):
+                    raise AssertionError(
+                        f'{target} ended with status {end.code}') from end
+
+    def forget(self, executed=False):
+        """Forget modules of the folder, which a new process would not know
+        of, and what they have registered."""
+        names = {
+            name
+            for name, module in sys.modules.items()
+            if (getattr(module, '__file__', None) or '').startswith(
+                str(self.folder))
+        }
+        gone = names | {'page'} if executed else names
+        for registry in registries():
+            for key, thing in list(registry.module_dict.items()):
+                if getattr(thing, '__module__', None) in gone:
+                    del registry._module_dict[key]
+        for name in names:
+            del sys.modules[name]
+
+
+def readme_distillation():
+    """The config that the README shows."""
+    text = next(b.content for b in blocks(ROOT / 'README.md')
+                if b.info == 'python' and 'StageByStageDistiller' in b.content)
+    path = Path('my_distillation.py')
+    if not path.exists():
+        path.write_text(text)
+    return Config.fromfile(path)
+
+
+@pytest.fixture
+def reader(project, tmp_path, monkeypatch):
+    """Somebody who has the files of ``project`` in a folder of their own."""
+    folder = tmp_path / 'project'
+    shutil.copytree(project, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    reader = Reader(folder)
+    yield reader
+    reader.forget(executed=True)
+
+
+def _name(page):
+    return str(page.relative_to(ROOT))
+
+
+def without_comments(text, kind):
+    """The code of a block alone."""
+    if kind == 'python':
+        tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+        return [
+            t.string for t in tokens
+            if t.type not in (tokenize.COMMENT, tokenize.NL)
+        ]
+    if kind == 'yaml':
+        return yaml.safe_load(text)
+    return list(commands(text))
+
+
+@pytest.mark.parametrize(
+    'page', [p for p in PAGES if 'zh_cn' not in p.parts], ids=_name)
+def test_code_blocks(page, reader, capsys):
+    for block in blocks(page):
+        line = f'{_name(page)}, line {block.map[0] + 1}'
+        try:
+            if block.info.startswith('{'):
+                continue  # a directive, which Sphinx sees to
+            reader.run(block.info, block.content)
+        except Exception as error:
+            raise AssertionError(f'{line}: {error}') from error
+    if reader.left_out:
+        pytest.skip('SSKD_TEST_DATA is not set, so left out is what needs ' +
+                    ', '.join(sorted(set(reader.left_out))))
+
+
+@pytest.mark.parametrize(
+    'page', [p for p in PAGES if 'zh_cn' in p.parts], ids=_name)
+def test_translations_have_the_same_code(page):
+    original = ROOT / 'docs' / page.relative_to(ROOT / 'docs/zh_cn')
+    mine, theirs = ([(b.info, without_comments(b.content, b.info))
+                     for b in blocks(p)
+                     if b.info in ('python', 'bash', 'yaml')]
+                    for p in (page, original))
+    assert mine == theirs
