@@ -3,7 +3,6 @@
 
 sphinx-build -W docs docs/_build/html
 """
-import os
 import sys
 from pathlib import Path
 
@@ -25,7 +24,7 @@ extensions = [
     'sphinx.ext.viewcode',
     'sphinx_copybutton',
 ]
-exclude_patterns = ['_build', 'zh_cn', 'getting_started.md']
+exclude_patterns = ['_build', 'zh_cn']
 templates_path = ['_templates']
 
 # Links to headings, as GitHub has them; ::: for notes, which show as plain

@@ -27,6 +27,7 @@ import argparse
 import ast
 import functools
 import importlib
+import inspect
 import io
 import os
 import re
@@ -43,11 +44,10 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 from mmengine.config import Config
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope, Registry
+from mmengine.registry import Registry
 from mmengine.runner import Runner
-from mmengine.utils import get_installed_path
-from mmengine.visualization import Visualizer
+from mmengine.utils import ManagerMixin, get_installed_path
+from sphinx.application import Sphinx
 
 from sskd_mm.analysis import Study, dry_run
 from sskd_mm.datasets import check_data_files, make_digits_detection
@@ -111,6 +111,13 @@ def registries():
     return found
 
 
+def subclasses(cls):
+    """All classes that are derived from this one."""
+    for each in cls.__subclasses__():
+        yield each
+        yield from subclasses(each)
+
+
 @functools.lru_cache(maxsize=None)
 def build_shipped(config, method, options):
     """Build the network of a config that is shipped, once."""
@@ -133,6 +140,9 @@ def project(tmp_path_factory, cifar, digit_images):
             (folder / name / path.name).symlink_to(path)
     for name in ('tools', 'benchmarks', 'tests', 'docs'):
         (folder / name).symlink_to(ROOT / name)
+    (folder / 'my_distillation.py').write_text(
+        next(b.content for b in blocks(ROOT / 'README.md')
+             if b.content.startswith('# my_distillation.py')))
     data = folder / 'data'
     make_digits_detection(
         data / 'mine', num_train=8, num_val=4, image_size=64)
@@ -163,16 +173,42 @@ def project(tmp_path_factory, cifar, digit_images):
     return folder
 
 
-class Reader:
-    """Does what a page says, in a folder.
+@pytest.fixture(scope='session')
+def trainings(tmp_path_factory):
+    """What was trained for an earlier page need not be trained anew: config
+    and command of a training, and where a copy of its results is."""
+    return Trainings(tmp_path_factory.mktemp('trainings'))
+
+
+class Trainings(dict):
+    """Results of trainings, by config and command.
 
     Args:
-        folder (Path): Where the reader has their own files.
+        folder (Path): Where they are kept.
     """
 
     def __init__(self, folder):
         self.folder = folder
-        self.distillation = None
+
+    def keep(self, key, work_dir):
+        """Keep a copy of a work directory."""
+        self[key] = self.folder / str(len(self))
+        shutil.copytree(work_dir, self[key])
+
+
+class Reader:
+    """Does what a page says, in a folder.
+
+    Args:
+        folder (Path): Where the reader has their own files, the distillation
+            that the README shows among them.
+        trainings (Trainings): What was trained before.
+    """
+
+    def __init__(self, folder, trainings):
+        self.folder = folder
+        self.trainings = trainings
+        self.distillation = Config.fromfile('my_distillation.py')
         self.names = dict(__name__='page')
         self.left_out = []
 
@@ -249,8 +285,6 @@ class Reader:
     def python(self, text):
         """Settings are laid over the distillation, code is executed."""
         if all(isinstance(node, ast.Assign) for node in ast.parse(text).body):
-            if self.distillation is None:
-                self.distillation = readme_distillation()
             settings = {}
             exec(text, settings)
             del settings['__builtins__']
@@ -298,12 +332,28 @@ class Reader:
         elif words[0] == 'python' and words[1].startswith('tools/'):
             if any(word.startswith('configs/') for word in words[2:]):
                 self.parse(words[1], words[2:])
+            elif words[1] == 'tools/train.py':
+                self.train(words)
             else:
                 self.start(runpy.run_path, words[1], words[2:])
         else:
             raise ValueError(
                 f'no rule for {line!r}: run it here, or write into NOT_RUN '
                 'why it cannot be')
+
+    def train(self, words):
+        """Train, unless the same was trained before."""
+        args = self.parse(words[1], words[2:])
+        work_dir = Path(args.work_dir or f'work_dirs/{Path(args.config).stem}')
+        text = Config.fromfile(args.config).pretty_text
+        key = text.replace(str(self.folder), ''), *words
+        if args.dry_run or work_dir.exists() or key not in self.trainings:
+            new = not (args.dry_run or work_dir.exists())
+            self.start(runpy.run_path, words[1], words[2:])
+            if new:
+                self.trainings.keep(key, work_dir)
+        else:
+            shutil.copytree(self.trainings[key], work_dir)
 
     @staticmethod
     def look_up_extras(line):
@@ -335,7 +385,7 @@ class Reader:
     def start(self, run, target, arguments, **options):
         """Run a script or module as a process of its own would."""
         self.forget()
-        for cls in (MMLogger, MessageHub, Visualizer, DefaultScope):
+        for cls in subclasses(ManagerMixin):
             cls._instance_dict.clear()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, 'argv', [target, *arguments])
@@ -366,25 +416,15 @@ class Reader:
             del sys.modules[name]
 
 
-def readme_distillation():
-    """The config that the README shows."""
-    text = next(b.content for b in blocks(ROOT / 'README.md')
-                if b.info == 'python' and 'StageByStageDistiller' in b.content)
-    path = Path('my_distillation.py')
-    if not path.exists():
-        path.write_text(text)
-    return Config.fromfile(path)
-
-
 @pytest.fixture
-def reader(project, tmp_path, monkeypatch):
+def reader(project, trainings, tmp_path, monkeypatch):
     """Somebody who has the files of ``project`` in a folder of their own."""
     folder = tmp_path / 'project'
     shutil.copytree(project, folder, symlinks=True)
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv('LOCAL_RANK', '0')
-    reader = Reader(folder)
+    reader = Reader(folder, trainings)
     yield reader
     reader.forget(executed=True)
 
@@ -431,3 +471,59 @@ def test_translations_have_the_same_code(page):
                      if b.info in ('python', 'bash', 'yaml')]
                     for p in (page, original))
     assert mine == theirs
+
+
+def anchors(page):
+    """What can be linked to in a page: its headings, as GitHub names them."""
+    tokens = MARKDOWN.parse(page.read_text())
+    headings = (
+        ''.join(c.content for c in b.children
+                if c.type in ('text', 'code_inline')).lower()
+        for a, b in zip(tokens, tokens[1:]) if a.type == 'heading_open')
+    return {re.sub(r'[^\w\- ]', '', h).replace(' ', '-') for h in headings}
+
+
+def test_links():
+    broken = []
+    for page in PAGES:
+        tokens = [c for t in MARKDOWN.parse(page.read_text())
+                  for c in t.children or ()]
+        targets = [t.attrs.get('href') or t.attrs.get('src') for t in tokens
+                   if t.type in ('link_open', 'image')]
+        for target in targets:
+            if re.match(r'(https?|mailto):', target):
+                continue
+            path, _, anchor = target.partition('#')
+            file = (page.parent / path).resolve() if path else page
+            if not file.exists() or (file.suffix == '.md' and anchor and
+                                     anchor not in anchors(file)):
+                broken.append(f'{_name(page)}: {target}')
+    assert not broken
+
+
+def test_the_reference_has_everything():
+    """What a package makes public is in one of docs/api."""
+    for page in (ROOT / 'docs/api').glob('*.rst'):
+        text = page.read_text()
+        module = re.search('currentmodule:: (.+)', text)
+        if module:
+            package = importlib.import_module(module[1])
+            names = re.findall(r'^   (\w+)$', text, re.MULTILINE)
+            public = [
+                name for name in package.__all__
+                if not inspect.ismodule(getattr(package, name))
+            ]
+            assert sorted(names) == sorted(public), page.name
+
+
+def test_sphinx_builds_without_warnings(tmp_path):
+    docs = tmp_path / 'docs'
+    shutil.copytree(
+        ROOT / 'docs', docs,
+        ignore=shutil.ignore_patterns('_build', 'generated'))
+    (tmp_path / 'CHANGELOG.md').symlink_to(ROOT / 'CHANGELOG.md')
+    warnings = io.StringIO()
+    app = Sphinx(docs, docs, tmp_path / 'out', tmp_path / 'trees', 'dummy',
+                 status=None, warning=warnings)
+    app.build()
+    assert not warnings.getvalue()
