@@ -24,7 +24,7 @@ extensions = [
     'sphinx.ext.viewcode',
     'sphinx_copybutton',
 ]
-exclude_patterns = ['_build', 'zh_cn']
+exclude_patterns = ['_build', 'zh_cn', 'README.md']
 templates_path = ['_templates']
 
 # Links to headings, as GitHub has them; ::: for notes, which show as plain

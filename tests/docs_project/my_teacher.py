@@ -25,6 +25,7 @@ dataset = dict(
     pipeline=[
         dict(type='LoadImageFromFile'),
         dict(type='LoadAnnotations', with_bbox=True),
+        dict(type='Resize', scale=(64, 64), keep_ratio=True),
         dict(
             type='PackDetInputs',
             meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
@@ -47,8 +48,7 @@ val_evaluator = dict(
     type='CocoMetric', ann_file='data/mine/annotations/instances_train.json')
 test_evaluator = val_evaluator
 
-train_cfg = dict(
-    type='EpochBasedTrainLoop', max_epochs=40, val_interval=40)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=40, val_interval=40)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
