@@ -36,6 +36,7 @@ myst_enable_extensions = ['colon_fence']
 autosummary_generate = True
 autodoc_member_order = 'bysource'
 autodoc_typehints = 'none'  # the docstrings say more
+toc_object_entries_show_parents = 'hide'
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
@@ -47,6 +48,7 @@ html_theme = 'sphinx_book_theme'
 html_title = 'sskd_mm'
 html_theme_options = dict(
     show_toc_level=2,
+    navbar_persistent=[],  # the search stands in the sidebar
     use_download_button=False,
     use_fullscreen_button=False,
 )
