@@ -332,7 +332,7 @@ class Reader:
             for word in words[1:]:
                 if re.match('(tools|benchmarks|tests|docs/images)/', word):
                     assert Path(word).exists(), f'there is no {word}'
-            if words[1].startswith(('tools/', 'benchmarks/')):
+            if line.startswith(('python tools/', 'python benchmarks/')):
                 self.parse(words[1], words[2:])
         elif words[0] == 'python' and words[1] == '-m':
             words = [
