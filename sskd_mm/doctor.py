@@ -32,8 +32,9 @@ from .version import __version__
 #: Where the configs look for data, what has to be there, and how it gets
 #: there.
 DATA = {
-    'data/digits': ('annotations',
-                    'python tools/dataset_converters/make_digits.py'),
+    'data/digits':
+    ('annotations', 'python tools/dataset_converters/make_digits.py '
+     'data/digits'),
     'data/coco': ('annotations', 'COCO 2017, laid out as mmdet has it'),
     'data/cifar10': ('cifar-10-batches-py', "CIFAR-10's python version"),
     'data/cifar100': ('cifar-100-python', "CIFAR-100's python version"),

@@ -1,11 +1,13 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from typing import Any, Dict
 
+from mmengine.fileio import load
 from torch import nn
 
 
 def check_num_classes(student: nn.Module, dataset: Any) -> None:
-    """See that a student's heads have the classes of its training data.
+    """See that a student's heads have the classes of its training data, and
+    that a file in COCO's format has them, too.
 
     Called before training, in the mimic phases of which no head takes part:
     the mismatch would show hours later, if at all.
@@ -17,10 +19,11 @@ def check_num_classes(student: nn.Module, dataset: Any) -> None:
 
     Raises:
         ValueError: Names every head of another number, the data set's number
-            and its file.
+            and its file; or the classes that the file does not know.
     """
     heads = misfit_heads(student, dataset)
     if not heads:
+        _check_names(dataset)
         return
     number = len(dataset.metainfo['classes'])
     wrong = ''.join(f'\n  model.student.{path}.num_classes is {n}'
@@ -95,18 +98,41 @@ def head_classes(model: nn.Module) -> Dict[str, int]:
 def where(dataset: Any) -> str:
     """Name a data set by its annotations. Of wrappers the inmost counts, of
     several data sets the first."""
+    dataset = _inmost(dataset)
+    path = getattr(dataset, 'ann_file', '') or getattr(dataset, 'data_root',
+                                                       '')
+    name = type(dataset).__name__
+    return f'{name} of {path}' if path else name
+
+
+def _inmost(dataset: Any) -> Any:
     while True:
         inner = [
             *getattr(dataset, 'datasets', []),
             getattr(dataset, 'dataset', None)
         ][0]
         if inner is None:
-            break
+            return dataset
         dataset = inner
-    path = getattr(dataset, 'ann_file', '') or getattr(dataset, 'data_root',
-                                                       '')
-    name = type(dataset).__name__
-    return f'{name} of {path}' if path else name
+
+
+def _check_names(dataset: Any) -> None:
+    dataset = _inmost(dataset)
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    # mmdet passes over a name that the file does not have, and numbers the
+    # others without it.
+    if classes is None or len(getattr(dataset, 'cat_ids',
+                                      classes)) >= len(classes):
+        return
+    names = [x['name'] for x in load(dataset.ann_file)['categories']]
+    raise ValueError(
+        f'{where(dataset)} has no category '
+        f'{", ".join(repr(x) for x in classes if x not in names)}, though its '
+        'metainfo names such classes. Their boxes would be left out, and the '
+        'classes behind them would have the wrong numbers. The file has: '
+        f'{", ".join(map(repr, names))}. Write '
+        'train_dataloader.dataset.metainfo=dict(classes=(...)) with these '
+        'names.')
 
 
 def _shorten(dataset: Any) -> str:

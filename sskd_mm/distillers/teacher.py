@@ -195,7 +195,8 @@ def load_teacher_weights(model: nn.Module, checkpoint: Optional[str]) -> None:
     if missing or unexpected or misfit:
         raise ValueError(
             f'The teacher\'s checkpoint {checkpoint!r} does not belong to its '
-            f'config: {len(own) - len(missing)} of {len(own)} weights fit.'
+            f'config: {len(own.keys() & state_dict.keys())} of {len(own)} '
+            'weights fit.'
             f'{listed("Missing or of another shape", missing)}'
             f'{listed("Unexpected", unexpected)}'
             f'{listed("Other shape", misfit)}'

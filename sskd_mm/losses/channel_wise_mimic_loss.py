@@ -3,7 +3,7 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from .mimic_loss import MimicLoss
+from .mimic_loss import TAKE_OTHERS, MimicLoss
 
 
 @MODELS.register_module()
@@ -63,8 +63,9 @@ class ChannelWiseMimicLoss(MimicLoss):
         teacher = self._as_map(teacher).flatten(2)
         num_samples, num_channels, num_positions = student.shape
         if num_positions == 1:
-            raise ValueError(f'Features of shape {shape} have one position '
-                             'only; their channels have no distribution.')
+            raise ValueError(
+                f'Features of shape {shape} have one position only; their '
+                f'channels have no distribution. {TAKE_OTHERS}')
         divergence = F.kl_div(
             F.log_softmax(student / self.tau, dim=2),
             F.log_softmax(teacher / self.tau, dim=2),

@@ -4,6 +4,11 @@ from typing import Tuple, Union
 import torch
 from torch import Tensor, nn
 
+#: What to do where a loss needs more of a feature than one position.
+TAKE_OTHERS = ('Leave the tap out of `stages`; of an FPN, whose last levels '
+               'have one position on small images, name the others, e.g. '
+               "'neck.fpn_convs.0'.")
+
 
 class MimicLoss(nn.Module):
     """Base of the distances between a student's and a teacher's feature.
@@ -38,8 +43,9 @@ class MimicLoss(nn.Module):
                 f'{shapes[1]} differ in more than channels; an adapter has '
                 'to bring them together.')
         if student.shape[2:].numel() == 1:
-            raise ValueError(f'Features of shape {shapes[0]} have one '
-                             f'position only; there is no {wanted} in them.')
+            raise ValueError(
+                f'Features of shape {shapes[0]} have one position only; there '
+                f'is no {wanted} in them. {TAKE_OTHERS}')
         return student, teacher
 
     @staticmethod

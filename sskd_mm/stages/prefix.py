@@ -49,8 +49,8 @@ def run_prefix(
         dict[str, tuple[Tensor]]: The features of each tap.
 
     Raises:
-        RuntimeError: A tap that the forward pass does not run, or runs more
-            than once.
+        RuntimeError: A tap that the forward pass does not run, runs more
+            than once, or reaches with annotations only.
         TypeError: A tap whose output holds anything but tensors and sizes.
 
     Example:
@@ -62,6 +62,15 @@ def run_prefix(
             model(inputs, None, mode='tensor')
         except _LastTapReached:
             pass
+        except (AttributeError, TypeError) as error:
+            if 'NoneType' not in str(error):
+                raise
+            missing = [path for path in taps if path not in features]
+            raise RuntimeError(
+                f'{type(model).__name__} asked for annotations before the '
+                f'tap(s) {missing} ran ({error}), but features are compared '
+                'without. Tap modules that run earlier: of a two-stage '
+                'detector the backbone and the neck.') from error
     return features
 
 

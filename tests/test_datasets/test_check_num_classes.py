@@ -134,6 +134,26 @@ def test_forgotten_comma(detector):
             detector, SimpleNamespace(metainfo=dict(classes=('cat'))))
 
 
+def test_misspelt_class(detector, digits):
+    """mmdet would leave its boxes out and renumber the classes behind."""
+    names = [
+        'zero', 'one', 'Two', 'three', 'four', 'five', 'six', 'seven', 'eight',
+        'nine'
+    ]
+    cfg = dict(
+        type='CocoDataset',
+        data_root=f'{digits}/data/digits/',
+        ann_file='annotations/instances_train.json',
+        data_prefix=dict(img=''),
+        metainfo=dict(classes=names))
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        dataset = RepeatDataset(DATASETS.build(cfg), 2)
+        with pytest.raises(ValueError, match="has no category 'Two', though"):
+            check_num_classes(detector, dataset)
+        names[2] = 'two'
+        check_num_classes(detector, RepeatDataset(DATASETS.build(cfg), 2))
+
+
 def test_loop_refuses_such_a_student(distill_cfg, tmp_path):
     """Before it so much as builds the teacher."""
     cfg = distill_cfg(tmp_path)

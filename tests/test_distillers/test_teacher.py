@@ -89,6 +89,15 @@ def test_one_key_more(cfg, teacher_checkpoint, tmp_path):
         Teacher(cfg, str(path), IMAGENET)
 
 
+def test_student_and_teacher_in_one_file(cfg, teacher_checkpoint, tmp_path):
+    """As other projects save a distillation."""
+    weights = torch.load(teacher_checkpoint, weights_only=True)['state_dict']
+    path = tmp_path / 'both.pth'
+    torch.save({f'student.{k}': v for k, v in weights.items()}, path)
+    with pytest.raises(ValueError, match='config: 0 of .* weights fit'):
+        Teacher(cfg, str(path), IMAGENET)
+
+
 def test_one_key_less(cfg, teacher_checkpoint, tmp_path):
     checkpoint = torch.load(teacher_checkpoint, weights_only=True)
     del checkpoint['state_dict']['rpn_head.rpn_cls.bias']

@@ -66,5 +66,6 @@ def test_tau_must_be_positive(tau):
 @pytest.mark.parametrize('shape', [(4, 3), (4, 1, 3), (4, 3, 1, 1)])
 def test_one_position_is_refused(shape):
     loss = MODELS.build(dict(type='ChannelWiseMimicLoss'))
-    with pytest.raises(ValueError, match=r'\(4, .*3.*one position only'):
+    with pytest.raises(
+            ValueError, match=r'\(4, .*3.*one position only.*Leave the tap'):
         loss(torch.rand(shape), torch.rand(shape))

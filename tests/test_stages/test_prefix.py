@@ -104,6 +104,14 @@ def test_tap_that_never_runs(net):
         run_prefix(net, ['first', 'unused'], torch.rand(1, 3, 8, 8))
 
 
+def test_tap_behind_annotations(net):
+    """As in the RPN of a two-stage detector."""
+    net.unused.register_forward_pre_hook(lambda *_: list(None))
+    net.third = net.unused
+    with pytest.raises(RuntimeError, match="annotations before.*'third'"):
+        run_prefix(net, ['first', 'third'], torch.rand(1, 3, 8, 8))
+
+
 def test_tap_that_runs_twice(net):
     net.first = net.second = nn.Conv2d(3, 3, 3, padding=1)
     with pytest.raises(RuntimeError, match='more than once'):

@@ -1,4 +1,5 @@
-# The embedded data set: python tools/dataset_converters/make_digits.py
+# The embedded data set:
+# python tools/dataset_converters/make_digits.py data/digits
 dataset_type = 'CocoDataset'
 data_root = 'data/digits/'
 metainfo = dict(

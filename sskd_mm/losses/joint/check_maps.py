@@ -1,4 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+from ..mimic_loss import TAKE_OTHERS
 from .joint_loss import JointLoss
 from .knowledge import Knowledge
 
@@ -23,4 +24,4 @@ def check_maps(loss: JointLoss, student: Knowledge,
                     f'{type(loss).__name__} compares maps (N, C, H, W) of '
                     f'more than one position, but the {role}\'s feature at '
                     f'the tap {name!r} has the shape {tuple(feature.shape)}. '
-                    'Leave the tap out of `stages`.')
+                    f'{TAKE_OTHERS}')

@@ -1,0 +1,54 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""How Sphinx builds the documentation.
+
+sphinx-build -W docs docs/_build/html
+"""
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from sskd_mm import __version__  # noqa: E402
+
+project = 'sskd_mm'
+author = 'sskd_mm authors'
+copyright = f'2025, {author}'
+release = version = __version__
+
+extensions = [
+    'myst_parser',
+    'sphinx.ext.autodoc',
+    'sphinx.ext.autosummary',
+    'sphinx.ext.napoleon',
+    'sphinx.ext.viewcode',
+    'sphinx_copybutton',
+]
+exclude_patterns = ['_build', 'zh_cn', 'README.md']
+templates_path = ['_templates']
+
+# Links to headings, as GitHub has them; ::: for notes, which show as plain
+# text there.
+myst_heading_anchors = 4
+myst_enable_extensions = ['colon_fence']
+
+# One page a class; see docs/_templates.
+autosummary_generate = True
+autodoc_member_order = 'bysource'
+autodoc_typehints = 'none'  # the docstrings say more
+toc_object_entries_show_parents = 'hide'
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+
+copybutton_prompt_text = r'>>> |\.\.\. |\$ '
+copybutton_prompt_is_regexp = True
+
+html_theme = 'sphinx_book_theme'
+html_title = 'sskd_mm'
+html_theme_options = dict(
+    show_toc_level=2,
+    navbar_persistent=[],  # the search stands in the sidebar
+    use_download_button=False,
+    use_fullscreen_button=False,
+)
