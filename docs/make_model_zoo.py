@@ -21,10 +21,13 @@ configs by
 python docs/make_model_zoo.py
 ```
 
-`mim search sskd_mm --config NAME` shows an entry. `sskd_mm::`, followed by
-the path below `configs/`, names a config as a `_base_`, in
-`mmengine.hub.get_config` and as the `cfg` of a teacher, once sskd_mm is
-imported: our tools do so, and `python -m sskd_mm` does it for those of others.
+`sskd_mm::`, followed by the path below `configs/`, names a config as a
+`_base_`, in `mmengine.hub.get_config` and as the `cfg` of a teacher, once
+sskd_mm is imported: our tools do so, and `python -m sskd_mm` does it for those
+of others. MIM shows an entry by `mim search sskd_mm --config NAME`, where a
+distillation's name begins with `sskd_`, and trains by
+`mim train sskd_mm CONFIG`: a file of your own, or the file name of a config
+here, if no other folder has one of that name.
 """
 
 
