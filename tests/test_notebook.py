@@ -27,8 +27,9 @@ def test_tutorial(root, tmp_path, monkeypatch):
     monkeypatch.setattr(plt, 'show', lambda: shown.append(plt.gcf()))
     names = dict(__name__='notebook')
     cells = [cell for cell in notebook.cells if cell.cell_type == 'code']
-    parameters, = (cell for cell in cells
-                   if 'parameters' in cell.metadata.get('tags', ()))
+    parameters, = (
+        cell for cell in cells
+        if 'parameters' in cell.metadata.get('tags', ()))
     parameters.source = LESS
     for number, cell in enumerate(cells):
         exec(compile(cell.source, f'cell {number}', 'exec'), names)

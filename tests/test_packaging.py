@@ -33,12 +33,8 @@ def test_sdist_and_wheel(root, digits, teacher_checkpoint, tmp_path):
     for name in files:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(root / name, source / name)
-    _call(
-        sys.executable,
-        '-c',
-        'from setuptools import build_meta\n'
-        'build_meta.build_sdist("..")',
-        cwd=source)
+    build = 'from setuptools import build_meta; build_meta.build_sdist("..")'
+    _call(sys.executable, '-c', build, cwd=source)
     sdist, = tmp_path.glob('*.tar.gz')
     with tarfile.open(sdist) as archive:
         packed = {name.partition('/')[2] for name in archive.getnames()}
