@@ -15,11 +15,7 @@ Every config that ships, the plain networks first, then their distillation.
 What was measured is in [benchmarks](benchmarks.md), with commands, budgets
 and machines; "not run" means that nobody has trained it to the end. There are
 no weights to download. This page is written from the metafiles beside the
-configs by
-
-```bash
-python docs/make_model_zoo.py
-```
+configs by `python docs/make_model_zoo.py`.
 
 `sskd_mm::`, followed by the path below `configs/`, names a config as a
 `_base_`, in `mmengine.hub.get_config` and as the `cfg` of a teacher, once
