@@ -12,6 +12,7 @@ compat.check_stack()
 compat.mmcv_ext.install()
 compat.atomic_backend.install()
 compat.checkpoint_loader.install()
+compat.config_scope.install()
 
 from . import (adapters, datasets, distillers, engine,  # noqa: E402, F401
                evaluation, losses, models)

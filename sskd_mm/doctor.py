@@ -88,7 +88,7 @@ def _packages() -> List[Finding]:
             Finding(
                 'stack', f'mixed: {", ".join(found.values())}', 'problem',
                 'The maintained packages and the original ones share their '
-                "import names. Uninstall all four and pip install "
+                'import names. Uninstall all four and pip install '
                 "'sskd-mm[onedl]', or 'sskd-mm[openmmlab]'"))
     else:
         kind = 'maintained' if stack == 'onedl' else 'original'

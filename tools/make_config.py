@@ -122,7 +122,7 @@ def read_student(path: str) -> Config:
             f'the phases are to be: train_cfg is {dict(train_cfg)}. Phases '
             'are counted in epochs. Write in it, or in a copy, '
             'train_cfg=dict(by_epoch=True, max_epochs=12) and, if it trains '
-            "by iterations, train_dataloader.sampler=dict("
+            'by iterations, train_dataloader.sampler=dict('
             "type='DefaultSampler', shuffle=True).")
     return cfg
 

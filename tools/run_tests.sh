@@ -32,7 +32,8 @@ if [ "$PYTHON" = "$PWD/.venv/bin/python" ]; then
     # Not again what is computed by torch alone, nor tools that reach these
     # packages only by way of what the other tests run.
     once=(tests/test_losses tests/test_evaluation tests/test_analysis
-        tests/test_docs.py)
+        tests/test_docs.py tests/test_metafiles.py tests/test_notebook.py
+        tests/test_packaging.py)
     for tool in analysis_tools export_onnx face_eval insightface_to_mmpretrain \
         make_config make_face_lists model_converters quickstart study_tool; do
         once+=("tests/test_tools/test_$tool.py")

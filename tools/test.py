@@ -56,7 +56,7 @@ def use_tta(cfg: Config) -> None:
     if 'tta_model' not in cfg:
         raise ValueError(
             f'{cfg.filename} does not say how predictions of several views '
-            "are merged. Write e.g. tta_model = dict(type="
+            'are merged. Write e.g. tta_model = dict(type='
             "'MirroredEmbeddingTTA') for faces, 'mmpretrain."
             "AverageClsScoreTTA' for a classifier.")
     dataset = cfg.test_dataloader.dataset

@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from . import atomic_backend, checkpoint_loader, mmcv_ext
+from . import atomic_backend, checkpoint_loader, config_scope, mmcv_ext
 from .checkpoint import (TruncatedCheckpointError, UntrustedCheckpointError,
                          allow_pickle, load_checkpoint_file)
 from .cpu_distributed import setup_cpu_distributed
@@ -8,7 +8,7 @@ from .versions import check_stack, installed_distributions
 
 __all__ = [
     'TruncatedCheckpointError', 'UntrustedCheckpointError', 'allow_pickle',
-    'atomic_backend', 'check_stack', 'checkpoint_loader',
+    'atomic_backend', 'check_stack', 'checkpoint_loader', 'config_scope',
     'installed_distributions', 'is_a', 'load_checkpoint_file', 'mmcv_ext',
     'setup_cpu_distributed'
 ]

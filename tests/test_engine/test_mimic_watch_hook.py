@@ -282,7 +282,7 @@ def test_dead_teacher_is_found_before_training(layer1_cfg, teacher_checkpoint,
     with pytest.raises(
             ValueError,
             match="The tap 'layer2': the teacher's feature .backbone.layer2. "
-            "is the same for two different images.*dead.pth.*model.stages"):
+            'is the same for two different images.*dead.pth.*model.stages'):
         train(layer1_cfg)
     assert saved(layer1_cfg) == []
 

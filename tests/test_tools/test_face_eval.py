@@ -180,7 +180,7 @@ def test_where_the_preprocessing_stands(call, faces, model, tmp_path):
     """In the model, beside it as mmpretrain has it, or of a distiller."""
     call(*MODEL, '--protocol', 'folder', '--data', 'faces')
     figures = read('folder')
-    own = ("data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, "
+    own = ('data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, '
            'to_rgb=True)')
     assert own in CONFIG
     beside = CONFIG.replace(f'{own},', '') + own

@@ -166,7 +166,7 @@ def test_finer_than_the_pairs(monkeypatch):
 
 def test_wrong_input():
     x, labels = made_faces()
-    with pytest.raises(ValueError, match="data set with labels"):
+    with pytest.raises(ValueError, match='data set with labels'):
         evaluate(dict(type='FaceVerification'), x)
     with pytest.raises(ValueError, match='39 embeddings .* are missing'):
         evaluate(

@@ -1,0 +1,86 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""Write docs/model_zoo.md from the metafiles that model-index.yml names.
+
+python docs/make_model_zoo.py
+"""
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+INTRO = """\
+# Model zoo
+
+Every config that ships, the plain networks first, then their distillation.
+What was measured is in [benchmarks](benchmarks.md), with commands, budgets
+and machines; "not run" means that nobody has trained it to the end. There are
+no weights to download. This page is written from the metafiles beside the
+configs by `python docs/make_model_zoo.py`.
+
+`sskd_mm::`, followed by the path below `configs/`, names a config as a
+`_base_`, in `mmengine.hub.get_config` and as the `cfg` of a teacher, once
+sskd_mm is imported: our tools do so, and `python -m sskd_mm` does it for those
+of others. MIM shows an entry by `mim search sskd_mm --config NAME`, where a
+distillation's name begins with `sskd_`, and trains by
+`mim train sskd_mm CONFIG`: a file of your own, or the file name of a config
+here, if no other folder has one of that name.
+"""
+
+
+def load_models() -> list:
+    """All entries, in the order of the index."""
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    return [
+        model for path in index['Import']
+        for model in yaml.safe_load((ROOT / path).read_text())['Models']
+    ]
+
+
+def link(config: str) -> str:
+    """A config by its name, with a link to the file if it is here."""
+    name = Path(config.rpartition('::')[2]).stem
+    if '::' in config:
+        return f'`{config.partition("::")[0]}::` {name}'
+    return f'[{name}](../{config})'
+
+
+def describe(model: dict) -> str:
+    """What was measured, as it stands in the benchmarks."""
+    measured = []
+    for result in model.get('Results', ()):
+        metrics = result['Metrics']
+        digits = 3 if 'mAP' in metrics else 2
+        for name, value in metrics.items():
+            if name.endswith(' deviation'):
+                continue
+            text = f'{name} {value:.{digits}f}'
+            if f'{name} deviation' in metrics:
+                text += f' ± {metrics[f"{name} deviation"]:.{digits}f}'
+            measured.append(text)
+        place = result['Dataset'].partition(' in ')[2]
+        seeds = model['Metadata']['Seeds']
+        measured[-1] += (f' ({seeds} seed{"s" * (seeds > 1)}'
+                         f'{place and f", `{place}`"})')
+    return ', '.join(measured) or 'not run'
+
+
+def make_page() -> str:
+    """The page in Markdown."""
+    lines, folder = [INTRO], None
+    for model in load_models():
+        meta = model['Metadata']
+        distils = 'Teacher' in meta
+        if folder != Path(model['Config']).parent:
+            folder = Path(model['Config']).parent
+            lines.append(f'\n## {folder.relative_to("configs")}\n\n| config |'
+                         f'{" teacher → student |" * distils} data | measured'
+                         f' |\n| --- | --- | --- |{" --- |" * distils}\n')
+        pair = (f' {link(meta["Teacher"])} → {link(meta["Student"])} |'
+                if distils else '')
+        lines.append(f'| {link(model["Config"])} |{pair}'
+                     f' {meta["Training Data"]} | {describe(model)} |\n')
+    return ''.join(lines)
+
+
+if __name__ == '__main__':
+    (ROOT / 'docs/model_zoo.md').write_text(make_page())
