@@ -19,7 +19,7 @@ class ToolProcess:
 
     They are forked from a process that has imported all packages, which takes
     longer than such short runs. A test of what a tool imports starts Python
-    instead. Working directory and ``sys.path`` are the test's.
+    instead. Environment, working directory and ``sys.path`` are the test's.
 
     Args:
         path (str or Path): The script.
@@ -77,12 +77,13 @@ def leave_configs_unformatted() -> None:
 
 def _environments(processes):
     if processes == 1:
-        return [{}]
+        return [dict(os.environ)]
     with socket.socket() as free:
         free.bind(('localhost', 0))
         port = free.getsockname()[1]
     return [
         dict(
+            os.environ,
             RANK=str(rank),
             LOCAL_RANK=str(rank),
             WORLD_SIZE=str(processes),
@@ -94,6 +95,7 @@ def _environments(processes):
 def _run(output, argv, env):
     for stream in (sys.stdout, sys.stderr):
         os.dup2(output.fileno(), stream.fileno())
+    os.environ.clear()
     os.environ.update(env)
     torch.set_num_threads(1)
     leave_configs_unformatted()
