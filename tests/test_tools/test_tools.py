@@ -1,5 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""The tools as a user calls them, each in a process of its own."""
+"""The tools as a user calls them: in processes of their own, but where a
+message alone matters."""
 import json
 import os
 import os.path as osp
@@ -68,8 +69,9 @@ SHORT = ('--cfg-options', 'train_cfg.mimic.max_epochs=1',
 
 @pytest.fixture(scope='module')
 def trained(project):
-    """mmdet's own train.py, with nothing but custom_imports."""
-    result = call(
+    """By mmdet's own train.py; test_drop_in.py sees that it needs nothing but
+    custom_imports."""
+    result = fork(
         mmdet_tool('train.py'),
         CONFIG,
         '--work-dir',
