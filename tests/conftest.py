@@ -3,7 +3,6 @@ import copy
 import itertools
 import os
 import pickle
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from sklearn.datasets import load_digits
-from yapf.yapflib import yapf_api
+from tool_process import leave_configs_unformatted
 
 import sskd_mm  # noqa: F401
 from sskd_mm.datasets import make_digits_detection
@@ -225,8 +224,4 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     # Two test processes on two cores would otherwise fight for them.
     torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', 2)))
-    # A config is formatted anew for each checkpoint, which would take most of
-    # the time of such short runs.
-    # (Where MMEngine looks the function up differs between the stacks.)
-    for module in (yapf_api, sys.modules['mmengine.config.config']):
-        module.FormatCode = lambda text, **kwargs: (text, False)
+    leave_configs_unformatted()

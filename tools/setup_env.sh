@@ -11,7 +11,15 @@ import sys
 from importlib.util import find_spec
 sys.exit(not all(map(find_spec, sys.argv[1:])))" "$@" 2>/dev/null; }
 
-install() { "$PYTHON" -m pip install -q --disable-pip-version-check "$@"; }
+site_packages() { "$PYTHON" -c 'import site; print(site.getsitepackages()[0])'; }
+
+install() {
+    "$PYTHON" -m pip install -q --disable-pip-version-check --no-compile "$@" ||
+        return
+    # On all cores, as pip does not. Some packages hold templates, which are no
+    # Python.
+    "$PYTHON" -m compileall -q -j 0 "$(site_packages)" >/dev/null || true
+}
 
 install_torch() {
     local torch=2.14.1 torchvision=0.29.1

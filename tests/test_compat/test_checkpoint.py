@@ -1,11 +1,10 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import pickle
-import subprocess
-import sys
 
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
+from tool_process import ToolProcess
 
 from sskd_mm.compat import load_checkpoint_file
 
@@ -24,10 +23,13 @@ def test_what_mmengine_saves(tmp_path):
     buffer = loaded['message_hub']['log_scalars']['train/loss']
     assert isinstance(buffer, HistoryBuffer) and buffer.current() == 0.5
     # In a new process no buffer has been made yet.
-    code = ('import sys, sskd_mm\n'
-            'from sskd_mm.compat import load_checkpoint_file\n'
-            'load_checkpoint_file(sys.argv[1])')
-    subprocess.run([sys.executable, '-c', code, str(path)], check=True)
+    script = tmp_path / 'load.py'
+    script.write_text('import sys\n'
+                      'from mmengine.logging import HistoryBuffer\n'
+                      'from sskd_mm.compat import load_checkpoint_file\n'
+                      'assert not HistoryBuffer._statistics_methods\n'
+                      'load_checkpoint_file(sys.argv[1])')
+    ToolProcess(script, path).finish()
 
 
 class CallsGetattr:

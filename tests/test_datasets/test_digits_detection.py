@@ -1,9 +1,9 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import hashlib
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
+from tool_process import ToolProcess
 
 import sskd_mm  # noqa: F401  makes mmdet importable without compiled ops
 from sskd_mm.datasets import digits_detection
@@ -40,14 +41,6 @@ def bounds(mask):
     rows = np.flatnonzero(mask.any(1))
     cols = np.flatnonzero(mask.any(0))
     return cols[0], rows[0], cols[-1] + 1, rows[-1] + 1
-
-
-def python(*args):
-    return subprocess.run([sys.executable, *map(str, args)],
-                          cwd=ROOT,
-                          env=dict(os.environ, PYTHONPATH=str(ROOT)),
-                          stdout=subprocess.PIPE,
-                          text=True)
 
 
 @pytest.fixture(scope='module')
@@ -80,12 +73,12 @@ def test_equal_bytes(tmp_path):
     assert digest(first) == digest(second)
 
     # In another process, through the command line.
-    run = python('tools/dataset_converters/make_digits.py', tmp_path / 'c',
-                 '--num-train', 8, '--num-val', 4)
-    assert run.returncode == 0
+    output = ToolProcess(ROOT / 'tools/dataset_converters/make_digits.py',
+                         tmp_path / 'c', '--num-train', 8, '--num-val',
+                         4).finish()
     assert digest(tmp_path / 'c') == digest(first)
     num_boxes = len(load(first, 'train')['annotations'])
-    assert f'train: 8 images, {num_boxes} boxes' in run.stdout
+    assert f'train: 8 images, {num_boxes} boxes' in output
 
 
 def test_seed_and_length(tmp_path):
@@ -227,22 +220,25 @@ def test_complete_set_is_kept(tmp_path):
     assert times() == before
 
 
-def test_killed_run_leaves_no_set(tmp_path):
+def test_killed_run_leaves_no_set(tmp_path, monkeypatch):
     reference = make_digits_detection(tmp_path / 'reference', 3, 2)
     out_dir = tmp_path / 'digits'
-    run = python(
-        '-c', 'import os, signal\n'
-        'from sskd_mm.datasets import digits_detection\n'
-        'load_scans = digits_detection._load_scans\n'
-        'calls = []\n'
-        'def load_or_die():\n'
-        '    calls.append(1)\n'
-        '    if len(calls) == 2:  # when the validation split begins\n'
-        '        os.kill(os.getpid(), signal.SIGKILL)\n'
-        '    return load_scans()\n'
-        'digits_detection._load_scans = load_or_die\n'
-        f'digits_detection.make_digits_detection({str(out_dir)!r}, 3, 2)\n')
-    assert run.returncode == -signal.SIGKILL
+    load_scans = digits_detection._load_scans
+    calls = []
+
+    def load_or_die():
+        calls.append(1)
+        if len(calls) == 2:  # when the validation split begins
+            os.kill(os.getpid(), signal.SIGKILL)
+        return load_scans()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(digits_detection, '_load_scans', load_or_die)
+        killed = multiprocessing.get_context('fork').Process(
+            target=make_digits_detection, args=(out_dir, 3, 2))
+        killed.start()
+        killed.join()
+    assert killed.exitcode == -signal.SIGKILL
     assert not out_dir.exists()
     make_digits_detection(out_dir, 3, 2)
     assert digest(out_dir) == digest(reference)

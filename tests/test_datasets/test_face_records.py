@@ -119,7 +119,7 @@ def test_number_of_identities_is_checked(tmp_path):
         check_num_classes(model, build(tmp_path))
 
 
-@pytest.mark.parametrize('context', ['fork', 'spawn'])
+@pytest.mark.parametrize('context', ['fork', 'forkserver'])
 def test_workers(tmp_path, context):
     """Each reads by a handle of its own, whether or not the main process has
     read before."""

@@ -1,12 +1,10 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 """Two processes on the CPU against one with the same global batch."""
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from tool_process import ToolProcess
 
 from sskd_mm.compat import load_checkpoint_file
 
@@ -27,20 +25,10 @@ def _config(distill_cfg, folder, batch_size, **options):
 
 
 def _train(config, processes, *args):
-    command = [str(ROOT / 'tools/train.py'), config, *args]
     if processes > 1:
-        command = [
-            '-m', 'torch.distributed.run', '--standalone',
-            f'--nproc_per_node={processes}', *command, '--launcher', 'pytorch'
-        ]
-    result = subprocess.run([sys.executable, *command],
-                            capture_output=True,
-                            text=True,
-                            env={
-                                **os.environ, 'OMP_NUM_THREADS': '1'
-                            })
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout + result.stderr
+        args = (*args, '--launcher', 'pytorch')
+    return ToolProcess(
+        ROOT / 'tools/train.py', config, *args, processes=processes).finish()
 
 
 def _weights(folder, name):

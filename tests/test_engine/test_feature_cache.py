@@ -4,8 +4,6 @@ import copy
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, MODELS, DefaultScope
 from mmengine.runner import Runner
+from tool_process import ToolProcess
 
 from sskd_mm.compat import load_checkpoint_file
 
@@ -215,20 +214,15 @@ def test_two_processes(make):
         cfg.log_level = 'INFO'
         cfg.default_hooks.checkpoint.interval = 4
         cfg.dump(path)
-        result = subprocess.run([
-            sys.executable, '-m', 'torch.distributed.run', '--standalone',
-            '--nproc_per_node=2',
-            str(ROOT / 'tools/train.py'), path, '--launcher', 'pytorch'
-        ],
-                                capture_output=True,
-                                text=True,
-                                env={
-                                    **os.environ, 'OMP_NUM_THREADS': '1'
-                                })
-        assert result.returncode == 0, result.stdout + result.stderr
+        output = ToolProcess(
+            ROOT / 'tools/train.py',
+            path,
+            '--launcher',
+            'pytorch',
+            processes=2).finish()
         weights.append(_weights(cfg))
-    assert 'features (20, 32) float32 are held in memory, 0.0 MiB' in (
-        result.stdout + result.stderr)
+    assert ('features (20, 32) float32 are held in memory, 0.0 MiB'
+            in output)
     _assert_equal(*weights, rtol=1e-3, atol=1e-5)
 
 

@@ -1,9 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 """Joint distillation and the shipped methods, in the loop of all others."""
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
+from tool_process import ToolProcess
 
 from sskd_mm.analysis import describe_plan, print_plan
 from sskd_mm.compat import load_checkpoint_file
@@ -252,27 +250,20 @@ def test_method_of_the_tool(joint_cfg, tmp_path, root):
 
 def _train(cfg, folder, processes, root, *args):
     cfg.dump(folder / 'config.py')
-    paths = [str(folder.parent), os.environ.get('PYTHONPATH', '')]
-    command = [str(root / 'tools/train.py'), str(folder / 'config.py'), *args]
     if processes > 1:
-        command = [
-            '-m', 'torch.distributed.run', '--standalone',
-            f'--nproc_per_node={processes}', *command, '--launcher', 'pytorch'
-        ]
-    result = subprocess.run([sys.executable, *command],
-                            capture_output=True,
-                            text=True,
-                            env={
-                                **os.environ, 'OMP_NUM_THREADS': '1',
-                                'PYTHONPATH': os.pathsep.join(paths)
-                            })
-    assert result.returncode == 0, result.stdout + result.stderr
+        args = (*args, '--launcher', 'pytorch')
+    ToolProcess(
+        root / 'tools/train.py',
+        folder / 'config.py',
+        *args,
+        processes=processes).finish()
 
 
-def test_two_processes_equal_one(joint_cfg, tmp_path, root):
+def test_two_processes_equal_one(joint_cfg, tmp_path, root, monkeypatch):
     # A mimic phase first: in it the losses' parameters must not be DDP's.
     losses = [dict(type='KDLoss'), dict(type='KeepsAFactor', weight=1.)]
     (tmp_path / 'factor_loss.py').write_text(FACTOR_LOSS)
+    monkeypatch.syspath_prepend(tmp_path)
     for processes in (1, 2):
         folder = tmp_path / str(processes)
         folder.mkdir()

@@ -6,8 +6,6 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.config import Config
+from tool_process import ToolProcess
 
 from sskd_mm.compat import (TruncatedCheckpointError, UntrustedCheckpointError,
                             load_checkpoint_file)
@@ -43,14 +42,7 @@ def _config(distill_cfg, tmp_path, work_dir, **options) -> str:
 
 
 def _start(config, *args):
-    return subprocess.Popen(
-        [sys.executable, ROOT / 'tools/train.py', config, *args],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={
-            **os.environ, 'OMP_NUM_THREADS': '1'
-        })
+    return ToolProcess(ROOT / 'tools/train.py', config, *args)
 
 
 def _weights(work_dir):
@@ -61,9 +53,7 @@ def _weights(work_dir):
 @pytest.fixture(scope='module')
 def uninterrupted(distill_cfg, tmp_path_factory):
     folder = tmp_path_factory.mktemp('whole')
-    process = _start(_config(distill_cfg, folder, 'whole'))
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
+    _start(_config(distill_cfg, folder, 'whole')).finish()
     return _weights(folder / 'whole')
 
 
@@ -90,10 +80,8 @@ def test_killed_and_resumed(uninterrupted, distill_cfg, tmp_path, rng_seed):
                 break
         time.sleep(instants.uniform(0, 0.8))
         process.send_signal(number)
-        process.communicate()
-        kills += process.returncode != 0
-    output, _ = (process := _start(config, '--resume')).communicate()
-    assert process.returncode == 0, output
+        kills += process.wait() != 0
+    _start(config, '--resume').finish()
     assert kills > 0
     weights = _weights(work_dir)
     assert list(weights) == list(expected)

@@ -1,8 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -29,18 +28,18 @@ def test_write_and_read(tmp_path):
 
 def test_goes_on_after_a_kill(tmp_path):
     file = str(tmp_path / 'x.npy')
-    script = f'''
-import os, signal
-import numpy as np
-from sskd_mm.evaluation.embedding_store import EmbeddingStore
-store = EmbeddingStore({file!r}, 100, 4, {KEY!r})
-for rows in np.array_split(store.missing(), 10):
-    store.write(rows, rows[:, None] + np.arange(4))
-    if len(store.missing()) <= 60:
-        os.kill(os.getpid(), signal.SIGKILL)
-'''
-    killed = subprocess.run([sys.executable, '-c', script], env=os.environ)
-    assert killed.returncode == -signal.SIGKILL
+
+    def write_and_die():
+        store = EmbeddingStore(file, 100, 4, KEY)
+        for rows in np.array_split(store.missing(), 10):
+            store.write(rows, rows[:, None] + np.arange(4))
+            if len(store.missing()) <= 60:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    killed = multiprocessing.get_context('fork').Process(target=write_and_die)
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
     store = EmbeddingStore(file, 100, 4, KEY)
     missing = store.missing()
     assert missing.tolist() == list(range(40, 100))

@@ -150,6 +150,8 @@ def call_tool(root, monkeypatch):
         tool = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(tool)
         monkeypatch.setattr(sys, 'argv', [path, *map(str, args)])
+        # Some tools set it.
+        monkeypatch.setenv('LOCAL_RANK', '0')
         tool.main()
 
     return call

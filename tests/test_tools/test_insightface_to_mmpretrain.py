@@ -2,14 +2,13 @@
 """Converted weights of insightface give the original's embeddings."""
 import importlib.util
 import pickle
-import subprocess
-import sys
 
 import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
+from tool_process import ToolProcess
 
 from sskd_mm.models import convert_checkpoint
 
@@ -156,23 +155,18 @@ def test_embeddings(network, options, backbone, root, rename, tmp_path):
             convert_checkpoint(config, *files, rename)
 
 
-def test_command(root, tmp_path):
+def test_command(root, tmp_path, monkeypatch):
     """As a user calls it."""
     torch.manual_seed(0)
     zoo, x = Zoo(), torch.randn(1, 3, 112, 112)
     expected = zoo.mobilefacenet(x, (1, 4, 6, 2), 2)
     torch.save(zoo.weights, tmp_path / 'src.pth')
     config = root / 'configs/_base_/models/face_mobilefacenet.py'
-    result = subprocess.run([
-        sys.executable,
+    monkeypatch.chdir(tmp_path)
+    output = ToolProcess(
         root / 'tools/model_converters/insightface_to_mmpretrain.py', config,
-        'src.pth', 'dst.pth'
-    ],
-                            cwd=tmp_path,
-                            capture_output=True,
-                            text=True)
-    assert result.returncode == 0, result.stderr
-    assert f'dst.pth loads in {config}.' in result.stdout
+        'src.pth', 'dst.pth').finish()
+    assert f'dst.pth loads in {config}.' in output
     embedding = _embed(config, tmp_path / 'dst.pth', x)
     torch.testing.assert_close(embedding, expected, rtol=1e-3, atol=1e-4)
 

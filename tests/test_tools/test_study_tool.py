@@ -1,14 +1,13 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 """tools/study.py from a YAML file to a table."""
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 import yaml
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
+from tool_process import ToolProcess
 
 
 @pytest.fixture(scope='module')
@@ -60,16 +59,10 @@ def study(tmp_path_factory, root, cifar):
     file.write_text(yaml.safe_dump(content, sort_keys=False))
 
     def run(*arguments):
-        done = subprocess.run(
-            [
-                sys.executable, 'tools/study.py', file, '--work-dir',
-                folder / 'out', *arguments
-            ],
-            cwd=root,
-            capture_output=True,
-            text=True)
-        assert done.returncode == 0, done.stderr[-2000:]
-        return done.stdout
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(root)
+            return ToolProcess('tools/study.py', file, '--work-dir',
+                               folder / 'out', *arguments).finish()
 
     return folder / 'out', run, run()
 

@@ -1,5 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""The tools as a user calls them, each in a process of its own."""
+"""The tools as a user calls them: in processes of their own, but where a
+message alone matters."""
 import json
 import os
 import os.path as osp
@@ -10,6 +11,7 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+from tool_process import ToolProcess
 
 
 def call(*args, cwd, **env):
@@ -26,6 +28,16 @@ def call(*args, cwd, **env):
         })
     result.output = result.stdout + result.stderr
     return result
+
+
+def fork(*args, cwd):
+    """The same, without the time that importing takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(cwd)
+        process = ToolProcess(*args)
+    process.output = process.stdout.read()
+    process.wait()
+    return process
 
 
 def mmdet_tool(name):
@@ -57,8 +69,9 @@ SHORT = ('--cfg-options', 'train_cfg.mimic.max_epochs=1',
 
 @pytest.fixture(scope='module')
 def trained(project):
-    """mmdet's own train.py, with nothing but custom_imports."""
-    result = call(
+    """By mmdet's own train.py; test_drop_in.py sees that it needs nothing but
+    custom_imports."""
+    result = fork(
         mmdet_tool('train.py'),
         CONFIG,
         '--work-dir',
@@ -82,14 +95,15 @@ def test_metrics_are_the_same_everywhere(trained, project, root):
     checkpoint = (trained / 'last_checkpoint').read_text()
     plain = ('--cfg-options', 'model.test_cfg.rcnn.score_thr=0.0')
     commands = (
-        (root / 'tools/test.py', CONFIG, checkpoint, '--cfg-options',
+        (call, root / 'tools/test.py', CONFIG, checkpoint, '--cfg-options',
          ALL_SCORES),
-        (root / 'tools/test.py', PLAIN, checkpoint, *plain),
-        ('-m', 'sskd_mm', mmdet_tool('test.py'), PLAIN, checkpoint, *plain),
+        (fork, root / 'tools/test.py', PLAIN, checkpoint, *plain),
+        (call, '-m', 'sskd_mm', mmdet_tool('test.py'), PLAIN, checkpoint,
+         *plain),
     )
     metrics = []
-    for k, command in enumerate(commands):
-        result = call(
+    for k, (start, *command) in enumerate(commands):
+        result = start(
             *command, '--work-dir', f'work_dirs/test{k}', cwd=project)
         assert result.returncode == 0, result.output
         file, = (project / f'work_dirs/test{k}').glob('*/*.json')
@@ -100,7 +114,7 @@ def test_metrics_are_the_same_everywhere(trained, project, root):
     assert metrics[0] and metrics[0] == metrics[1] == metrics[2]
 
 
-def test_dry_run(project, root):
+def test_dry_run(project, root, call_tool, monkeypatch, capfd):
     before = sorted(os.listdir(project / 'work_dirs'))
     result = call(
         root / 'tools/train.py',
@@ -112,43 +126,43 @@ def test_dry_run(project, root):
     assert result.returncode == 0, result.output
     for text in ('mimic/neck', 'head', 'finetune', 'ground truth'):
         assert text in result.stdout
-    result = call(
-        root / 'tools/train.py',
-        CONFIG,
-        '--dry-run',
-        '--json',
-        '--cfg-options',
-        TEACHER,
-        cwd=project)
-    plan = json.loads(result.stdout)
+    monkeypatch.chdir(project)
+    call_tool('tools/train.py', CONFIG, '--dry-run', '--json', '--cfg-options',
+              TEACHER)
+    plan = json.loads(capfd.readouterr().out)
     assert [p['name'] for p in plan['phases']
             ] == ['mimic/neck', 'head', 'finetune']
     assert sorted(os.listdir(project / 'work_dirs')) == before
 
 
-def test_dry_run_of_a_plain_config(project, root):
-    result = call(root / 'tools/train.py', PLAIN, '--dry-run', cwd=project)
-    assert result.returncode != 0
-    assert 'shows the phases of a StageByStageTrainLoop' in result.stderr
+def test_dry_run_of_a_plain_config(project, call_tool, monkeypatch):
+    monkeypatch.chdir(project)
+    with pytest.raises(
+            ValueError,
+            match='shows the phases of a StageByStageTrainLoop'):
+        call_tool('tools/train.py', PLAIN, '--dry-run')
 
 
-def test_coco_that_is_not_there(tmp_path, root):
-    result = call(
-        root / 'tools/train.py',
-        root / 'configs/sskd/faster_rcnn_r18_coco.py',
-        cwd=tmp_path)
-    assert result.returncode != 0
-    assert f'{tmp_path}/data/coco/annotations/instances_train2017.json' in (
-        result.stderr)
-    assert 'load' not in result.stdout, 'it stops before building anything'
+def test_coco_that_is_not_there(tmp_path, root, call_tool, monkeypatch,
+                                capfd):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+            FileNotFoundError,
+            match=f'{tmp_path}/data/coco/annotations/instances_train2017.json'
+    ):
+        call_tool('tools/train.py',
+                  root / 'configs/sskd/faster_rcnn_r18_coco.py')
+    assert 'load' not in capfd.readouterr().out, (
+        'it stops before building anything')
     assert os.listdir(tmp_path) == []
 
 
-def test_missing_checkpoint(project, root):
-    result = call(
-        root / 'tools/test.py', PLAIN, 'nothing.pth', cwd=project)
-    assert result.returncode != 0
-    assert "The checkpoint 'nothing.pth' is not there" in result.stderr
+def test_missing_checkpoint(project, call_tool, monkeypatch):
+    monkeypatch.chdir(project)
+    with pytest.raises(
+            FileNotFoundError,
+            match="The checkpoint 'nothing.pth' is not there"):
+        call_tool('tools/test.py', PLAIN, 'nothing.pth')
 
 
 class Hostile:
@@ -167,22 +181,23 @@ def test_a_stranger_s_pickle(project, root, tmp_path):
     torch.save(dict(teacher, meta=Hostile()), hostile)
     plain = 'configs/baselines/faster_rcnn_r50_digits.py'
     options = ('--cfg-options', TEACHER)
-    for command in (
-        (root / 'tools/test.py', plain, hostile),
-        ('-m', 'sskd_mm', mmdet_tool('test.py'), plain, hostile),
-        (mmdet_tool('train.py'), CONFIG, *options, f'load_from={hostile}'),
+    for start, *command in (
+        (fork, root / 'tools/test.py', plain, hostile),
+        (call, '-m', 'sskd_mm', mmdet_tool('test.py'), plain, hostile),
+        (call, mmdet_tool('train.py'), CONFIG, *options,
+         f'load_from={hostile}'),
     ):
-        result = call(*command, '--work-dir', tmp_path / 'run', cwd=project)
+        result = start(*command, '--work-dir', tmp_path / 'run', cwd=project)
         assert result.returncode != 0
-        assert 'UntrustedCheckpointError' in result.stderr, result.output
-        assert f'--allow-pickle {hostile}' in result.stderr
+        assert 'UntrustedCheckpointError' in result.output, result.output
+        assert f'--allow-pickle {hostile}' in result.output
     assert not trap.exists()
     for command in (
         (root / 'tools/test.py', plain, hostile),
         (root / 'tools/train.py', CONFIG, '--dry-run', '--cfg-options',
          f'model.teacher.checkpoint={hostile}'),
     ):
-        result = call(
+        result = fork(
             *command, '--allow-pickle', hostile, '--work-dir',
             tmp_path / 'run', cwd=project)
         assert result.returncode == 0, result.output

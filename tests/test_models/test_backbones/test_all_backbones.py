@@ -203,10 +203,12 @@ def test_pairs_of_the_literature(teacher, student, zoo, tmp_path):
     assert behind == ['head.fc.weight', 'head.fc.bias']
 
 
-def test_without_mmpretrain():
-    """Importing sskd_mm does not import mmpretrain, nor do its networks."""
+def test_without_mmpretrain(cifar):
+    """Importing sskd_mm does not import mmpretrain, nor do its networks and
+    its data."""
     code = ('import sys; sys.modules["mmpretrain"] = None\n'
             'import sskd_mm, torch\n'
+            f'sskd_mm.datasets.CIFARInMemory({str(cifar)!r})\n'
             'from mmengine.registry import MODELS\n'
             'net = MODELS.build(dict(type="CIFARResNet", depth=8))\n'
             'net.init_weights()\n'
