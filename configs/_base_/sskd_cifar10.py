@@ -3,5 +3,5 @@ _base_ = './sskd_cifar_siblings.py'
 
 sskd = dict(
     train_cfg=dict(
-        mimic=dict(max_epochs=120),
-        phases={'mimic/last': dict(max_epochs=60)}))
+        mimic=dict(max_epochs=150),
+        phases={'mimic/last': dict(max_epochs=30)}))

@@ -7,10 +7,7 @@ sskd = dict(
     model=dict(
         stages=['auto', 'neck', 'head.fc'], inherit=['backbone', 'head']),
     train_cfg=dict(
-        mimic=dict(max_epochs=147),
         phases={
-            'mimic/last': dict(
-                max_epochs=73,
-                # Logits are larger than features, and so is their distance.
-                optim_wrapper=dict(optimizer=dict(lr=0.03)))
+            # Logits are larger than features, and so is their distance.
+            'mimic/last': dict(optim_wrapper=dict(optimizer=dict(lr=0.03)))
         }))
