@@ -5,18 +5,34 @@ MMEngine has a list of the packages whose configs it looks for, and takes the
 package's name for the registry scope of what it finds. The components of
 sskd_mm are in the root registries, and its configs name a ``default_scope``.
 """
+import os.path as osp
 from typing import Optional, Tuple
 
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 
+#: As ``setup.py`` lays them.
+CONFIGS = osp.join(osp.dirname(osp.dirname(__file__)), '.mim', 'configs')
+
 _mmengine_get_cfg_path = Config._get_cfg_path
 
 
 def _get_cfg_path(cfg_path: str, filename: str) -> Tuple[str, Optional[str]]:
-    """``Config._get_cfg_path``, without a scope for configs of sskd_mm."""
-    path, scope = _mmengine_get_cfg_path(cfg_path, filename)
-    return path, None if scope == 'sskd_mm' else scope
+    """``Config._get_cfg_path``, without a scope for configs of sskd_mm.
+
+    They are looked for beside this file: MMEngine 0.10.7 does not find a
+    package in an editable install.
+    """
+    scope, _, path = cfg_path.partition('::')
+    if scope != 'sskd_mm':
+        return _mmengine_get_cfg_path(cfg_path, filename)
+    path = osp.join(CONFIGS, path)
+    if not osp.isfile(path):
+        raise FileNotFoundError(
+            f'{filename} has the base {cfg_path!r}, but {path} is not there. '
+            'docs/model_zoo.md lists the configs. If there is no folder .mim, '
+            'install sskd_mm with pip.')
+    return path, None
 
 
 def install() -> None:
