@@ -293,7 +293,7 @@ class StageByStageDistiller(BaseModel):
                 tokens of a student that are compared as a map, or levels of
                 it that are compared with none.
         """
-        names = list(self.stages)[:-1]
+        names = [n for n in self.stages if not self.partition.in_head[n]][:-1]
         # As maps, or not all of them.
         otherwise = any(
             [tuple(feature.shape[1:])

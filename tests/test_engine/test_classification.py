@@ -145,6 +145,16 @@ def test_a_tap_in_the_head(distill, monkeypatch):
     assert distiller.student.head.fc.weight.grad is None
 
 
+def test_blockwise_before_a_tap_in_the_head(distill):
+    runner = distill((RESNET, 32), (RESNET, 32), ['blockwise', 'last'],
+                     stages=['auto', 'neck', 'head.fc'],
+                     inherit=['head'])
+    # The last one of the phase feeds nothing.
+    assert list(runner.train_loop.distiller.feeders) == [
+        'layer1', 'layer2', 'layer3', 'layer4'
+    ]
+
+
 def test_blockwise_with_tokens(distill):
     """A convolutional student is fed with a transformer's places; one of
     tokens cannot be fed with a map."""
