@@ -8,7 +8,8 @@ from torch import nn
 import sskd_mm.losses
 from sskd_mm.losses import __all__ as NAMES
 
-CONFIGS = [dict(type=name) for name in NAMES] + [
+# Without their bases, which no config can name.
+CONFIGS = [dict(type=name) for name in NAMES if name in MODELS.module_dict] + [
     dict(type='L2MimicLoss', normalize=True),
     dict(type='AttentionMimicLoss', power=1),
     dict(type='ContrastiveMimicLoss', over='positions'),
