@@ -6,8 +6,8 @@ sphinx-build -W docs docs/_build/html
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS.parent))
 
 from sskd_mm import __version__  # noqa: E402
 
@@ -24,8 +24,10 @@ extensions = [
     'sphinx.ext.viewcode',
     'sphinx_copybutton',
 ]
-exclude_patterns = ['_build', 'zh_cn', 'README.md']
-templates_path = ['_templates']
+# Absolute: for autosummary it would be seen from the pages, for HTML from the
+# configuration, which for the Chinese pages are two folders.
+templates_path = [str(DOCS / '_templates')]
+exclude_patterns = ['_build', '_templates', 'zh_cn', 'README.md']
 
 # Links to headings, as GitHub has them; ::: for notes, which show as plain
 # text there.

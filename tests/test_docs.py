@@ -76,6 +76,8 @@ NOT_RUN = {
     'python benchmarks/': 'takes hours',
     'python docs/images/': 'writes into the repository',
     'python tools/study.py': 'takes hours',
+    'python tools/dataset_converters/make_digits.py':
+    'draws 1,200 images; has tests of its own',
     'python tools/model_converters/': 'needs weights that are downloaded',
     'python -m pytest': 'runs the other tests',
     'sphinx-build': 'has a test below',

@@ -14,6 +14,4 @@ from conf import *  # noqa: E402, F401, F403
 language = 'zh_CN'
 root_doc = 'zh_cn/index'
 html_title = 'sskd_mm 中文文档'
-# As seen from here; what is left out, as seen from docs/.
-templates_path = ['../_templates']
 exclude_patterns = ['_build', '_templates', 'README.md']
