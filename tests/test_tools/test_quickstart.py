@@ -11,6 +11,7 @@ import sys
 import cv2
 import pytest
 import torch
+from mmdet.visualization import DetLocalVisualizer
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
@@ -67,6 +68,8 @@ def finished(root, tmp_path):
 def test_a_run_logs_into_its_own_folder(quickstart, finished, digits,
                                         teacher_checkpoint, monkeypatch):
     """Two runs in one process, the distillation's phases among them."""
+    # Other tests have had visualizers of these names.
+    DetLocalVisualizer._instance_dict.clear()
     args = argparse.Namespace(
         work_dir=finished, data_root=digits / 'data/digits')
     (finished / 'teacher/last_checkpoint').write_text(teacher_checkpoint)

@@ -80,7 +80,9 @@ def test_equal_compute(study):
     first, second, _ = (phase['epochs'] for phase in result['phases'])
     assert 4 <= first / second <= 6
     assert costs[1]['last'] == result['student']['accuracy/top1']
-    assert set(costs[1]['alignment']) == {'layer1', 'layer2', 'layer3', 'neck'}
+    assert set(costs[1]['alignment']) == {
+        'layer1', 'layer2', 'layer3', 'neck', 'fc'
+    }
 
 
 def test_report(study):
