@@ -6,6 +6,8 @@ sphinx-build -W docs docs/_build/html
 import sys
 from pathlib import Path
 
+from sphinx.addnodes import pending_xref
+
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
@@ -13,7 +15,7 @@ from sskd_mm import __version__  # noqa: E402
 
 project = 'sskd_mm'
 author = 'sskd_mm authors'
-copyright = f'2025, {author}'
+copyright = author
 release = version = __version__
 
 extensions = [
@@ -54,3 +56,14 @@ html_theme_options = dict(
     use_download_button=False,
     use_fullscreen_button=False,
 )
+
+
+def search_all_modules(app, doctree) -> None:
+    """Docstrings name classes of other modules without these."""
+    for node in doctree.findall(pending_xref):
+        if node['refdomain'] == 'py':
+            node['refspecific'] = True
+
+
+def setup(app) -> None:
+    app.connect('doctree-read', search_all_modules)
