@@ -10,10 +10,13 @@ import os
 import os.path as osp
 
 from mmengine.config import Config, DictAction
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
+from torch import nn
 
 from sskd_mm.compat import allow_pickle, setup_cpu_distributed
 from sskd_mm.datasets import check_data_files
+from sskd_mm.distillers import LoadReport, StageByStageDistiller
 
 
 def parse_args():
@@ -68,6 +71,15 @@ def use_tta(cfg: Config) -> None:
     cfg.model = dict(cfg.tta_model, module=cfg.model)
 
 
+def watch(model: nn.Module, checkpoint: str) -> LoadReport:
+    """See that it is this network's checkpoint."""
+    if is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    if isinstance(model, StageByStageDistiller):
+        return LoadReport(model.student, 'student', checkpoint, 'student.')
+    return LoadReport(model, 'The model', checkpoint)
+
+
 def main():
     args = parse_args()
     if not osp.isfile(args.checkpoint):
@@ -93,7 +105,10 @@ def main():
     check_data_files(cfg)
     allow_pickle(cfg.get('allow_pickle', []))
     setup_cpu_distributed(cfg)
-    Runner.from_cfg(cfg).test()
+    runner = Runner.from_cfg(cfg)
+    report = watch(runner.model, args.checkpoint)
+    runner.test()
+    report.close()
 
 
 if __name__ == '__main__':

@@ -165,6 +165,14 @@ def test_missing_checkpoint(project, call_tool, monkeypatch):
         call_tool('tools/test.py', PLAIN, 'nothing.pth')
 
 
+@pytest.mark.parametrize('config', [PLAIN, CONFIG])
+def test_checkpoint_of_another_network(project, call_tool, monkeypatch,
+                                       teacher_checkpoint, config):
+    monkeypatch.chdir(project)
+    with pytest.raises(ValueError, match=r'(?s)not loaded.*Another shape'):
+        call_tool('tools/test.py', config, teacher_checkpoint)
+
+
 class Hostile:
 
     def __reduce__(self):
