@@ -10,7 +10,7 @@ once over the images, so that what else the machine does hits all alike.
 Without --data-root the images are noise.
 """
 import argparse
-import pickle
+
 import statistics
 import tempfile
 import time
@@ -37,18 +37,6 @@ WAYS = {
 }
 
 
-def write_noise(root: Path) -> None:
-    """A set of noise in CIFAR-10's format."""
-    folder = root / 'cifar-10-batches-py'
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for number in range(1, 6):
-        batch = dict(
-            data=rng.integers(0, 256, (10000, 3072), np.uint8),
-            labels=rng.integers(0, 10, 10000).tolist())
-        (folder / f'data_batch_{number}').write_bytes(pickle.dumps(batch, 2))
-    meta = dict(label_names=[f'class {i}' for i in range(10)])
-    (folder / 'batches.meta').write_bytes(pickle.dumps(meta, 2))
 
 
 def build(data_root: str, images: int, batch_size: int, device: str,
