@@ -7,7 +7,6 @@ from typing import Callable, Dict
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-
 from side_by_side import now
 
 #: Iterations at the beginning of a phase that do not count.

@@ -6,6 +6,7 @@ from typing import List, Tuple
 
 import numpy as np
 import torch
+from cifar_noise import write_noise
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
@@ -17,8 +18,6 @@ from torch import nn
 import sskd_mm  # noqa: F401
 from sskd_mm.distillers import lay_method_over
 from sskd_mm.distillers.teacher import read_teacher_config
-
-from cifar_noise import write_noise
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 

@@ -23,7 +23,8 @@ import torch
 #: In the order in which they run: modules of the folder speed/, whose ``run``
 #: returns a list of tables.
 BENCHMARKS = [
-    path.stem for path in sorted(Path(__file__).with_name('speed').glob('*.py'))
+    path.stem
+    for path in sorted(Path(__file__).with_name('speed').glob('*.py'))
 ]
 PACKAGES = ('torch', 'torchvision', 'mmengine', 'onedl-mmengine', 'mmcv',
             'mmcv-lite', 'onedl-mmcv', 'mmdet', 'onedl-mmdetection',

@@ -9,17 +9,17 @@ from typing import List
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from beside_hook import measure_beside
 from pairs import cifar, detector, stages_of
 from side_by_side import median, ratio
 from table import Table
+from torch import Tensor, nn
 
 PAIRS = {
     'CIFAR ResNet-56 to -20, 128 images of 32 x 32': (cifar, 25),
     'Faster R-CNN R50-FPN to R18-FPN, 2 images of 256 x 320': (detector, 12),
 }
+
 
 class BareStep:
     """A step of a sequential mimic phase: the teacher as far as the tap, the

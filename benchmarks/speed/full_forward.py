@@ -20,15 +20,14 @@ from typing import Dict, List
 
 import torch
 import torch.nn.functional as F
+from beside_hook import measure_beside
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch import Tensor, nn
-
-from beside_hook import measure_beside
 from pairs import cifar, imagenet, stages_of
 from peak_memory import PeakMemory
 from side_by_side import median
 from table import Table
+from torch import Tensor, nn
 
 from .bound import run_stages
 
@@ -175,7 +174,7 @@ def run() -> List[Table]:
                     *(f'{rival}, ms' for rival in RIVALS), 'engine, MiB',
                     *(f'{rival}, MiB' for rival in RIVALS)
                 ], rows, f'{iters} iterations each, in turn; medians with '
-                'quartiles. Memory: the peak above what the process had before '
-                'the first step, networks included. Last row: of the mean over '
-                'the phases, and of the highest peak.'))
+                'quartiles. Memory: the peak above what the process, with its '
+                'networks, had before the first step. Last row: of the mean '
+                'over the phases, and of the highest peak.'))
     return tables

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from .transforms.annotations_on_demand import AnnotationsOnDemand
+
 
 class SeededDataset(Dataset):
     """A data set whose augmentation follows from seed, epoch and index alone.
@@ -15,24 +17,32 @@ class SeededDataset(Dataset):
     and whatever was loaded before. So a resumed run sees the images of the
     run that was not stopped, and several processes see those of one.
 
-    It passes everything else on to the data set in it.
+    A detector's annotations are loaded only while they are wanted, see
+    :class:`AnnotationsOnDemand`. It passes everything else on to the data set
+    in it.
 
     Args:
         dataset (Dataset): Any map-style data set, wrappers included.
         seed (int): The run's seed.
     """
 
-    _own = ('dataset', '_seed', '_epoch')
+    _own = ('dataset', '_seed', '_epoch', '_annotated')
 
     def __init__(self, dataset: Dataset, seed: int) -> None:
         self.dataset = dataset
         self._seed = seed
         # Shared, for persistent workers would keep an old one.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+        self._annotated = torch.ones(1, dtype=torch.bool).share_memory_()
+        AnnotationsOnDemand.put_into(dataset, self._annotated)
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch that the next images are loaded for."""
         self._epoch.fill_(epoch)
+
+    def set_annotated(self, annotated: bool) -> None:
+        """Set whether annotations are wanted from now on."""
+        self._annotated.fill_(annotated)
 
     def __getitem__(self, index: int) -> Any:
         with self._seeded_by(index):

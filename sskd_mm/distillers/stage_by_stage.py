@@ -472,6 +472,10 @@ class StageByStageDistiller(BaseModel):
             losses[f'distance_{name}'] = _distance(pairs[name])
         return losses
 
+    def reads_annotations(self, phase: Phase) -> bool:
+        """Whether a phase depends on more than the images."""
+        return not phase.is_mimic or self._looks_at_objects
+
     @property
     def _looks_at_objects(self) -> bool:
         return getattr(self.mimic_loss, 'foreground', None) is not None

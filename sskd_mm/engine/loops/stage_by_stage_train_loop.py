@@ -432,6 +432,9 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         """Set what trains; build wrapper, optimizer and schedulers anew."""
         runner = self.runner
         self.distiller.enter_phase(phase)
+        dataset = self.dataloader.dataset
+        if isinstance(dataset, SeededDataset):
+            dataset.set_annotated(self.distiller.reads_annotations(phase))
         self._cache = None
         if phase.name == 'head' and phase.cached_passes:
             # The head is wrapped instead, which alone runs in an iteration.

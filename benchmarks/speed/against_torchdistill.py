@@ -1,0 +1,71 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""The same work as torchdistill 1.1.5: whole processes, from start to finished
+checkpoint.
+
+ResNet-56 to -20, 2,560 images of noise in CIFAR-10's format, batches of 128,
+an epoch for each stage, no validation. torchdistill has its own networks, cut
+behind the tap, torchvision's transforms and two workers; sskd_mm the path in
+memory that its configs have. Needs ``pip install torchdistill==1.1.5``.
+"""
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import List
+
+from pairs import cifar
+from side_by_side import median, ratio, side_by_side
+from table import Table
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BATCHES = 20
+STAGES = ('layer1', 'layer2', 'layer3')
+WORK = {
+    'one mimic stage (layer3)': STAGES[2:],
+    'all three in turn': STAGES,
+}
+
+
+def call(*command) -> None:
+    """Run a process, and show what it says only if it fails."""
+    result = subprocess.run([sys.executable, *map(str, command)],
+                            stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT,
+                            text=True)
+    if result.returncode:
+        sys.exit(result.stdout)
+
+
+def run() -> List[Table]:
+    if find_spec('torchdistill') is None:
+        sys.exit('torchdistill is missing: pip install torchdistill==1.1.5')
+    rows = []
+    with tempfile.TemporaryDirectory() as tmp:
+        tmp = Path(tmp)
+        for name, stages in WORK.items():
+            cfg = cifar(tmp, BATCHES)
+            cfg.model.stages = [f'backbone.{stage}' for stage in stages]
+            cfg.dump(tmp / 'config.py')
+            seconds = side_by_side(
+                {
+                    'sskd_mm':
+                    lambda: call(ROOT / 'tools/train.py', tmp / 'config.py'),
+                    'torchdistill':
+                    lambda: call(ROOT / 'benchmarks/torchdistill_driver.py',
+                                 tmp / 'cifar10', 128 * BATCHES,
+                                 tmp / 'student.pth', *stages)
+                },
+                repeats=3,
+                warmup=0)
+            rows.append([
+                name, *map(median, seconds.values()),
+                ratio(*seconds.values())
+            ])
+    return [
+        Table(
+            f'ResNet-56 to -20, {BATCHES} batches of 128 images a stage, from '
+            'start to finished checkpoint',
+            ['work', 'sskd_mm, s', 'torchdistill, s', 'ratio'], rows,
+            'Three runs each, in turn; medians with quartiles.')
+    ]
