@@ -208,6 +208,7 @@ class ParallelBlocks:
             for block, part in parts.items()
         }
         for note in phase['blocks'].values():
+            del note['name']
             # Of the whole backbone there is none before.
             note.pop('alignment', None)
         if runner.val_loop is not None:
