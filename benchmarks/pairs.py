@@ -95,8 +95,8 @@ def cifar(work_dir: Path, iters: int, batch_size: int = 128) -> Config:
         iters (int): Iterations of each phase.
         batch_size (int): Defaults to the configs'.
     """
-    cfg = Config.fromfile(
-        CONFIGS / 'sskd/cifar10/resnet56_resnet20_cifar10.py')
+    cfg = Config.fromfile(CONFIGS /
+                          'sskd/cifar10/resnet56_resnet20_cifar10.py')
     lay_method_over(cfg, CONFIGS / '_base_/methods/sskd_paper.py')
     cfg = _with_teacher(cfg, work_dir)
     cfg.train_cfg.mimic.max_epochs = 1
@@ -163,8 +163,8 @@ def siblings(work_dir: Path,
         images (int): In the data set, if others than ``iters`` need.
         schedule (str): Defaults to ``'sequential'``.
     """
-    cfg = Config.fromfile(
-        CONFIGS / 'sskd/cifar10/resnet56_resnet20_cifar10.py')
+    cfg = Config.fromfile(CONFIGS /
+                          'sskd/cifar10/resnet56_resnet20_cifar10.py')
     lay_method_over(cfg, CONFIGS / '_base_/methods/sskd_paper.py')
     blocks = [
         f'backbone.layer{layer}.{block}' for layer in range(1, 4)

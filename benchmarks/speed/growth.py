@@ -25,9 +25,7 @@ from table import Table
 from sskd_mm.compat import setup_cpu_distributed
 
 ITERS = 4
-BEGIN = [
-    'seconds to the first step', 'a step, ms', 'peak of a phase, MiB'
-]
+BEGIN = ['seconds to the first step', 'a step, ms', 'peak of a phase, MiB']
 
 
 class _Enough(Exception):
@@ -125,14 +123,15 @@ def measure(processes: int = 1, **options) -> Dict[str, Any]:
     return results[0]
 
 
-def _grow(title: str, name: str, points: Dict[Any, dict],
+def _grow(title: str,
+          name: str,
+          points: Dict[Any, dict],
           notes: str = '') -> Table:
     rows = []
     for value, options in points.items():
         result = measure(**options)
-        rows.append([
-            value, result['first'], result['milliseconds'], result['mib']
-        ])
+        rows.append(
+            [value, result['first'], result['milliseconds'], result['mib']])
     return Table(title, [name, *BEGIN], rows, notes)
 
 
@@ -145,9 +144,9 @@ def run() -> List[Table]:
     tables = [
         _grow(
             'Stages: the same network cut more often, `sequential`',
-            'stages (phases)',
-            {n: dict(stages=n)
-             for n in (1, 3, 9, 27)}, 'A step: the mean over the phases. '
+            'stages (phases)', {n: dict(stages=n)
+                                for n in (1, 3, 9, 27)},
+            'A step: the mean over the phases. '
             'Memory: the peak above what the process had before the first '
             'step of a phase, networks included; of the phase that needs '
             'most.'),
@@ -156,22 +155,21 @@ def run() -> List[Table]:
                for n in (1, 3, 9, 27)}),
         _grow('Image size', 'height and width',
               {n: dict(size=n)
-               for n in (32, 64, 128)}),
+               for n in (32, 48, 64, 96)}),
         _grow('Batch', 'images', {n: dict(batch_size=n)
-                                  for n in (8, 16, 32, 64)}),
+                                  for n in (8, 16, 32)}),
         _grow(
-            'Data set', 'images',
-            {f'{n:,}': dict(images=n)
-             for n in (1_000, 10_000, 100_000, 1_000_000)},
+            'Data set', 'images', {
+                f'{n:,}': dict(images=n)
+                for n in (1_000, 10_000, 100_000, 1_000_000)
+            },
             'One phase is begun. The list of images is made anew, which takes '
             'the time to the first step.'),
     ]
     if not torch.cuda.is_available() or torch.cuda.device_count() > 1:
         tables.append(
-            _grow(
-                'Processes, 32 images of all together, '
-                'a thread of each', 'processes', {
-                    n: dict(processes=n, batch_size=32 // n)
-                    for n in (1, 2)
-                }, 'Data-parallel, memory of each process.'))
+            _grow('Processes, 32 images of all together, '
+                  'a thread of each', 'processes',
+                  {n: dict(processes=n, batch_size=32 // n)
+                   for n in (1, 2)}, 'Data-parallel, memory of each process.'))
     return tables

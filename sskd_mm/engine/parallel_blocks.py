@@ -180,9 +180,8 @@ class ParallelBlocks:
             block: load_checkpoint_file(str(self.checkpoint(block)))
             for block in self.costs
         }
-        notes = _sum_up([
-            part['message_hub']['runtime_info'] for part in parts.values()
-        ])
+        notes = _sum_up(
+            [part['message_hub']['runtime_info'] for part in parts.values()])
         joined = next(iter(parts.values()))
         for key in ('optimizer', 'param_schedulers'):
             joined.pop(key, None)  # the phase is over
@@ -203,8 +202,8 @@ class ParallelBlocks:
             module.load_state_dict(joined['sskd'][role])
         phase = notes['sskd/phases'][0]
         phase['blocks'] = {
-            '+'.join(block): part['message_hub']['runtime_info']
-            ['sskd/phases'][0]
+            '+'.join(block):
+            part['message_hub']['runtime_info']['sskd/phases'][0]
             for block, part in parts.items()
         }
         for note in phase['blocks'].values():
@@ -213,9 +212,10 @@ class ParallelBlocks:
             note.pop('alignment', None)
         if runner.val_loop is not None:
             hook = next(h for h in runner.hooks if isinstance(h, PhaseHook))
-            phase['alignment'] = measure_alignment(
-                distiller, runner.val_dataloader, loop.phases[0].taps,
-                hook.alignment_batches)
+            phase['alignment'] = measure_alignment(distiller,
+                                                   runner.val_dataloader,
+                                                   loop.phases[0].taps,
+                                                   hook.alignment_batches)
         joined['message_hub'] = dict(
             log_scalars={},
             runtime_info=notes,
@@ -253,9 +253,10 @@ def _sum_up(parts: List[Dict[str, Any]]) -> Dict[str, Any]:
     }
     for key in ('sskd/epochs', 'sskd/phases'):
         notes[key] = [{
-            name: max(values) if name == 'peak_memory_mib' else
+            name:
+            max(values) if name == 'peak_memory_mib' else
             sum(values) if isinstance(values[0], float) else values[0]
-            for name, values in (
-                (name, [note[name] for note in same]) for name in same[-1])
+            for name, values in ((name, [note[name] for note in same])
+                                 for name in same[-1])
         } for same in zip(*(part[key] for part in parts))]
     return notes
