@@ -168,8 +168,11 @@ def run() -> List[Table]:
     ]
     if not torch.cuda.is_available() or torch.cuda.device_count() > 1:
         tables.append(
-            _grow('Processes, 32 images of all together, '
-                  'a thread of each', 'processes',
-                  {n: dict(processes=n, batch_size=32 // n)
-                   for n in (1, 2)}, 'Data-parallel, memory of each process.'))
+            _grow(
+                'Processes, 32 images of all together, '
+                'a thread of each', 'processes', {
+                    n: dict(
+                        processes=n, batch_size=32 // n, images=32 * ITERS)
+                    for n in (1, 2)
+                }, 'Data-parallel, memory of each process.'))
     return tables

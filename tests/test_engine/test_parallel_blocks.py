@@ -38,6 +38,7 @@ def blockwise_cfg(classifier_cfg, tmp_path):
             student=cfg.model,
             teacher=dict(cfg=teacher.model.to_dict(), checkpoint=path))
         cfg.log_level = 'INFO'
+        cfg.custom_hooks = [dict(type='EMAHook', momentum=0.1)]
         cfg.train_dataloader.batch_size = batch_size
         cfg.train_cfg = dict(
             type='StageByStageTrainLoop',
