@@ -95,8 +95,8 @@ def cifar(work_dir: Path, iters: int, batch_size: int = 128) -> Config:
         iters (int): Iterations of each phase.
         batch_size (int): Defaults to the configs'.
     """
-    cfg = Config.fromfile(
-        CONFIGS / 'sskd/cifar10/resnet56_resnet20_cifar10.py')
+    cfg = Config.fromfile(CONFIGS /
+                          'sskd/cifar10/resnet56_resnet20_cifar10.py')
     lay_method_over(cfg, CONFIGS / '_base_/methods/sskd_paper.py')
     cfg = _with_teacher(cfg, work_dir)
     cfg.train_cfg.mimic.max_epochs = 1
@@ -141,6 +141,45 @@ def imagenet(work_dir: Path, iters: int, batch_size: int = 8) -> Config:
     cfg = _with_teacher(cfg, work_dir)
     cfg.train_cfg.mimic.max_epochs = 1
     _take_noise(cfg, iters, batch_size, (224, 224), 1000)
+    return cfg
+
+
+def siblings(work_dir: Path,
+             iters: int,
+             stages: int = 3,
+             size: int = 32,
+             batch_size: int = 16,
+             images: int = 0,
+             schedule: str = 'sequential') -> Config:
+    """CIFAR ResNet-56 to another of its depth, 27 blocks.
+
+    Args:
+        work_dir (Path): For weights and logs.
+        iters (int): Iterations of each phase.
+        stages (int): As many taps, at equal distances: 1, 3, 9 or 27.
+            Defaults to 3, of nine blocks each.
+        size (int): Height and width of an image. Defaults to 32.
+        batch_size (int): Of each process. Defaults to 16.
+        images (int): In the data set, if others than ``iters`` need.
+        schedule (str): Defaults to ``'sequential'``.
+    """
+    cfg = Config.fromfile(CONFIGS /
+                          'sskd/cifar10/resnet56_resnet20_cifar10.py')
+    lay_method_over(cfg, CONFIGS / '_base_/methods/sskd_paper.py')
+    blocks = [
+        f'backbone.layer{layer}.{block}' for layer in range(1, 4)
+        for block in range(9)
+    ]
+    cfg.model.stages = blocks[27 // stages - 1::27 // stages]
+    cfg.model.inherit = []
+    cfg.model.student.backbone.depth = 56
+    cfg.data_preprocessor.type = 'ClsDataPreprocessor'
+    cfg = _with_teacher(cfg, work_dir)
+    cfg.train_cfg.mimic.max_epochs = 1
+    cfg.train_cfg.schedule = schedule
+    _take_noise(cfg, iters, batch_size, (size, size), 10)
+    if images:
+        cfg.train_dataloader.dataset.number = images
     return cfg
 
 

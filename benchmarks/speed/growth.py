@@ -1,106 +1,178 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""How time and memory grow: with stages, image size, batch, data and
-processes.
+"""Time and memory of mimic phases as a run grows in one direction: stages,
+image size, batch, data set, processes.
 
-Mimicking of ResNet-50 by ResNet-18 on noise, by the schedules that differ in
-what they hold. Each row is a process of its own; its memory is the peak above
-what it has with its networks before the first step. The last rows are two
-processes of one thread, each with half of the batch.
+Two CIFAR ResNet-56 of one form on noise, three stages on 16 images of 32 x 32
+unless said otherwise. Each point is a Runner in a process of its own.
 """
 import os
+import socket
 import statistics
-import subprocess
-import sys
 import tempfile
+import time
+from multiprocessing import get_context
 from pathlib import Path
-from typing import List
+from typing import Any, Dict, List
 
-from mmengine.config import Config
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from pairs import siblings
+from peak_memory import PeakMemory
+from side_by_side import now
 from table import Table
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-ALL = [f'backbone.layer{i}' for i in range(1, 5)]
-BASE = dict(schedule='sequential', stages=ALL, size=96, batch=8, iters=6)
-ROWS = {
-    'as it is': {},
-    'stages: 1': dict(stages=ALL[3:]),
-    'stages: 2': dict(stages=ALL[1::2]),
-    'schedule joint, stages: 1': dict(schedule='joint', stages=ALL[3:]),
-    'schedule joint, stages: 4': dict(schedule='joint'),
-    'schedule local, stages: 4': dict(schedule='local'),
-    'images of 192': dict(size=192),
-    'batch of 16': dict(batch=16),
-    'iterations: 60': dict(iters=60),
-}
+from sskd_mm.compat import setup_cpu_distributed
+
+ITERS = 4
+BEGIN = ['seconds to the first step', 'a step, ms', 'peak of a phase, MiB']
 
 
-def config(folder: Path, schedule: str, stages: list, size: int, batch: int,
-           iters: int) -> Config:
-    """The shipped config of ImageNet's pair, on noise."""
-    from pairs import imagenet
-    cfg = imagenet(folder, iters, batch)
-    cfg.train_cfg.schedule = schedule
-    cfg.model.stages = stages
-    cfg.train_dataloader.dataset.size = (size, size)
-    cfg.custom_hooks = [dict(type='NoteHook')]
-    cfg.custom_imports = dict(imports=['sskd_mm', 'pairs', 'note_hook'])
-    return cfg
+class _Enough(Exception):
+    """Ends a run in the midst of an epoch."""
 
 
-def measure(cfg: Config, processes: int = 1) -> dict:
-    """Milliseconds an iteration and MiB: the highest of the phases."""
-    folder = Path(cfg.work_dir)
-    cfg.dump(folder / 'config.py')
-    command = [sys.executable]
-    options = []
+class GrowthHook(Hook):
+    """Times the steps, the first of a phase left out, and notes the peak of
+    memory in each phase; ends an epoch that is too long to be waited for."""
+
+    # After IterTimerHook and the engine's own hooks.
+    priority = 'LOWEST'
+
+    def __init__(self) -> None:
+        self.begin = time.perf_counter()
+        self.seconds: Dict[str, List[float]] = {}
+        self.mib: List[float] = []
+        self.first = 0.
+
+    def before_phase(self, runner, phase) -> None:
+        self._phase = self.seconds.setdefault(phase.name, [])
+        self._memory = PeakMemory()
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        self.first = self.first or time.perf_counter() - self.begin
+
+    def after_train_iter(self,
+                         runner,
+                         batch_idx,
+                         data_batch=None,
+                         outputs=None) -> None:
+        end = now()
+        if batch_idx:
+            self._phase.append(end - self._last)
+        self._last = end
+        if batch_idx + 1 == ITERS:
+            self.mib.append(self._memory.mib())
+            if len(runner.train_loop.dataloader) > ITERS:
+                raise _Enough
+
+    def result(self) -> Dict[str, Any]:
+        return dict(
+            first=self.first,
+            phases=len(self.seconds),
+            milliseconds=1000 * statistics.mean(
+                statistics.median(s) for s in self.seconds.values()),
+            mib=max(self.mib))
+
+
+def _train(pipe, environment: Dict[str, str], options: dict) -> None:
+    os.environ.update(environment)
+    torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', 1)))
+    with tempfile.TemporaryDirectory() as tmp:
+        cfg = siblings(Path(tmp), ITERS, **options)
+        cfg.launcher = 'pytorch' if environment else 'none'
+        setup_cpu_distributed(cfg)
+        hook = GrowthHook()
+        runner = Runner.from_cfg(cfg)
+        runner.register_hook(hook)
+        try:
+            runner.train()
+        except _Enough:
+            pass
+    pipe.send(hook.result())
+
+
+def measure(processes: int = 1, **options) -> Dict[str, Any]:
+    """What :class:`GrowthHook` tells of one run, of its first process."""
+    environments: List[Dict[str, str]] = [{}]
     if processes > 1:
-        command += [
-            '-m', 'torch.distributed.run', f'--nproc_per_node={processes}',
-            '--standalone'
+        with socket.socket() as free:
+            free.bind(('localhost', 0))
+            port = free.getsockname()[1]
+        environments = [
+            dict(
+                RANK=str(rank),
+                LOCAL_RANK=str(rank),
+                WORLD_SIZE=str(processes),
+                MASTER_ADDR='localhost',
+                MASTER_PORT=str(port)) for rank in range(processes)
         ]
-        options = ['--launcher', 'pytorch']
-    env = dict(
-        os.environ,
-        OMP_NUM_THREADS='1',
-        PYTHONPATH=os.pathsep.join(
-            [str(ROOT), str(ROOT / 'benchmarks'),
-             os.environ.get('PYTHONPATH', '')]),
-        # What is freed shall leave the process at once, to be seen.
-        MALLOC_MMAP_THRESHOLD_='65536',
-        MALLOC_TRIM_THRESHOLD_='65536')
-    result = subprocess.run([
-        *command, ROOT / 'tools/train.py', folder / 'config.py', '--work-dir',
-        folder, *options
-    ],
-                            env=env,
-                            stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT,
-                            text=True)
-    if result.returncode:
-        sys.exit(result.stdout)
-    phases = Config.fromfile(folder / 'notes.json')
-    return dict(
-        ms=1000 * statistics.mean(p['seconds'] for p in phases.values()),
-        mib=max(p['mib'] for p in phases.values()))
+    # Forked from one that has imported everything and run nothing.
+    context = get_context('forkserver')
+    started = []
+    for environment in environments:
+        reader, writer = context.Pipe(duplex=False)
+        process = context.Process(
+            target=_train, args=(writer, environment, options))
+        process.start()
+        writer.close()
+        started.append((process, reader))
+    results = [reader.recv() for _, reader in started]
+    for process, _ in started:
+        process.join()
+    return results[0]
+
+
+def _grow(title: str,
+          name: str,
+          points: Dict[Any, dict],
+          notes: str = '') -> Table:
+    rows = []
+    for value, options in points.items():
+        result = measure(**options)
+        rows.append(
+            [value, result['first'], result['milliseconds'], result['mib']])
+    return Table(title, [name, *BEGIN], rows, notes)
 
 
 def run() -> List[Table]:
-    rows = []
-    with tempfile.TemporaryDirectory() as tmp:
-        folder = Path(tmp)
-        for name, changes in ROWS.items():
-            found = measure(config(folder, **{**BASE, **changes}))
-            rows.append([name, found['ms'], found['mib']])
-        for name, batch, processes in (('one process, batch of 16', 16, 1),
-                                       ('two processes, 8 each', 8, 2)):
-            cfg = config(folder, **{**BASE, 'batch': batch})
-            found = measure(cfg, processes)
-            rows.append([name, found['ms'], found['mib']])
-    return [
-        Table(
-            'ResNet-50 to -18, sequential, four stages, 8 images of 96 x 96, '
-            'six iterations a phase, unless said otherwise',
-            ['row', 'ms an iteration, mean of the phases', 'MiB'], rows,
-            'Medians of the iterations after the first two. The memory is of '
-            'one process.')
+    # What is freed shall leave the process at once, to be seen.
+    os.environ.update(
+        MALLOC_MMAP_THRESHOLD_='65536', MALLOC_TRIM_THRESHOLD_='65536')
+    get_context('forkserver').set_forkserver_preload(
+        ['sskd_mm', 'mmpretrain.apis', 'mmdet.apis', 'pairs'])
+    tables = [
+        _grow(
+            'Stages: the same network cut more often, `sequential`',
+            'stages (phases)', {n: dict(stages=n)
+                                for n in (1, 3, 9, 27)},
+            'A step: the mean over the phases. '
+            'Memory: the peak above what the process had before the first '
+            'step of a phase, networks included; of the phase that needs '
+            'most.'),
+        _grow('The same in one phase, `joint`', 'stages',
+              {n: dict(stages=n, schedule='joint')
+               for n in (1, 3, 9, 27)}),
+        _grow('Image size', 'height and width',
+              {n: dict(size=n)
+               for n in (32, 48, 64, 96)}),
+        _grow('Batch', 'images', {n: dict(batch_size=n)
+                                  for n in (8, 16, 32)}),
+        _grow(
+            'Data set', 'images', {
+                f'{n:,}': dict(images=n)
+                for n in (1_000, 10_000, 100_000, 1_000_000)
+            },
+            'One phase is begun. The list of images is made anew, which takes '
+            'the time to the first step.'),
     ]
+    if not torch.cuda.is_available() or torch.cuda.device_count() > 1:
+        tables.append(
+            _grow(
+                'Processes, 32 images of all together, '
+                'a thread of each', 'processes', {
+                    n: dict(
+                        processes=n, batch_size=32 // n, images=32 * ITERS)
+                    for n in (1, 2)
+                }, 'Data-parallel, memory of each process.'))
+    return tables

@@ -315,6 +315,34 @@ class StageByStageDistiller(BaseModel):
                 for s, t in self.tap_shapes[name])
         self.feeders.to(next(self.student.parameters()).device)
 
+    def find_blocks(self, taps: Sequence[str]) -> List[Tuple[str, ...]]:
+        """Which stages of a phase ``blockwise`` depend on each other.
+
+        A stage needs nothing but the teacher. Only where the teacher's
+        feature does not fit, the map between learns from the student's, so
+        that all from there on train together; as do all if the mimic loss
+        compares a tap with the one before. One without parameters goes with
+        a neighbour.
+
+        Args:
+            taps (Sequence[str]): Names of the phase's stages, in order.
+
+        Returns:
+            list[tuple[str]]: The blocks, in order.
+        """
+        blocks: List[Tuple[str, ...]] = []
+        tied = bool(self._previous_taps(taps))
+        for name in taps:
+            if blocks and (tied or not all(
+                    map(self.partition.trainable, ([name], blocks[-1])))):
+                blocks[-1] += (name, )
+            else:
+                blocks.append((name, ))
+            feeder = self.feeders[_key(name)] if _key(
+                name) in self.feeders else nn.ModuleList()
+            tied = tied or any(True for _ in feeder.parameters())
+        return blocks
+
     def compile_stages(self) -> None:
         """Compile the tapped modules, if the config asks for it.
 
@@ -384,7 +412,9 @@ class StageByStageDistiller(BaseModel):
             adapters = self.adapters_of(name)
             adapters.requires_grad_(name in phase.taps)
             adapters.zero_grad(set_to_none=True)
-        self.feeders.requires_grad_(phase.border == 'teacher')
+        for name, feeder in self.feeders.items():
+            feeder.requires_grad_(phase.border == 'teacher'
+                                  and name in map(_key, phase.taps))
         self.feeders.zero_grad(set_to_none=True)
         if not (phase.is_mimic or self.keeps_teachers):
             self.teachers = []
@@ -444,11 +474,21 @@ class StageByStageDistiller(BaseModel):
         level."""
         return self.adapters[_key(stage)]
 
+    @staticmethod
+    def helps(key: str, stages: Sequence[str]) -> bool:
+        """Whether a tensor of adapters or feeders is of one of these stages.
+        """
+        return key.partition('.')[0] in map(_key, stages)
+
     def _mimic(self, inputs: Tensor,
                data_samples: Optional[list]) -> Dict[str, Tensor]:
         taps = self.phase.taps
         before = self._previous_taps(taps)
         wanted = [n for n in self.stages if n in {*taps, *before.values()}]
+        if self.phase.border == 'teacher':
+            # What comes before a block is fed as well.
+            names = list(self.stages)
+            wanted = names[:names.index(wanted[-1]) + 1]
         losses: Dict[str, Tensor] = {}
         pairs = self.compare(inputs, wanted, data_samples, self.phase.border,
                              losses)

@@ -3,9 +3,10 @@ from .hooks import (LoadReportHook, MimicWatchHook, PhaseCheckpointHook,
                     PhaseHook, PhaseScalarsHook, ProgressHook)
 from .loops import StageByStageTrainLoop
 from .optim_wrappers import BFloat16OptimWrapper
+from .parallel_blocks import ParallelBlocks
 
 __all__ = [
     'BFloat16OptimWrapper', 'LoadReportHook', 'MimicWatchHook',
-    'PhaseCheckpointHook', 'PhaseHook', 'PhaseScalarsHook', 'ProgressHook',
-    'StageByStageTrainLoop'
+    'ParallelBlocks', 'PhaseCheckpointHook', 'PhaseHook', 'PhaseScalarsHook',
+    'ProgressHook', 'StageByStageTrainLoop'
 ]

@@ -1,5 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import hashlib
+from itertools import chain
 from typing import Callable, Dict, Iterable, List, Optional, Sequence, Set
 
 import torch
@@ -251,17 +252,23 @@ class StagePartition:
             dict[str, str]: Digest by name of each parameter that does not
             train and each buffer of a module that does not train.
         """
-        trainable = self.trainable(trains)
-        training = {name for stage in trains for name in self._modules[stage]}
-        tensors = {
-            name: param
-            for name, param in self.student.named_parameters()
-            if name not in trainable
+        changing = self.changing(trains)
+        tensors = chain(self.student.named_parameters(),
+                        self.student.named_buffers())
+        return {
+            name: _digest(tensor)
+            for name, tensor in tensors if name not in changing
         }
-        for name, buffer in self.student.named_buffers():
-            if name.rpartition('.')[0] not in training:
-                tensors[name] = buffer
-        return {name: _digest(tensor) for name, tensor in tensors.items()}
+
+    def changing(self, trains: Sequence[str]) -> Set[str]:
+        """Names of the tensors that a phase may change: parameters that
+        train with these stages, and buffers of modules that do."""
+        training = {name for stage in trains for name in self._modules[stage]}
+        return self.trainable(trains) | {
+            name
+            for name, _ in self.student.named_buffers()
+            if name.rpartition('.')[0] in training
+        }
 
 
 def _is_in_head(name: str) -> bool:

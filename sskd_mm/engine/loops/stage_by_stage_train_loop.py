@@ -5,7 +5,7 @@ import logging
 import random
 from dataclasses import replace
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Tuple, Union
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -71,6 +71,10 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         schedule (str or list[str]): How mimic phases are ordered, see
             :func:`plan_mimic_phases`. A list runs one schedule after the
             other. Defaults to ``'sequential'``, the paper's form.
+        block (list[str], optional): Of a first phase ``blockwise``, the
+            stages to train in this run, which ends behind that phase. Other
+            runs train the others, see :class:`ParallelBlocks`. Defaults to
+            all stages and all phases.
         evaluate_teacher (bool): Whether to validate the teacher before
             training. Defaults to True.
         accept_weak_teacher (bool): Whether to train with a teacher that is
@@ -103,6 +107,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                  finetune: Optional[dict] = None,
                  phases: Optional[Dict[str, dict]] = None,
                  schedule: Union[str, List[str]] = 'sequential',
+                 block: Optional[List[str]] = None,
                  evaluate_teacher: bool = True,
                  accept_weak_teacher: bool = False,
                  val_begin: int = 1,
@@ -139,7 +144,9 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         if any(phase.cached_passes for phase in self.phases
                if phase.name == 'head'):
             check_cacheable(distiller, sample)
-        self._max_epochs = self.phases[-1].end
+        if block is not None:
+            self.phases[0] = self.take_block(block)
+        self._max_epochs = self.phases[-1 if block is None else 0].end
         self._max_iters = self._max_epochs * len(self.dataloader)
         self.entered: Optional[Phase] = None
         self._cache: Optional[FeatureCache] = None
@@ -223,6 +230,51 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                 "'cumulative' or 'last', in which its tap trains the "
                 'stages before it.')
         return _share_caches(planned)
+
+    def find_blocks(self) -> List[Tuple[str, ...]]:
+        """Stages of the first phase that can be trained in runs of their
+        own, with the same result.
+
+        Returns:
+            list[tuple[str]]: See
+            :meth:`StageByStageDistiller.find_blocks`.
+
+        Raises:
+            ValueError: The first phase is not ``blockwise``, or clips the
+                gradients of all its stages together.
+        """
+        phase = self.phases[0]
+        if phase.border != 'teacher':
+            raise ValueError(
+                'Stages can be trained in parallel only in a first phase in '
+                'which none waits for another: train_cfg=dict('
+                f"schedule='blockwise', ...). Here it is {phase.name!r}, "
+                f'with schedule={self.schedule!r}.')
+        if phase.optim_wrapper.get('clip_grad'):
+            raise ValueError(
+                f'The phase {phase.name!r} clips gradients by their norm over '
+                'all stages, which stages in parallel do not know of each '
+                'other. Write train_cfg=dict(mimic=dict(optim_wrapper='
+                'dict(clip_grad=None), ...), ...).')
+        return self.distiller.find_blocks(phase.taps)
+
+    def take_block(self, block: Sequence[str]) -> Phase:
+        """The first phase with these stages alone.
+
+        Args:
+            block (Sequence[str]): One that :meth:`find_blocks` names.
+
+        Raises:
+            ValueError: It is none of these.
+        """
+        blocks = self.find_blocks()
+        if tuple(block) not in blocks:
+            raise ValueError(
+                f'train_cfg.block={list(block)}: stages that can be trained '
+                f'without the others are {[list(b) for b in blocks]}.')
+        names = tuple(block)
+        return replace(
+            self.phases[0], taps=names, trains=names, cached_taps=names)
 
     def _with_settings(self, phase: Phase, begin: int,
                        settings: dict) -> Phase:
