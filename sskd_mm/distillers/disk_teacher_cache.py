@@ -110,9 +110,10 @@ class DiskTeacherCache(TeacherCache):
         for line in index.read_text(errors='replace').splitlines():
             try:
                 entry = json.loads(line)
-                self._batches[tuple(entry.pop('key'))] = _Batch(data, **entry)
-            except (ValueError, TypeError, AttributeError, KeyError):
+            except ValueError:
                 continue  # the writer was stopped in the midst of it
+            key = tuple(entry.pop('key'))
+            self._batches[key] = _Batch(data, **entry)
 
     def _load(self, batch: '_Batch') -> Optional[Any]:
         """What is kept of a batch; None if the file does not have it."""

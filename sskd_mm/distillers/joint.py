@@ -1,7 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from contextlib import contextmanager
-from typing import (Any, Dict, Iterator, List, Optional, Sequence, Tuple,
-                    Union)
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.registry import MODELS

@@ -160,7 +160,7 @@ def test_a_disk_that_is_full(tmp_path, monkeypatch, caplog, suffix, half):
             cache.recall(lambda: _result(value), CPU), _result(value))
     assert caplog.text.count('No space left on device') == 1
     assert 'Training goes on' in caplog.text
-    for cache in (cache, _cache(tmp_path)):
+    for cache in (cache, _cache(tmp_path, 0)):
         assert _recall(cache, 0) is not None
         assert _recall(cache, 1) is None
 

@@ -46,21 +46,21 @@ def open_teacher_cache(loop, phase: Phase, cache_dir: str,
     allowed = max(0, int(cache_limit * GIB) - used)
     cache = DiskTeacherCache(folder, get_rank(), allowed // world)
     num_bytes, teachers, student = _measure(loop)
-    images = phase.cached_passes * len(loop.dataloader.dataset)
-    whole = images * num_bytes
-    # Each process has as much.
-    there = min(whole, cache.num_bytes * world)
-    missing = whole - there
-    free = shutil.disk_usage(_existing(root)).free
     sharing = [
         p for p in loop.phases
         if p.cached_passes and p.cache_begin == phase.cache_begin
     ]
     epochs = sum(p.max_epochs for p in sharing)
+    passes = min(phase.cached_passes, epochs)
+    whole = passes * len(loop.dataloader.dataset) * num_bytes
+    # Each process has as much.
+    there = min(whole, cache.num_bytes * world)
+    missing = whole - there
+    free = shutil.disk_usage(_existing(root)).free
     names = ', '.join(p.name for p in sharing)
     loop.runner.logger.info(
         f'Cache of the teachers in {folder}: about {whole / GIB:.2f} GiB for '
-        f'{phase.cached_passes} of the {epochs} epochs of {names} (for images '
+        f'{passes} of the {epochs} epochs of {names} (for images '
         f'of the size of the first), of which {there / GIB:.2f} GiB are '
         f'there. Room: {allowed / GIB:.2f} GiB up to cache_limit='
         f'{cache_limit:g}, {free / GIB:.2f} GiB free on the disk. It costs '

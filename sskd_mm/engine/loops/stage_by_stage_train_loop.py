@@ -2,6 +2,7 @@
 import copy
 import itertools
 import logging
+import os
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -155,9 +156,13 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                 'compute in cached passes, but no phase has any: write e.g. '
                 'mimic=dict(cached_passes=1, ...), or leave it out.')
         distiller.prepare_phases(self.phases, len(self.dataloader.dataset))
-        if any(phase.cached_passes for phase in self.phases
-               if phase.name == 'head'):
-            check_cacheable(distiller, sample)
+        for phase in self.phases:
+            if phase.name == 'head' and phase.cached_passes:
+                # Each process of a machine holds all of them.
+                copies = min(phase.cached_passes, phase.max_epochs) * int(
+                    os.environ.get('LOCAL_WORLD_SIZE', 1))
+                check_cacheable(distiller, sample,
+                                copies * len(self.dataloader.dataset))
         self._max_epochs = self.phases[-1].end
         self._max_iters = self._max_epochs * len(self.dataloader)
         self.entered: Optional[Phase] = None
