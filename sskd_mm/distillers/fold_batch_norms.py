@@ -6,6 +6,7 @@ from mmengine.logging import MMLogger
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 #: How far outputs may move, of their norm. Rounding alone moves those of
@@ -19,10 +20,10 @@ def fold_batch_norms(model: nn.Module, run: Callable[[], Any],
     them, which is one pass over the features less for each.
 
     What belongs together is seen in a forward pass: the norm's input is the
-    convolution's very output. The order in which modules are registered,
-    which ``mmcv.cnn.fuse_conv_bn`` goes by, says nothing of the kind. Should
-    the outputs change by more than rounding, as when a convolution's output
-    is used elsewhere, too, everything stays as it was.
+    convolution's very output, which nothing else is computed from. The order
+    in which modules are registered, which ``mmcv.cnn.fuse_conv_bn`` goes by,
+    says nothing of the kind. Should the outputs change by more than rounding
+    all the same, everything stays as it was.
 
     Args:
         model (nn.Module): In eval mode, without gradients.
@@ -58,6 +59,7 @@ def _find_pairs(model: nn.Module, run: Callable[[], Any]
     and what the run gives."""
     outputs: Dict[int, Tuple[Tensor, nn.Module]] = {}
     runs: Dict[nn.Module, int] = {}
+    uses: Dict[int, int] = {}
     follows: Dict[nn.Module, nn.Module] = {}
 
     def hook(module, args, output):
@@ -70,17 +72,32 @@ def _find_pairs(model: nn.Module, run: Callable[[], Any]
             # Held, so that no later tensor gets its place in memory.
             outputs[id(output)] = output, module
 
+    class Uses(TorchFunctionMode):
+        """Counts what is computed from each convolution's output."""
+
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            kwargs = kwargs or {}
+            result = func(*args, **kwargs)
+            if any(isinstance(x, Tensor) for x in tree_leaves(result)):
+                for x in tree_leaves((args, kwargs)):
+                    if id(x) in outputs:
+                        uses[id(x)] = uses.get(id(x), 0) + 1
+            return result
+
     with ExitStack() as stack:
         for module in model.modules():
             if type(module) in (nn.Conv1d, nn.Conv2d, nn.Conv3d) or (
                     isinstance(module, _BatchNorm)
                     and module.running_mean is not None):
                 stack.callback(module.register_forward_hook(hook).remove)
+        stack.enter_context(Uses())
         result = run()
-    norms = list(follows.values())
+    alone = {
+        module
+        for number, (_, module) in outputs.items() if uses.get(number) == 1
+    }
     return [(conv, norm) for norm, conv in follows.items()
-            if runs[conv] == runs[norm] == 1 and norms.count(conv) == 1
-            ], result
+            if runs[conv] == runs[norm] == 1 and conv in alone], result
 
 
 def _slot(model: nn.Module, name: str) -> Tuple[nn.Module, str]:

@@ -19,7 +19,8 @@ def _settle(model):
             if module.affine:
                 nn.init.uniform_(module.weight, .5, 2)
                 nn.init.uniform_(module.bias, -1, 1)
-    return model.eval().requires_grad_(False)
+    model.eval()
+    return model.requires_grad_(False)
 
 
 def _norms(model):

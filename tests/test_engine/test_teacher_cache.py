@@ -36,7 +36,7 @@ def make(classifier_cfg, tmp_path):
     """Returns a function that makes a config of four epochs, of three
     iterations each, and a list that the teacher's images are counted in."""
 
-    def make(name, method, passes, **options):
+    def make(name, method, passes, **settings):
         cfg = classifier_cfg(tmp_path / name, RESNET, 32)
         cfg.train_dataloader.dataset.pipeline = AUGMENTED
         teacher = copy.deepcopy(cfg.model)
@@ -63,7 +63,7 @@ def make(classifier_cfg, tmp_path):
             schedule='joint',
             evaluate_teacher=False,
             **lengths,
-            **options)
+            **settings)
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         return cfg
 

@@ -16,6 +16,9 @@ from ...stages import Phase
 from ...version import __version__
 
 GIB = 2**30
+#: Keys of a dataloader that do not decide what is loaded.
+_HOW_IT_IS_LOADED = ('num_workers', 'persistent_workers', 'pin_memory',
+                     'prefetch_factor')
 
 
 def open_teacher_cache(loop, phase: Phase, cache_dir: str,
@@ -118,7 +121,11 @@ def _digest(loop, phase: Phase) -> str:
         precision=[*precision, torch.get_float32_matmul_precision()],
         teachers=[teacher.digest() for teacher in distiller.teachers],
         taught=distiller.what_is_taught(),
-        data=loop.dataloader_cfg,
+        data={
+            key: value
+            for key, value in loop.dataloader_cfg.items()
+            if key not in _HOW_IT_IS_LOADED
+        },
         seed=loop.runner.seed,
         processes=get_world_size())
     text = json.dumps(identity, sort_keys=True, default=repr)

@@ -130,9 +130,8 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                 f'the model is a {type(distiller).__name__}. Write '
                 "model=dict(type='StageByStageDistiller', student=..., "
                 'teacher=...).')
-        #: The config of the data, where it was given as one.
         self.dataloader_cfg = copy.deepcopy(dataloader) if isinstance(
-            dataloader, dict) else repr(dataloader)
+            dataloader, dict) else None
         super().__init__(
             runner,
             _seed_dataset(dataloader, runner.seed),
@@ -155,6 +154,11 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                 f'train_cfg.cache_dir={cache_dir!r} is for what teachers '
                 'compute in cached passes, but no phase has any: write e.g. '
                 'mimic=dict(cached_passes=1, ...), or leave it out.')
+        if cache_dir and self.dataloader_cfg is None:
+            raise ValueError(
+                'train_cfg.cache_dir: what is in a cache is told by the '
+                "data's config, but train_dataloader was built by the "
+                'caller. Give its config to the Runner.')
         distiller.prepare_phases(self.phases, len(self.dataloader.dataset))
         for phase in self.phases:
             if phase.name == 'head' and phase.cached_passes:
