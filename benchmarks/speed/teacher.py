@@ -24,7 +24,7 @@ PAIRS = {
     'CIFAR ResNet-56, 128 images of 32 x 32': cifar,
     'ResNet-50, 8 images of 224 x 224': imagenet,
 }
-REPEATS = 10
+REPEATS = 8
 
 
 class Setting:

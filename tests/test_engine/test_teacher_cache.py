@@ -189,6 +189,8 @@ def _files(cache):
 def test_on_disk_as_in_memory(make, on_disk, method, tmp_path):
     """And a second run, of another student, needs no teacher."""
     images, in_memory = _train(make('memory', method, 2))
+    # Two images are looked at to tell what the cache will cost.
+    images += 2
     same, first = _train(on_disk('first', method))
     assert same == images
     _assert_equal(first, in_memory)
@@ -200,9 +202,7 @@ def test_on_disk_as_in_memory(make, on_disk, method, tmp_path):
     other = on_disk('other', method)
     other.model.student.backbone.base_channels = 8
     other.model.student.head.in_channels = 64
-    other.model.pop('losses', None)
-    if method == 'sskd':
-        assert _train(other)[0] == checked
+    assert _train(other)[0] == checked
     assert _files(tmp_path / 'cache') == [file]
 
 
