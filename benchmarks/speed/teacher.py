@@ -1,116 +1,175 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""What a teacher costs.
+"""What the teacher costs, and what makes it cheaper.
 
-Its pass in several forms; one pass for all taps beside a pass for each; and a
-mimic step that computes it beside one that recalls what was computed
-(``cached_passes``). ResNet-50 at 224 x 224, batches of 8, and CIFAR
-ResNet-56, batches of 128.
+A pass of it as it is, in ``inference_mode``, with batch norm folded into the
+convolutions, in channels_last, in bfloat16, compiled; one pass for all taps
+beside one for each; a step of a mimic phase with the teacher computed, its
+features held in memory and on disk.
 """
-import copy
 import tempfile
 from pathlib import Path
 from typing import Callable, Dict, List
 
 import torch
-from mmcv.cnn import fuse_conv_bn
-from mmengine.config import Config
 from mmengine.runner import Runner
 from pairs import cifar, imagenet
 from side_by_side import median, ratio, side_by_side
 from table import Table
 
-DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
+from sskd_mm.distillers import fold_batch_norms
+from sskd_mm.distillers.disk_teacher_cache import DiskTeacherCache
+from sskd_mm.distillers.teacher_cache import TeacherCache
+
 PAIRS = {
-    'CIFAR ResNet-56, 128 images of 32 x 32': (cifar, (128, 3, 32, 32)),
-    'ResNet-50, 8 images of 224 x 224': (imagenet, (8, 3, 224, 224)),
+    'CIFAR ResNet-56, 128 images of 32 x 32': cifar,
+    'ResNet-50, 8 images of 224 x 224': imagenet,
 }
+REPEATS = 8
 
 
-def distiller_of(cfg: Config):
-    """A distiller that is ready to train in its first phase."""
-    cfg.train_cfg.schedule = 'joint'
-    cfg.train_cfg.mimic.cached_passes = 1
-    runner = Runner.from_cfg(cfg)
-    loop = runner.build_train_loop(runner._train_loop)
-    loop.distiller.enter_phase(loop.phases[0])
-    return loop.distiller
+class Setting:
+    """A pair of networks about to mimic all taps at once.
+
+    Args:
+        pair (Callable): One of ``pairs``.
+        work_dir (Path): For its files.
+    """
+
+    def __init__(self, pair: Callable, work_dir: Path) -> None:
+        cfg = pair(work_dir, 1)
+        cfg.train_cfg.schedule = 'joint'
+        self.loop = Runner.from_cfg(cfg).train_loop
+        self.loop.enter_phase(self.loop.phases[0])
+        self.distiller = self.loop.distiller
+        self.batch = next(iter(self.loop.dataloader))
+        self.inputs = self.distiller.data_preprocessor(self.batch,
+                                                       True)['inputs']
+        self.taps = [s.teachers[0] for s in self.distiller.stages.values()]
+        self.teacher = self.distiller.teachers[0]
+
+    def look(self, taps=None) -> Callable[[], None]:
+        """A pass of its teacher."""
+        inputs = self.inputs
+        return lambda: self.teacher.features(inputs, taps or self.taps)
+
+    def step(self) -> None:
+        """A training step."""
+        self.distiller.train_step(
+            self.batch, optim_wrapper=self.loop.runner.optim_wrapper)
 
 
-def passes(distiller, inputs: torch.Tensor) -> Dict[str, Callable]:
-    """A teacher's pass in several forms."""
-    teacher = distiller.teachers[0]
-    taps = [stage.teachers[0] for stage in distiller.stages.values()]
-    forms = {'as it is': teacher.model}
-    forms['batch norm folded'] = fuse_conv_bn(copy.deepcopy(teacher.model))
-    forms['channels_last'] = copy.deepcopy(
-        teacher.model).to(memory_format=torch.channels_last)
+def _ways(pair: Callable, folder: Path) -> Dict[str, Callable]:
+    made = {}
 
-    def of(model, taps=taps, inputs=inputs, mode=torch.no_grad):
+    def make(name) -> Setting:
+        made[name] = Setting(pair, folder / name)
+        return made[name]
+
+    plain = make('as it is').look()
+    ways = {'as it is': plain}
+
+    def inference():
+        with torch.inference_mode():
+            plain()
+
+    def autocast(look):
 
         def run():
-            other = copy.copy(teacher)
-            other.model = model
-            with mode():
-                other.features(inputs, taps)
+            with torch.autocast(made['as it is'].inputs.device.type,
+                                torch.bfloat16):
+                look()
 
         return run
 
-    ways = {name: of(model) for name, model in forms.items()}
-    ways['channels_last'] = of(
-        forms['channels_last'],
-        inputs=inputs.to(memory_format=torch.channels_last))
+    ways['inference_mode'] = inference
+    folded = make('folded')
+    fold_batch_norms(folded.teacher.model,
+                     lambda: folded.teacher.features(folded.inputs, folded.taps
+                                                     ), folded.taps)
+    ways['folded'] = folded.look()
+    last = make('channels_last')
+    last.teacher.model.to(memory_format=torch.channels_last)
+    last.inputs = last.inputs.contiguous(memory_format=torch.channels_last)
+    ways['channels_last'] = last.look()
+    both = make('folded, channels_last')
+    fold_batch_norms(both.teacher.model,
+                     lambda: both.teacher.features(both.inputs, both.taps),
+                     both.taps)
+    both.teacher.model.to(memory_format=torch.channels_last)
+    both.inputs = last.inputs
+    ways['folded, channels_last'] = both.look()
+    ways['bfloat16'] = autocast(plain)
+    ways['bfloat16, folded, channels_last'] = autocast(both.look())
+    return ways
 
-    def half():
-        with torch.autocast(DEVICE, dtype=torch.bfloat16):
-            ways['as it is']()
 
-    def each():
-        for tap in taps:
-            of(teacher.model, [tap])()
-
-    return {
-        **ways, 'bfloat16 (autocast)': half,
-        'inference_mode': of(teacher.model, mode=torch.inference_mode),
-        'a pass for each tap': each
-    }
+def _passes(title: str, pair: Callable) -> Table:
+    with tempfile.TemporaryDirectory() as tmp:
+        ways = _ways(pair, Path(tmp))
+        seconds = side_by_side(ways, REPEATS, 2)
+    first = seconds['as it is']
+    return Table(
+        f'A pass of the teacher: {title}', ['way', 'ms', 'of as it is'],
+        [[name, median(s, 1000), ratio(s, first)]
+         for name, s in seconds.items()],
+        f'{REPEATS} passes each, in turn; medians with quartiles.')
 
 
-def steps(distiller, inputs: torch.Tensor) -> Dict[str, Callable]:
-    """A mimic step on all taps, with and without the teacher's pass."""
-    names = list(distiller.stages)
+def _taps(title: str, pair: Callable) -> Table:
+    with tempfile.TemporaryDirectory() as tmp:
+        setting = Setting(pair, Path(tmp))
 
-    def step(key):
+        def each():
+            for tap in setting.taps:
+                setting.look([tap])()
 
-        def run():
-            distiller.teacher_cache.key = key
-            pairs = distiller.compare(inputs, names)
-            sum(
-                distiller.mimic_loss(adapted, target)
-                for levels in pairs.values()
-                for _, adapted, target in levels).backward()
+        seconds = side_by_side({
+            'one for all': setting.look(),
+            'one for each': each
+        }, REPEATS, 2)
+    return Table(
+        f'Passes for {len(setting.taps)} taps, as `joint` and `local` have '
+        f'them: {title}', ['passes', 'ms', 'ratio'],
+        [[name, median(s, 1000),
+          ratio(s, seconds['one for all'])] for name, s in seconds.items()])
 
-        return run
 
-    return {'teacher computed': step(None), 'teacher recalled': step(0)}
+def _caches(title: str, pair: Callable) -> Table:
+    with tempfile.TemporaryDirectory() as tmp:
+        setting = Setting(pair, Path(tmp))
+        caches = {
+            'computed': None,
+            'from memory': TeacherCache(),
+            'from disk': DiskTeacherCache(Path(tmp, 'cache'), 0, 2**40)
+        }
+
+        def step(cache):
+
+            def run():
+                setting.distiller.teacher_cache = cache or TeacherCache()
+                if cache:
+                    cache.begin_batch((0, 0), setting.batch)
+                setting.step()
+
+            return run
+
+        seconds = side_by_side(
+            {name: step(cache)
+             for name, cache in caches.items()}, REPEATS, 2)
+    rows = [[
+        name,
+        median(s, 1000),
+        ratio(s, seconds['computed']),
+        caches[name].num_bytes / 2**20 if caches[name] else '-'
+    ] for name, s in seconds.items()]
+    return Table(
+        f'A step of the phase `mimic/joint`: {title}',
+        ["teacher's features", 'ms', 'of computed', 'MiB a batch'], rows,
+        'The file is in the page cache of the operating system.')
 
 
 def run() -> List[Table]:
-    tables = []
-    for title, (pair, shape) in PAIRS.items():
-        with tempfile.TemporaryDirectory() as tmp:
-            distiller = distiller_of(pair(Path(tmp), 1)).to(DEVICE)
-        inputs = torch.randn(shape, device=DEVICE)
-        for what, ways in (('its pass, all taps', passes),
-                           ('a step of the phase joint', steps)):
-            seconds = side_by_side(
-                ways(distiller, inputs), repeats=8, warmup=2)
-            first = next(iter(seconds.values()))
-            rows = [[name, median(values, 1000),
-                     ratio(values, first)] for name, values in seconds.items()]
-            tables.append(
-                Table(f'{title}: {what}', ['way', 'ms', 'ratio'], rows,
-                      'Eight times each, in turn; medians with quartiles.'))
-        cache = distiller.teacher_cache
-        tables[-1].notes += (
-            f' What is held is {cache.num_bytes / 2**20:.1f} MiB a batch.')
-    return tables
+    return [
+        table(title, pair) for title, pair in PAIRS.items()
+        for table in (_passes, _taps, _caches)
+    ]

@@ -1,4 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+from .fold_batch_norms import fold_batch_norms
 from .head_on_features import HeadOnFeatures
 from .joint import JointDistiller
 from .load_report import LoadReport
@@ -8,5 +9,5 @@ from .teacher import Teacher
 
 __all__ = [
     'HeadOnFeatures', 'JointDistiller', 'LoadReport', 'StageByStageDistiller',
-    'Teacher', 'lay_method_over'
+    'Teacher', 'fold_batch_norms', 'lay_method_over'
 ]

@@ -1,6 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from contextlib import contextmanager
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.registry import MODELS
@@ -236,6 +236,25 @@ class JointDistiller(StageByStageDistiller):
             self.view.run(model, inputs)
         return seen
 
+    @torch.no_grad()
+    def _run_teacher(self, inputs: Tensor,
+                     data_samples: Optional[list]) -> dict:
+        teacher = self.teachers[0]
+        return self._run(teacher.model, 1,
+                         teacher.see(inputs, _sizes(data_samples)))
+
+    def taught(self, inputs: Tensor, data_samples: Optional[list]) -> Any:
+        """As the parent's; in ``finetune`` what the losses read."""
+        if self.losses_of(self.phase):
+            return self._run_teacher(inputs, data_samples)
+        return super().taught(inputs, data_samples)
+
+    def what_is_taught(self) -> list:
+        """The parent's, and what the losses read."""
+        needs = {n for x in self.joint_losses.values() for n in x.needs}
+        taps = self._taps(1) if self.losses_of(self.phase) else []
+        return [*super().what_is_taught(), taps, sorted(needs)]
+
     def _taps(self, which: int) -> List[str]:
         return [
             stage.teachers[0] if which else stage.student
@@ -246,14 +265,8 @@ class JointDistiller(StageByStageDistiller):
                  seen: dict) -> Tuple[Knowledge, Knowledge]:
         """The student's knowledge, of a forward pass that was observed, and
         the teacher's, after one."""
-        teacher = self.teachers[0]
-
-        def run() -> dict:
-            with torch.no_grad():
-                return self._run(teacher.model, 1,
-                                 teacher.see(inputs, _sizes(data_samples)))
-
-        taught = self.teacher_cache.recall(run, inputs.device)
+        taught = self.teacher_cache.recall(
+            lambda: self._run_teacher(inputs, data_samples), inputs.device)
         names: List[str] = []
         pairs: List[Tuple[Tensor, Tensor]] = []
         for name, stage in self.stages.items():

@@ -1,4 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+import copy
 import functools
 from typing import (Any, Dict, List, NamedTuple, Optional, Sequence, Tuple,
                     Union)
@@ -124,6 +125,7 @@ class StageByStageDistiller(BaseModel):
                    arguments(type(self), StageByStageDistiller))
         if data_preprocessor is not None:
             student = {'data_preprocessor': data_preprocessor, **student}
+        preprocessing = copy.deepcopy(student.get('data_preprocessor'))
         student = MODELS.build(student)
         super().__init__(data_preprocessor=student.data_preprocessor)
         self.student = student
@@ -141,6 +143,7 @@ class StageByStageDistiller(BaseModel):
             raise ValueError(
                 'pre_activation=True looks into the tapped modules, which '
                 'compile=True makes whole: choose one of them.')
+        self._preprocessing = preprocessing
         self._teacher_cfgs = [
             _check_teacher(t)
             for t in ([teacher] if isinstance(teacher, dict) else teacher)
@@ -582,11 +585,7 @@ class StageByStageDistiller(BaseModel):
         """Each teacher's features at the taps that it teaches."""
         if self.teacher_cache.key is not None:
             # What later phases compare is kept with it.
-            kept = self.phase.cached_taps
-            names = {
-                *kept, *self._previous_taps(kept).values(),
-                *(stage.name for stage in stages)
-            }
+            names = {s.name for s in (*self._kept_stages(), *stages)}
             stages = [s for s in self.stages.values() if s.name in names]
         sizes = _sizes(data_samples)
 
@@ -605,6 +604,34 @@ class StageByStageDistiller(BaseModel):
         for teacher, image_size in zip(self.teachers, image_sizes):
             teacher.image_size = image_size
         return targets
+
+    def _kept_stages(self) -> List[Stage]:
+        """Those whose taps are compared in this phase, or in one that shares
+        its cached passes."""
+        kept = self.phase.cached_taps or self.phase.taps
+        names = {*kept, *self._previous_taps(kept).values()}
+        return [s for s in self.stages.values() if s.name in names]
+
+    def taught(self, inputs: Tensor, data_samples: Optional[list]) -> Any:
+        """What the teachers compute for a batch in the current phase.
+
+        Args:
+            inputs (Tensor): Preprocessed images (N, C, H, W).
+            data_samples (list, optional): As :meth:`forward` has it.
+
+        Returns:
+            list or dict: Tensors, in lists, tuples and dicts.
+        """
+        return self._teach(inputs, self._kept_stages(), data_samples)
+
+    def what_is_taught(self) -> list:
+        """Plain data that tells, beside the teachers and the images, what
+        they compute in the current phase, for a cache on disk."""
+        return [
+            type(self).__name__, [s.teachers for s in self._kept_stages()],
+            self._pre_activation, self._channels_last, self._compile_cfg,
+            self._preprocessing
+        ]
 
     def _pair(self, stage: Stage, features: Sequence[Tensor],
               targets: List[dict],

@@ -1,4 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+import hashlib
+import json
 import os.path as osp
 from collections import OrderedDict
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
@@ -63,10 +65,11 @@ class Teacher:
                  input_transform: Optional[dict] = None,
                  device: torch.device = torch.device('cpu')) -> None:
         self.checkpoint = checkpoint
-        self.model = _build(cfg, data_preprocessor)
+        self.model, self._cfg = _build(cfg, data_preprocessor)
         self._renormalize = Renormalize(data_preprocessor,
                                         self.model.data_preprocessor)
         self._transform = _build_transform(input_transform)
+        self._transform_cfg = input_transform
         self.image_size: Optional[Tuple[int, int]] = None
         load_teacher_weights(self.model, checkpoint)
         self.model.to(device).eval().requires_grad_(False)
@@ -76,6 +79,20 @@ class Teacher:
         makes one) need no second teacher."""
         return self
 
+    def digest(self) -> str:
+        """What tells its config and weights from any other's."""
+        found = hashlib.sha256(
+            json.dumps([self._cfg, self._transform_cfg],
+                       sort_keys=True, default=repr).encode())
+        for key, value in self.model.state_dict().items():
+            found.update(key.encode())
+            found.update(value.detach().cpu().contiguous().reshape(-1).view(
+                torch.uint8).numpy())
+        return found.hexdigest()
+
+    # Not inference_mode: what it makes cannot be saved for a backward pass,
+    # and losses save the teacher's features; the copies that these would then
+    # need cost more than it gains.
     @torch.no_grad()
     def features(
         self,
@@ -125,7 +142,9 @@ class Teacher:
         return self.model(**data, mode='predict')
 
 
-def _build(cfg: Union[str, dict], data_preprocessor: nn.Module) -> nn.Module:
+def _build(cfg: Union[str, dict],
+           data_preprocessor: nn.Module) -> Tuple[nn.Module, dict]:
+    """The network and the config that it is built of."""
     scope = None
     if isinstance(cfg, str):
         whole = read_teacher_config(cfg)
@@ -138,7 +157,7 @@ def _build(cfg: Union[str, dict], data_preprocessor: nn.Module) -> nn.Module:
         model = MODELS.build(cfg)
     if cfg.get('data_preprocessor') is None:
         model.data_preprocessor = data_preprocessor
-    return model
+    return model, cfg
 
 
 def _build_transform(cfg: Optional[dict]) -> Callable[[Tensor], Tensor]:

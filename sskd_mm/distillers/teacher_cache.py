@@ -22,6 +22,20 @@ class TeacherCache:
         self.key: Optional[Hashable] = None
         self._kept: Dict[Hashable, Any] = {}
 
+    @property
+    def place(self) -> str:
+        """str: Where things are held."""
+        return 'in memory'
+
+    def begin_batch(self, key: Hashable, data: Any) -> None:
+        """Say which batch is under way.
+
+        Args:
+            key (Hashable): Tells it from all others.
+            data (dict): As loaded.
+        """
+        self.key = key
+
     def recall(self, compute: Callable[[], Any],
                device: torch.device) -> Any:
         """What the batch gave before, or else what it gives now.

@@ -1,9 +1,11 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 """A head phase whose features are computed once against an ordinary one."""
 import copy
+import gc
 import json
 import os
 import signal
+import weakref
 from pathlib import Path
 
 import pytest
@@ -282,3 +284,38 @@ def test_settings(make):
     cfg = make('run', cached=1)
     with pytest.raises(ValueError, match="phase 'head' has the key 'cached'"):
         _train(cfg)
+
+
+def test_features_that_do_not_fit(make, monkeypatch):
+    """32 numbers of four bytes for each of 20 images, twice."""
+    for available in (2 * 20 * 32 * 4 - 1, 2 * 20 * 32 * 4):
+        monkeypatch.setattr(
+            'sskd_mm.engine.loops.check_cacheable.available_memory',
+            lambda: available)
+        cfg = make('run', cached_passes=2)
+        if available % 2:
+            with pytest.raises(ValueError, match=r'\(32,\) of 40 images'):
+                Runner.from_cfg(cfg).train_loop
+        else:
+            Runner.from_cfg(cfg).train_loop
+
+
+def test_no_teacher_and_no_graph(make):
+    """In an ordinary head phase: the teacher's memory is free, and nothing
+    before the head has a gradient."""
+    loop = Runner.from_cfg(make('run')).train_loop
+    distiller = loop.distiller
+    teacher = weakref.ref(distiller.teachers[0].model)
+    loop.enter_phase(loop.phases[0])
+    assert teacher() is not None
+    loop.enter_phase(loop.phases[1])
+    gc.collect()
+    assert teacher() is None
+    data = distiller.data_preprocessor(loop.sample(), True)
+    with torch.enable_grad():
+        features = distiller.student.extract_feat(data['inputs'])
+    assert all(x.grad_fn is None for x in features)
+    loss = distiller(**data, mode='loss')['loss']
+    loss.backward()
+    for name, parameter in distiller.student.named_parameters():
+        assert (parameter.grad is not None) == name.startswith('head.'), name

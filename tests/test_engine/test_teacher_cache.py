@@ -1,8 +1,12 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 """Mimic and joint phases in which the teacher runs in some epochs only."""
 import copy
+import errno
 import os
+import re
+import shutil
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +15,7 @@ from mmengine.registry import HOOKS, MODELS, DefaultScope
 from mmengine.runner import Runner
 
 from sskd_mm.compat import load_checkpoint_file
+from sskd_mm.distillers import disk_teacher_cache
 from sskd_mm.distillers.teacher_cache import TeacherCache
 
 RESNET = dict(type='ResNet_CIFAR', depth=18, base_channels=4, stem_channels=4)
@@ -31,7 +36,7 @@ def make(classifier_cfg, tmp_path):
     """Returns a function that makes a config of four epochs, of three
     iterations each, and a list that the teacher's images are counted in."""
 
-    def make(name, method, passes):
+    def make(name, method, passes, **settings):
         cfg = classifier_cfg(tmp_path / name, RESNET, 32)
         cfg.train_dataloader.dataset.pipeline = AUGMENTED
         teacher = copy.deepcopy(cfg.model)
@@ -57,7 +62,8 @@ def make(classifier_cfg, tmp_path):
             type='StageByStageTrainLoop',
             schedule='joint',
             evaluate_teacher=False,
-            **lengths)
+            **lengths,
+            **settings)
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         return cfg
 
@@ -159,3 +165,170 @@ def test_no_teacher_to_cache(make):
     cfg.train_cfg.finetune = dict(max_epochs=1, cached_passes=1)
     with pytest.raises(ValueError, match='no use for a teacher'):
         Runner.from_cfg(cfg).train_loop
+
+
+# --- On disk ----------------------------------------------------------------
+
+
+@pytest.fixture
+def on_disk(make, tmp_path):
+    """The same, with ``cache_dir``."""
+
+    def on_disk(name, method='sskd', passes=2, **options):
+        return make(name, method, passes, cache_dir=str(tmp_path / 'cache'),
+                    **options)
+
+    return on_disk
+
+
+def _files(cache):
+    return sorted(cache.rglob('*.bin'))
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_on_disk_as_in_memory(make, on_disk, method, tmp_path):
+    """And a second run, of another student, needs no teacher."""
+    images, in_memory = _train(make('memory', method, 2))
+    # Two images are looked at to tell what the cache will cost.
+    images += 2
+    same, first = _train(on_disk('first', method))
+    assert same == images
+    _assert_equal(first, in_memory)
+    (file, ) = _files(tmp_path / 'cache')
+    checked = images - 2 * 20
+    same, second = _train(on_disk('second', method))
+    assert same == checked
+    _assert_equal(second, first)
+    other = on_disk('other', method)
+    other.model.student.backbone.base_channels = 8
+    other.model.student.head.in_channels = 64
+    assert _train(other)[0] == checked
+    assert _files(tmp_path / 'cache') == [file]
+
+
+def _other_seed(cfg):
+    cfg.randomness.seed = 1
+
+
+def _other_teacher(cfg):
+    path = cfg.model.teacher.checkpoint
+    weights = torch.load(path)
+    weights['state_dict']['backbone.conv1.weight'][0, 0, 0, 0] += 1
+    torch.save(weights, path)
+
+
+def _other_pipeline(cfg):
+    cfg.train_dataloader.dataset.pipeline[1].padding = 2
+
+
+def _other_taps(cfg):
+    cfg.model.stages = ['backbone.layer2', 'neck']
+
+
+def _other_batch(cfg):
+    cfg.train_dataloader.batch_size = 5
+
+
+def _other_normalisation(cfg):
+    cfg.data_preprocessor.mean = [0., 0., 0.]
+
+
+def _other_precision(cfg):
+    cfg.optim_wrapper.update(type='AmpOptimWrapper', dtype='bfloat16')
+
+
+@pytest.mark.parametrize('change', [
+    _other_seed, _other_teacher, _other_pipeline, _other_taps, _other_batch,
+    _other_normalisation, _other_precision
+])
+def test_a_cache_of_something_else_is_not_used(on_disk, tmp_path, change,
+                                               amp_on_cpu):
+    """Each of these decides what a teacher computes."""
+    folders = []
+    for name, changes in (('one', ()), ('two', (change, )), ('three', ())):
+        cfg = on_disk(name)
+        cfg.train_dataloader = copy.deepcopy(cfg.train_dataloader)
+        for each in changes:
+            each(cfg)
+        loop = Runner.from_cfg(cfg).train_loop
+        loop.enter_phase(loop.phases[0])
+        folders.append(loop.distiller.teacher_cache.place)
+    assert folders[0] != folders[1]
+    assert folders[0] == folders[2]
+
+
+def test_killed_while_it_was_written(on_disk, tmp_path):
+    """Stopped in its second epoch, at last a line is cut off: it goes on,
+    with what is there."""
+
+    @HOOKS.register_module(force=True)
+    class StopHook(Hook):
+
+        def after_train_iter(self, runner, *args, **kwargs):
+            if runner.iter + 1 == 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    images, whole = _train(on_disk('whole'))
+    shutil.rmtree(tmp_path / 'cache')
+    cfg = on_disk('stopped')
+    cfg.custom_hooks = [dict(type='StopHook')]
+    with pytest.raises(SystemExit, match='iter_5.pth'):
+        _train(cfg)
+    (index, ) = (tmp_path / 'cache').rglob('*.jsonl')
+    index.write_bytes(index.read_bytes()[:-20])
+    cfg.custom_hooks = []
+    cfg.resume = True
+    resumed, weights = _train(cfg)
+    _assert_equal(weights, whole)
+    # Batches of 8, 8 and 4: the last of the second epoch, and the one that
+    # was cut off.
+    checked = images - 2 * 20
+    assert resumed == checked + 4 + 8
+    assert _train(on_disk('again'))[0] == checked
+
+
+def test_on_a_disk_that_is_full(make, on_disk, monkeypatch):
+    _, in_memory = _train(make('memory', 'sskd', 2))
+    append = disk_teacher_cache._append
+
+    def full(file, *parts):
+        if file.suffix == '.bin' and file.exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        append(file, *parts)
+
+    monkeypatch.setattr(disk_teacher_cache, '_append', full)
+    _, weights = _train(on_disk('full'))
+    _assert_equal(weights, in_memory)
+
+
+@pytest.mark.parametrize('limit, free, says', [
+    (1e-9, 2**40, r'train_cfg.cache_limit=1e-09 GiB leave 0.00 GiB'),
+    (50, 1000, r'the disk of .* has 0.00 GiB free'),
+])
+def test_too_little_room(on_disk, tmp_path, monkeypatch, limit, free, says):
+    monkeypatch.setattr('shutil.disk_usage',
+                        lambda path: SimpleNamespace(free=free))
+    with pytest.raises(ValueError, match=says) as error:
+        _train(on_disk('run', cache_limit=limit))
+    assert 'fewer cached_passes' in str(error.value)
+    assert not (tmp_path / 'cache').exists()
+
+
+def test_what_a_cache_costs_is_told_before(on_disk, tmp_path):
+    cfg = on_disk('run')
+    cfg.log_level = 'INFO'
+    loop = Runner.from_cfg(cfg).train_loop
+    loop.run()
+    (log, ) = (tmp_path / 'run').rglob('*.log')
+    text = log.read_text()
+    gib = re.search(r'about ([\d.]+) GiB for 2 of the 4 epochs of mimic/joint',
+                    text)
+    (file, ) = _files(tmp_path / 'cache')
+    assert float(gib[1]) == pytest.approx(
+        file.stat().st_size / 2**30, abs=5e-3)
+    assert re.search(r'saves the teachers\' [\d.]+ GFLOPs an image', text)
+
+
+def test_a_folder_for_nothing(on_disk):
+    with pytest.raises(ValueError, match='no phase has any: write e.g. mimic'):
+        Runner.from_cfg(on_disk('off', passes=0)).train_loop

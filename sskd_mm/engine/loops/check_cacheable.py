@@ -7,19 +7,23 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...distillers import StageByStageDistiller
 from ...stages import HEAD
+from .available_memory import available_memory
 
 
-def check_cacheable(distiller: StageByStageDistiller, batch: dict) -> None:
+def check_cacheable(distiller: StageByStageDistiller, batch: dict,
+                    images: int) -> None:
     """See that features can be computed once for a head phase.
 
     Args:
         distiller (StageByStageDistiller): Prepared, not in a phase yet.
         batch (dict): A batch of the training set.
+        images (int): Whose features are held at the same time on this
+            machine.
 
     Raises:
         ValueError: Says what stands against it, and what to write instead.
     """
-    reason = _find_obstacle(distiller, batch)
+    reason = _find_obstacle(distiller, batch, images)
     if reason:
         raise ValueError(
             f'train_cfg: head=dict(cached_passes=...): {reason} Leave '
@@ -27,8 +31,8 @@ def check_cacheable(distiller: StageByStageDistiller, batch: dict) -> None:
             'each iteration.')
 
 
-def _find_obstacle(distiller: StageByStageDistiller,
-                   batch: dict) -> Optional[str]:
+def _find_obstacle(distiller: StageByStageDistiller, batch: dict,
+                   images: int) -> Optional[str]:
     student = distiller.student
     name = type(student).__name__
     if not (hasattr(student, 'extract_feat')
@@ -68,6 +72,16 @@ def _find_obstacle(distiller: StageByStageDistiller,
             isinstance(x, Tensor) for x in features)):
         return (f'extract_feat of {name} returns a '
                 f'{type(features).__name__}, not a tuple of tensors.')
+    needed = images * sum(x.numel() * x.element_size() // len(x)
+                          for x in features)
+    available = available_memory()
+    if available is not None and needed > available:
+        shapes = ', '.join(str(tuple(x.shape[1:])) for x in features)
+        return (f'the features {shapes} of {images:,} images (all passes, in '
+                f'each process of this machine) take {needed / 2**30:.1f} GiB '
+                f'of memory, but {available / 2**30:.1f} GiB are available. '
+                'Fewer passes take less, and so does a tap behind the pooling '
+                'than one before it.')
     samples = data['data_samples'] or [None]
     if any(len(getattr(sample, 'gt_label', ())) != 1 for sample in samples):
         return 'images must have one label each (gt_label).'

@@ -2,6 +2,7 @@
 import copy
 import itertools
 import logging
+import os
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from .check_cacheable import check_cacheable
 from .check_runner import check_runner
 from .feature_cache import FeatureCache
 from .load_batches import load_batches
+from .open_teacher_cache import open_teacher_cache
 
 
 @LOOPS.register_module()
@@ -85,6 +87,13 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             validated. Defaults to 1.
         val_interval (int): Epochs between two validations in these phases.
             Defaults to 1.
+        cache_dir (str, optional): A folder in which what the teachers
+            computed in cached passes is kept, instead of in memory, and read
+            by later runs that have the same teachers, data and settings, such
+            as those of another student, see :class:`DiskTeacherCache`.
+            Defaults to none.
+        cache_limit (float): GiB that this folder may have. A run that would
+            need more is refused. Defaults to 50.
 
     Example:
         >>> train_cfg = dict(
@@ -112,6 +121,8 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                  accept_weak_teacher: bool = False,
                  val_begin: int = 1,
                  val_interval: int = 1,
+                 cache_dir: Optional[str] = None,
+                 cache_limit: float = 50,
                  **unknown) -> None:
         _check_arguments(type(self), unknown)
         check_data_files(runner.cfg)
@@ -124,6 +135,8 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                 f'the model is a {type(distiller).__name__}. Write '
                 "model=dict(type='StageByStageDistiller', student=..., "
                 'teacher=...).')
+        self.dataloader_cfg = copy.deepcopy(dataloader) if isinstance(
+            dataloader, dict) else None
         super().__init__(
             runner,
             _seed_dataset(dataloader, runner.seed),
@@ -140,10 +153,25 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         distiller.prepare(sample)
         self.schedule = schedule
         self.phases = self._plan(mimic, head, finetune, phases or {}, schedule)
+        self.cache_dir, self.cache_limit = cache_dir, cache_limit
+        if cache_dir and not any(map(_caches_teachers, self.phases)):
+            raise ValueError(
+                f'train_cfg.cache_dir={cache_dir!r} is for what teachers '
+                'compute in cached passes, but no phase has any: write e.g. '
+                'mimic=dict(cached_passes=1, ...), or leave it out.')
+        if cache_dir and self.dataloader_cfg is None:
+            raise ValueError(
+                'train_cfg.cache_dir: what is in a cache is told by the '
+                "data's config, but train_dataloader was built by the "
+                'caller. Give its config to the Runner.')
         distiller.prepare_phases(self.phases, len(self.dataloader.dataset))
-        if any(phase.cached_passes for phase in self.phases
-               if phase.name == 'head'):
-            check_cacheable(distiller, sample)
+        for phase in self.phases:
+            if phase.name == 'head' and phase.cached_passes:
+                # Each process of a machine holds all of them.
+                copies = min(phase.cached_passes, phase.max_epochs) * int(
+                    os.environ.get('LOCAL_WORLD_SIZE', 1))
+                check_cacheable(distiller, sample,
+                                copies * len(self.dataloader.dataset))
         if block is not None:
             self.phases[0] = self.take_block(block)
         self._max_epochs = self.phases[-1 if block is None else 0].end
@@ -367,7 +395,8 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                 self._batches(source, done), done):
             self.seed_with(source, number)
             if self.entered.cached_passes:
-                self.distiller.teacher_cache.key = source, number
+                self.distiller.teacher_cache.begin_batch((source, number),
+                                                         data_batch)
             self.run_iter(idx, data_batch)
         self.distiller.teacher_cache.key = None
         self._report_cache()
@@ -413,7 +442,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             self.runner.logger.info(
                 f'Pass {number + 1} of '
                 f'{phase.cached_passes} over the training set: what the '
-                'teachers computed is held in memory, '
+                f'teachers computed is held {cache.place}, '
                 f'{cache.num_bytes / 2**20:.1f} MiB in each process.')
 
     def run_iter(self, idx: int, data_batch: dict) -> None:
@@ -482,7 +511,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
 
     def enter_phase(self, phase: Phase) -> None:
         """Set what trains; build wrapper, optimizer and schedulers anew."""
-        runner = self.runner
+        runner, before = self.runner, self.entered
         self.distiller.enter_phase(phase)
         dataset = self.dataloader.dataset
         if isinstance(dataset, SeededDataset):
@@ -506,6 +535,10 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         if schedulers is not None:
             runner.param_schedulers = runner.build_param_scheduler(
                 self._end_with(phase, schedulers))
+        if self.cache_dir and _caches_teachers(phase) and (
+                before is None or before.cache_begin != phase.cache_begin):
+            self.distiller.teacher_cache = open_teacher_cache(
+                self, phase, self.cache_dir, self.cache_limit)
         self.entered = phase
         self._count_from_phase()
         runner.call_hook('before_phase', phase=phase)
@@ -629,6 +662,10 @@ def _seed_dataset(dataloader: Union[DataLoader, Dict],
     if hasattr(dataset, 'full_init'):
         dataset.full_init()
     return {**dataloader, 'dataset': SeededDataset(dataset, seed)}
+
+
+def _caches_teachers(phase: Phase) -> bool:
+    return bool(phase.cached_passes) and phase.name != 'head'
 
 
 def _share_caches(phases: List[Phase]) -> List[Phase]:

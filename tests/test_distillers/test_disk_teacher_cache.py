@@ -1,0 +1,189 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import errno
+import logging
+import os
+
+import pytest
+import torch
+from torch.utils._pytree import tree_flatten
+
+from sskd_mm.distillers import disk_teacher_cache
+from sskd_mm.distillers.disk_teacher_cache import DiskTeacherCache
+
+CPU = torch.device('cpu')
+IMAGES = dict(inputs=[torch.arange(48.).reshape(3, 4, 4)])
+
+
+def _never():
+    raise AssertionError('computed again')
+
+
+def _assert_same(ours, theirs):
+    """Bit by bit, in the same lists, tuples and dicts."""
+    (ours, tree), (theirs, other) = tree_flatten(ours), tree_flatten(theirs)
+    assert tree == other
+    for a, b in zip(ours, theirs):
+        if isinstance(a, torch.Tensor):
+            assert a.dtype == b.dtype and torch.equal(a, b)
+        else:
+            assert a == b
+
+
+def _result(value=0):
+    """Everything that teachers' features may be."""
+    x = torch.arange(2 * 3 * 4 * 5.).reshape(2, 3, 4, 5) + value
+    return [{
+        'map': (x, x.to(memory_format=torch.channels_last)),
+        'half': (x.bfloat16(), x.half()[:, :, ::2]),
+        'rest': (torch.tensor(7), torch.zeros(0, 3), x > 50, x[:1].expand(
+            4, 3, 4, 5)),
+        'plain': (None, 3)
+    }], [(32, 48)]
+
+
+def _cache(folder, limit=2**20):
+    cache = DiskTeacherCache(folder, 0, limit)
+    cache.begin_batch((0, 0), IMAGES)
+    return cache
+
+
+def _fill(folder, number=3):
+    cache = _cache(folder)
+    for i in range(number):
+        cache.begin_batch((0, i), IMAGES)
+        cache.recall(lambda: _result(i), CPU)
+    return cache
+
+
+def _recall(cache, i):
+    """What is recalled of a batch; None if it has to be computed."""
+    cache.begin_batch((0, i), IMAGES)
+    return cache.recall(lambda: None, CPU)
+
+
+def test_another_process_reads_what_was_computed(tmp_path):
+    writer = _fill(tmp_path)
+    for cache in (writer, _cache(tmp_path)):
+        for i in range(3):
+            found = _recall(cache, i)
+            _assert_same(found, _result(i))
+        first, last = found[0][0]['map']
+        assert first.is_contiguous()
+        assert last.is_contiguous(memory_format=torch.channels_last)
+        assert found[0][0]['half'][0].dtype == torch.bfloat16
+    assert cache.num_bytes == writer.num_bytes > 3 * 2 * 120 * 4
+
+
+def test_what_a_reader_changes_is_not_on_disk(tmp_path):
+    _recall(_fill(tmp_path), 0)[0][0]['map'][0].zero_()
+    _assert_same(_recall(_cache(tmp_path), 0), _result())
+
+
+def test_a_writer_that_was_killed(tmp_path):
+    """At any byte of either file: what is whole is read, the rest is not."""
+    size = _fill(tmp_path).num_bytes
+    (data, ), (index, ) = tmp_path.glob('*.bin'), tmp_path.glob('*.jsonl')
+    whole, lines = data.read_bytes(), index.read_bytes()
+    assert len(whole) == size
+    for cut, read in ((0, 0), (size // 3 - 1, 0), (size // 3, 1),
+                      (size - 1, 2), (size, 3)):
+        data.write_bytes(whole[:cut])
+        cache = _cache(tmp_path)
+        found = [_recall(cache, i) is not None for i in range(3)]
+        assert sum(found) == read and found == sorted(found, reverse=True)
+        for new in tmp_path.glob('*'):
+            if new not in (data, index):
+                new.unlink()
+    first = lines.index(b'\n') + 1
+    for cut, read in ((0, 0), (first - 9, 0), (first, 1), (first + 9, 1)):
+        index.write_bytes(lines[:cut])
+        assert len(_cache(tmp_path)._batches) == read
+    # And a writer that comes after it goes on.
+    index.write_bytes(lines[:first + 9])
+    cache = _cache(tmp_path)
+    cache.begin_batch((0, 1), IMAGES)
+    cache.recall(lambda: _result(1), CPU)
+    cache = _cache(tmp_path)
+    for i in range(2):
+        _assert_same(_recall(cache, i), _result(i))
+
+
+def test_spoilt_bytes_are_not_believed(tmp_path):
+    _fill(tmp_path)
+    (data, ) = tmp_path.glob('*.bin')
+    content = bytearray(data.read_bytes())
+    content[8] ^= 1
+    data.write_bytes(content)
+    cache = _cache(tmp_path)
+    assert _recall(cache, 0) is None
+    assert _recall(cache, 1) is not None
+
+
+def test_other_images_of_the_same_number(tmp_path):
+    _fill(tmp_path)
+    cache = _cache(tmp_path)
+    other = IMAGES['inputs'][0].clone()
+    other[0, 0, 0] += 1
+    cache.begin_batch((0, 0), dict(inputs=[other]))
+    assert cache.recall(lambda: 'new', CPU) == 'new'
+    cache.begin_batch((0, 0), dict(inputs=[IMAGES['inputs'][0][:, :, :2]]))
+    assert cache.recall(lambda: 'new', CPU) == 'new'
+
+
+def test_another_rank_has_files_of_its_own(tmp_path):
+    _fill(tmp_path)
+    cache = DiskTeacherCache(tmp_path, 1, 2**20)
+    cache.begin_batch((0, 0), IMAGES)
+    assert cache.recall(lambda: 'own', CPU) == 'own'
+
+
+@pytest.mark.parametrize('suffix', ['.bin', '.jsonl'])
+@pytest.mark.parametrize('half', [False, True])
+def test_a_disk_that_is_full(tmp_path, monkeypatch, caplog, suffix, half):
+    cache = _fill(tmp_path, 1)
+    append = disk_teacher_cache._append
+
+    def full(file, *parts):
+        if file.suffix == suffix:
+            if half:
+                append(file, bytes(parts[0])[:10])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        append(file, *parts)
+
+    monkeypatch.setattr(disk_teacher_cache, '_append', full)
+    monkeypatch.setattr(disk_teacher_cache.MMLogger, 'get_current_instance',
+                        lambda: logging.getLogger())
+    cache.begin_batch((0, 1), IMAGES)
+    for value in (1, 2):
+        # Computed each time, since nothing is held.
+        _assert_same(
+            cache.recall(lambda: _result(value), CPU), _result(value))
+    assert caplog.text.count('No space left on device') == 1
+    assert 'Training goes on' in caplog.text
+    for cache in (cache, _cache(tmp_path, 0)):
+        assert _recall(cache, 0) is not None
+        assert _recall(cache, 1) is None
+
+
+def test_the_limit(tmp_path):
+    size = _fill(tmp_path / 'whole', 1).num_bytes
+    cache = _cache(tmp_path / 'bound', 2 * size)
+    for i in range(3):
+        cache.begin_batch((0, i), IMAGES)
+        cache.recall(_result, CPU)
+    assert cache.num_bytes == 2 * size
+    assert sum(f.stat().st_size
+               for f in (tmp_path / 'bound').glob('*.bin')) == 2 * size
+
+
+def test_without_a_batch_nothing_is_kept(tmp_path):
+    cache = _cache(tmp_path)
+    cache.key = None
+    assert cache.recall(lambda: 3, CPU) == 3
+    _fill(tmp_path)
+    cache = _cache(tmp_path)
+    cache.clear()
+    cache.begin_batch((0, 0), IMAGES)
+    assert cache.recall(lambda: 3, CPU) == 3
+    with pytest.raises(AssertionError, match='computed again'):
+        cache.recall(_never, CPU)
