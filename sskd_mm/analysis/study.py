@@ -15,7 +15,7 @@ _SHAPES = dict(
            'equal_compute', 'teachers', 'pairs', 'methods'),
     teacher=('config', 'checkpoint', 'options'),
     pair=('config', 'teacher', 'options'),
-    method=('method', 'options', 'sweep', 'seeds'))
+    method=('method', 'options', 'sweep', 'seeds', 'pairs'))
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class Study:
         methods (dict[str, dict]): ``method`` (a file that is laid over each
             pair, see :func:`lay_method_over`; without it a pair is distilled
             as its config says), ``options``, ``seeds`` where they are others,
-            and ``sweep``: an option's name and a list of values, each of
-            which is trained with.
+            ``pairs`` where it is not for all of them, and ``sweep``: an
+            option's name and a list of values, each of which is trained with.
         teachers (dict[str, dict]): ``config`` and ``checkpoint``, and
             ``options`` with which the teacher is trained once, before all
             else; without them it is taken as it is.
@@ -120,6 +120,10 @@ class Study:
                             'which is no file here. Run studies from the '
                             'root of sskd_mm.')
         study.methods = {k: v or {} for k, v in study.methods.items()}
+        for name, method in study.methods.items():
+            for pair in method.get('pairs', ()):
+                _check_choice(f'{file}: a pair of the method {name!r}', pair,
+                              study.pairs)
         for name, pair in study.pairs.items():
             _check_choice(f'{file}: teacher of the pair {name!r}',
                           pair.get('teacher'), study.teachers)
@@ -141,6 +145,7 @@ class Study:
             for seed, pair, (name, method) in itertools.product(
                 every, self.pairs, self.methods.items())
             if seed in method.get('seeds', self.seeds)
+            and pair in method.get('pairs', self.pairs)
             for value in method.get('sweep', {}).get('values', [None])
         ]
 

@@ -66,6 +66,20 @@ def test_trials(read):
     assert len({trial.folder for trial in trials}) == 7
 
 
+def test_a_method_for_some_pairs(read):
+    pair = dict(config=PAIR, teacher='big')
+    trials = read(
+        seeds=[0],
+        pairs=dict(first=pair, second=pair),
+        methods={
+            'SSKD': {},
+            'KD': dict(pairs=['second'])
+        }).trials()
+    assert [(trial.pair, trial.method) for trial in trials] == [
+        ('first', 'SSKD'), ('second', 'SSKD'), ('second', 'KD')
+    ]
+
+
 def test_configs(read):
     study = read()
     scratch, kd, _, sskd = (study.config(trial, 'teacher.pth')
@@ -122,6 +136,8 @@ def test_a_fraction_has_more_digits(read, tmp_path):
     (dict(methods=dict(KD=dict(sweep=dict(value=1)))), 'takes option'),
     (dict(pairs=dict(a=dict(config=PAIR, teacher='b'))),
      "pair 'a' is 'b', which is none of big"),
+    (dict(methods=dict(KD=dict(pairs=['c']))),
+     "a pair of the method 'KD' is 'c', which is none of"),
     (dict(equal_compute='AT'), "equal_compute is 'AT', which is none of"),
 ])
 def test_mistakes(read, changes, message):
