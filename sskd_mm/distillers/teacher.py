@@ -91,8 +91,8 @@ class Teacher:
         return found.hexdigest()
 
     # Not inference_mode: what it makes cannot be saved for a backward pass,
-    # and losses save the teacher's features; the copies that these would then
-    # need cost more than it gains.
+    # and losses save the teacher's features. A pass in it is no faster either,
+    # see benchmarks/speed/teacher.py.
     @torch.no_grad()
     def features(
         self,
