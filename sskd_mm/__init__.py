@@ -13,6 +13,7 @@ compat.mmcv_ext.install()
 compat.atomic_backend.install()
 compat.checkpoint_loader.install()
 compat.config_scope.install()
+compat.config_text.install()
 
 from . import (adapters, datasets, distillers, engine,  # noqa: E402, F401
                evaluation, losses, models)

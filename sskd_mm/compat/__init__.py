@@ -1,5 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from . import atomic_backend, checkpoint_loader, config_scope, mmcv_ext
+from . import (atomic_backend, checkpoint_loader, config_scope, config_text,
+               mmcv_ext)
 from .checkpoint import (TruncatedCheckpointError, UntrustedCheckpointError,
                          allow_pickle, load_checkpoint_file)
 from .cpu_distributed import setup_cpu_distributed
@@ -9,6 +10,6 @@ from .versions import check_stack, installed_distributions
 __all__ = [
     'TruncatedCheckpointError', 'UntrustedCheckpointError', 'allow_pickle',
     'atomic_backend', 'check_stack', 'checkpoint_loader', 'config_scope',
-    'installed_distributions', 'is_a', 'load_checkpoint_file', 'mmcv_ext',
-    'setup_cpu_distributed'
+    'config_text', 'installed_distributions', 'is_a',
+    'load_checkpoint_file', 'mmcv_ext', 'setup_cpu_distributed'
 ]

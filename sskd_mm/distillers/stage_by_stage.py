@@ -516,8 +516,13 @@ class StageByStageDistiller(BaseModel):
         return losses
 
     def reads_annotations(self, phase: Phase) -> bool:
-        """Whether a phase depends on more than the images."""
-        return not phase.is_mimic or self._looks_at_objects
+        """Whether a phase depends on more than the images, or might: what
+        a data preprocessor does besides (``batch_augments``) often moves the
+        boxes, too."""
+        preprocessor = self.data_preprocessor
+        return (not phase.is_mimic or self._looks_at_objects
+                or type(preprocessor).__name__ != 'DetDataPreprocessor'
+                or bool(getattr(preprocessor, 'batch_augments', None)))
 
     @property
     def _looks_at_objects(self) -> bool:

@@ -86,12 +86,22 @@ class _Seen(Hook):
             for sample in data_batch['data_samples'])
 
 
-@pytest.mark.parametrize('foreground', [None, 0.5])
-def test_phases(distill_cfg, tmp_path, foreground):
-    """Only a head, or a loss that looks at objects, gets annotations."""
+RESIZE = dict(
+    type='BatchSyncRandomResize',
+    random_size_range=(64, 128),
+    size_divisor=32,
+    interval=1)
+
+
+@pytest.mark.parametrize('foreground, augments', [(None, None), (0.5, None),
+                                                  (None, [RESIZE])])
+def test_phases(distill_cfg, tmp_path, foreground, augments):
+    """Only a head, a loss that looks at objects, or what resizes a batch and
+    its boxes gets annotations."""
     cfg = distill_cfg(tmp_path)
     cfg.model.stages = ['neck']
     cfg.model.mimic_loss.foreground = foreground
+    cfg.model.student.data_preprocessor.batch_augments = augments
     cfg.train_cfg.evaluate_teacher = False
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     runner = Runner.from_cfg(cfg)
@@ -99,6 +109,6 @@ def test_phases(distill_cfg, tmp_path, foreground):
     runner.register_hook(seen)
     runner.train()
     assert seen.phases == {
-        'mimic/neck': {foreground is not None},
+        'mimic/neck': {bool(foreground or augments)},
         'head': {True}
     }
