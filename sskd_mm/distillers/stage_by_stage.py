@@ -346,6 +346,25 @@ class StageByStageDistiller(BaseModel):
             tied = tied or any(True for _ in feeder.parameters())
         return blocks
 
+    def fold_teachers(self, data: Union[dict, tuple, list]) -> None:
+        """Fold the teachers' batch norms, once nothing is to be inherited and
+        no metric is to be computed any more.
+
+        Not those of compiled modules, which have been traced as they are, nor
+        with taps before an activation, which look into the modules.
+
+        Args:
+            data (dict or tuple or list): A collated batch to try it on.
+        """
+        if self._compile_cfg is not False or self._pre_activation:
+            return
+        inputs = self.data_preprocessor(data, False)['inputs']
+        for number, teacher in enumerate(self.teachers):
+            teacher.fold_norms(inputs, [
+                stage.teachers[number] for stage in self.stages.values()
+                if stage.teachers[number]
+            ])
+
     def compile_stages(self) -> None:
         """Compile the tapped modules, if the config asks for it.
 

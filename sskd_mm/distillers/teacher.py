@@ -16,6 +16,7 @@ from torchvision.transforms import v2
 
 from ..compat import load_checkpoint_file
 from ..stages import run_prefix
+from .fold_batch_norms import fold_batch_norms
 from .load_report import listed
 from .renormalize import Renormalize
 
@@ -70,6 +71,7 @@ class Teacher:
                                         self.model.data_preprocessor)
         self._transform = _build_transform(input_transform)
         self._transform_cfg = input_transform
+        self._digest: Optional[str] = None
         self.image_size: Optional[Tuple[int, int]] = None
         load_teacher_weights(self.model, checkpoint)
         self.model.to(device).eval().requires_grad_(False)
@@ -81,6 +83,11 @@ class Teacher:
 
     def digest(self) -> str:
         """What tells its config and weights from any other's."""
+        if self._digest is None:
+            self._digest = self._compute_digest()
+        return self._digest
+
+    def _compute_digest(self) -> str:
         found = hashlib.sha256(
             json.dumps([self._cfg, self._transform_cfg],
                        sort_keys=True, default=repr).encode())
@@ -89,6 +96,25 @@ class Teacher:
             found.update(value.detach().cpu().contiguous().reshape(-1).view(
                 torch.uint8).numpy())
         return found.hexdigest()
+
+    @torch.no_grad()
+    def fold_norms(self, inputs: Tensor, taps: Sequence[str]) -> int:
+        """Make its passes cheaper, see :func:`fold_batch_norms`.
+
+        Its weights are others from then on.
+
+        Args:
+            inputs (Tensor): Images preprocessed for the student, (N, C, H,
+                W), to try it on.
+            taps (Sequence[str]): Module paths, whose outputs stay.
+
+        Returns:
+            int: The norms that are folded.
+        """
+        self.digest()
+        inputs = self.see(inputs)
+        return fold_batch_norms(
+            self.model, lambda: run_prefix(self.model, taps, inputs), taps)
 
     # Not inference_mode: what it makes cannot be saved for a backward pass,
     # and losses save the teacher's features. A pass in it is no faster either,

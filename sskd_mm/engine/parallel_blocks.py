@@ -211,6 +211,7 @@ class ParallelBlocks:
             # Of the whole backbone there is none before.
             note.pop('alignment', None)
         if runner.val_loop is not None:
+            distiller.fold_teachers(loop.sample())
             hook = next(h for h in runner.hooks if isinstance(h, PhaseHook))
             phase['alignment'] = measure_alignment(distiller,
                                                    runner.val_dataloader,

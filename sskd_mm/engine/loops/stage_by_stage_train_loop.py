@@ -359,6 +359,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             self.distiller.inherit_weights()
         self.distiller.compile_stages()
         self.runner.call_hook('before_train')
+        self.distiller.fold_teachers(self.sample())
         try:
             self._run_phases()
         finally:
