@@ -67,5 +67,12 @@ def run() -> List[Table]:
             f'ResNet-56 to -20, {BATCHES} batches of 128 images a stage, from '
             'start to finished checkpoint',
             ['work', 'sskd_mm, s', 'torchdistill, s', 'ratio'], rows,
-            'Three runs each, in turn; medians with quartiles.')
+            'Three runs each, in turn; medians with quartiles. sskd_mm: '
+            '`tools/train.py` with the shipped config, CIFAR in memory, '
+            'batches cropped, flipped and normalised at once. torchdistill: '
+            'its own networks and MultiStagesDistillationBox (one stage: '
+            'DistillationBox), cut behind the tap by `sequential`, earlier '
+            'stages frozen, teacher without gradients, torchvision\'s '
+            'transforms in two workers. Both: SGD, MSE of one tap a stage, '
+            'no validation.')
     ]

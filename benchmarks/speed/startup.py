@@ -14,17 +14,14 @@ import time
 from pathlib import Path
 from typing import List
 
+import cv2
+import numpy as np
 from cifar_noise import write_noise
 from table import Table
 
 from sskd_mm.datasets import make_digits_detection
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-CONFIGS = {
-    'CIFAR ResNet-56 to -20': 'sskd/cifar10/resnet56_resnet20_cifar10.py',
-    'Faster R-CNN R50 to R18, embedded set':
-    'sskd/faster_rcnn_r18_digits.py',
-}
 STEPS = ('imports', 'config', 'runner and data', 'to the first iteration')
 
 PROCESS = '''
@@ -73,6 +70,49 @@ runner.train()
 '''
 
 
+def write_cifar(root: Path) -> None:
+    """Noise in CIFAR-10's format, its test images included."""
+    root.mkdir()
+    write_noise(root)
+    folder = root / 'cifar-10-batches-py'
+    (folder / 'test_batch').write_bytes(
+        (folder / 'data_batch_1').read_bytes())
+
+
+def write_digits(root: Path) -> None:
+    """A fifth of the embedded set."""
+    make_digits_detection(root, num_train=200, num_val=50)
+
+
+def write_faces(root: Path) -> None:
+    """Noise in the place of ORL's 30 people, ten images each."""
+    rng = np.random.default_rng(0)
+    for person in range(30):
+        folder = root / f'person{person:02}'
+        folder.mkdir(parents=True)
+        for i in range(10):
+            noise = rng.integers(0, 256, (112, 92), np.uint8)
+            cv2.imwrite(str(folder / f'{i}.png'), noise)
+    subprocess.run([
+        sys.executable,
+        str(ROOT / 'tools/dataset_converters/make_face_lists.py'),
+        str(root)
+    ],
+                   check=True,
+                   stdout=subprocess.DEVNULL)
+
+
+#: For each config the function that writes its data.
+CONFIGS = {
+    'CIFAR ResNet-56 to -20': ('sskd/cifar10/resnet56_resnet20_cifar10.py',
+                               write_cifar),
+    'Faster R-CNN R50 to R18, embedded set':
+    ('sskd/faster_rcnn_r18_digits.py', write_digits),
+    'Faces, IResNet-18 to MobileFaceNet':
+    ('sskd/face/iresnet18_mobilefacenet_orl.py', write_faces),
+}
+
+
 def start(config: str, folder: Path) -> List[float]:
     """Seconds of each step."""
     result = subprocess.run([
@@ -93,18 +133,10 @@ def start(config: str, folder: Path) -> List[float]:
 
 def run() -> List[Table]:
     rows = []
-    for name, config in CONFIGS.items():
+    for name, (config, write_data) in CONFIGS.items():
         with tempfile.TemporaryDirectory() as tmp:
             folder = Path(tmp)
-            if 'cifar' in config:
-                (folder / 'data').mkdir()
-                write_noise(folder / 'data')
-                test = folder / 'data/cifar-10-batches-py/test_batch'
-                test.write_bytes(
-                    (test.parent / 'data_batch_1').read_bytes())
-            else:
-                make_digits_detection(
-                    folder / 'data', num_train=200, num_val=50)
+            write_data(folder / 'data')
             start(config, folder)  # writes the teacher, warms the disk's cache
             times = [start(config, folder) for _ in range(3)]
         steps = [statistics.median(step) for step in zip(*times)]
