@@ -32,8 +32,8 @@ from torch import Tensor, nn
 from .bound import run_stages
 
 PAIRS = {
-    'CIFAR ResNet-56 to -20, 128 images of 32 x 32': (cifar, 10),
-    'ResNet-50 to -18, 8 images of 224 x 224': (imagenet, 8),
+    'CIFAR ResNet-56 to -20, 128 images of 32 x 32': (cifar, 5),
+    'ResNet-50 to -18, 8 images of 224 x 224': (imagenet, 4),
 }
 
 
