@@ -17,6 +17,7 @@ class Renormalize:
             ``ImgDataPreprocessor`` or one that inherits from it, or
             mmpretrain's ``ClsDataPreprocessor``.
         teacher (nn.Module): The teacher's.
+        device (torch.device): Where the images will be. Defaults to the CPU.
 
     Example:
         >>> renormalize = Renormalize(student.data_preprocessor,
@@ -24,17 +25,23 @@ class Renormalize:
         >>> images = renormalize(images, [(480, 640), (512, 600)])
     """
 
-    def __init__(self, student: nn.Module, teacher: nn.Module) -> None:
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        device: torch.device = torch.device('cpu')
+    ) -> None:
         self.swap = _converts(student) != _converts(teacher)
         mean, std = _statistics(student)
         if self.swap:
             mean, std = mean.flip(0), std.flip(0)
         teacher_mean, teacher_std = _statistics(teacher)
-        self.scale = std / teacher_std
-        self.shift = (mean - teacher_mean) / teacher_std
+        scale, shift = std / teacher_std, (mean - teacher_mean) / teacher_std
         self.pad_value = float(_one(getattr(teacher, 'pad_value', 0)))
-        self.is_identity = (not self.swap and bool((self.scale == 1).all())
-                            and bool((self.shift == 0).all()))
+        self.is_identity = (not self.swap and bool((scale == 1).all())
+                            and bool((shift == 0).all()))
+        # Not in each step, which would wait for the GPU.
+        self.scale, self.shift = scale.to(device), shift.to(device)
 
     def __call__(
             self,
@@ -71,8 +78,9 @@ def _converts(preprocessor: nn.Module) -> bool:
 
 def _statistics(preprocessor: nn.Module) -> Tuple[Tensor, Tensor]:
     if getattr(preprocessor, '_enable_normalize', False):
+        # The student's are on the GPU already, a new teacher's are not yet.
         return tuple(
-            x.detach().float().flatten()
+            x.detach().cpu().float().flatten()
             for x in (preprocessor.mean, preprocessor.std))
     return torch.zeros(3), torch.ones(3)
 

@@ -68,7 +68,7 @@ class Teacher:
         self.checkpoint = checkpoint
         self.model, self._cfg = _build(cfg, data_preprocessor)
         self._renormalize = Renormalize(data_preprocessor,
-                                        self.model.data_preprocessor)
+                                        self.model.data_preprocessor, device)
         self._transform = _build_transform(input_transform)
         self._transform_cfg = input_transform
         self._digest: Optional[str] = None

@@ -66,8 +66,7 @@ class L2MimicLoss(PositionwiseMimicLoss):
         """
         student, teacher = self._prepare(student, teacher)
         # Keeps no difference for the backward pass, as (s - t)**2 would.
-        loss = self._mean(
-            F.mse_loss(student, teacher, reduction='none'), mask)
+        loss = self._mean_of(F.mse_loss, student, teacher, mask)
         if self.normalize:
             # A teacher that outputs nothing but zeros would divide by zero.
             energy = self._mean(teacher.square(), mask)

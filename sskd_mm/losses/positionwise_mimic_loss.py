@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from typing import Optional
+from typing import Callable, Optional
 
 import torch
 from torch import Tensor
@@ -41,6 +41,14 @@ class PositionwiseMimicLoss(MimicLoss):
                 f'foreground is {foreground}; it is the share of the loss '
                 'that objects have, so it has to be from 0 to 1.')
         self.foreground = foreground
+
+    def _mean_of(self, loss: Callable, student: Tensor, teacher: Tensor,
+                 mask: Optional[Tensor]) -> Tensor:
+        """The mean of one of torch's losses, such as ``F.mse_loss``."""
+        if self.foreground is None:
+            # Its own mean writes no gradient for each element beforehand.
+            return loss(student, teacher)
+        return self._mean(loss(student, teacher, reduction='none'), mask)
 
     def _mean(self, values: Tensor, mask: Optional[Tensor]) -> Tensor:
         """The mean of these values, of any shape without a mask, with one

@@ -1,4 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+from functools import partial
 from typing import Optional
 
 import torch.nn.functional as F
@@ -66,6 +67,5 @@ class SmoothL1MimicLoss(PositionwiseMimicLoss):
                 ``foreground`` is set.
         """
         student, teacher = self._prepare(student, teacher)
-        distance = F.smooth_l1_loss(
-            student, teacher, reduction='none', beta=self.beta)
-        return self._mean(distance, mask)
+        return self._mean_of(
+            partial(F.smooth_l1_loss, beta=self.beta), student, teacher, mask)
