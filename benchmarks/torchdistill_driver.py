@@ -2,7 +2,7 @@
 """Sequential mimicking by torchdistill, as speed/against_torchdistill.py runs
 it: a process of its own.
 
-python benchmarks/torchdistill_driver.py DATA_ROOT IMAGES OUT TAP [TAP ...]
+python benchmarks/torchdistill_driver.py DATA_ROOT IMAGES EPOCHS OUT TAP [TAP ...]
 
 One stage of a DistillationBox for each tap. Teacher and student are cut behind
 it (``sequential``), the stages before it are frozen, as torchdistill's own
@@ -38,14 +38,14 @@ class CIFAR10(datasets.CIFAR10):
         self.transform, self.target_transform = transform, None
 
 
-def stage(tap: str, previous: str) -> dict:
+def stage(tap: str, previous: str, epochs: int) -> dict:
     """The config of a stage."""
     parts = PARTS[:PARTS.index(tap) + 1]
     frozen = PARTS[:PARTS.index(previous) + 1] if previous else []
     frozen = [part for part in frozen if part != 'relu']
     hook = dict(input=[], output=[tap])
     return dict(
-        num_epochs=1,
+        num_epochs=epochs,
         train_data_loader=dict(
             key='DataLoader',
             dataset_id='train',
@@ -89,6 +89,7 @@ def main():
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('data_root', type=Path)
     parser.add_argument('images', type=int)
+    parser.add_argument('epochs', type=int, help='of a stage')
     parser.add_argument('out')
     parser.add_argument('taps', nargs='+', choices=PARTS)
     args = parser.parse_args()
@@ -104,7 +105,7 @@ def main():
     data = CIFAR10(args.data_root / 'cifar-10-batches-py', args.images,
                    transform)
     config = {
-        f'stage{i + 1}': stage(tap, args.taps[i - 1] if i else '')
+        f'stage{i + 1}': stage(tap, args.taps[i - 1] if i else '', args.epochs)
         for i, tap in enumerate(args.taps)
     }
     if len(config) == 1:

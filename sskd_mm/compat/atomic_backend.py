@@ -1,7 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import os
 import os.path as osp
-import tempfile
 from pathlib import Path
 from typing import Union
 
@@ -29,18 +28,16 @@ class AtomicLocalBackend(LocalBackend):
         """
         folder, name = osp.split(osp.abspath(filepath))
         os.makedirs(folder, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=folder, prefix=f'.{name}.')
+        part = osp.join(folder, f'.{name}.part')
         try:
-            with os.fdopen(handle, 'wb') as file:
+            with open(part, 'wb') as file:
                 file.write(obj)
                 file.flush()
                 os.fsync(file.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(part, 0o666 & ~umask)  # mkstemp's are private
             os.replace(part, filepath)
         except BaseException:
-            os.unlink(part)
+            if osp.lexists(part):
+                os.unlink(part)
             raise
 
     def put_text(self,

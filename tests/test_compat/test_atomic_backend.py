@@ -73,3 +73,22 @@ def test_a_disk_that_is_really_full(tmp_path):
     assert process.exitcode == 0
     assert path.read_bytes() == b'good'
     assert os.listdir(tmp_path) == ['x.bin']
+
+
+def test_what_a_kill_leaves_is_written_over(tmp_path):
+    path = tmp_path / 'x.bin'
+    path.write_bytes(b'good')
+
+    def die():
+        os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
+        put(b'new', str(path))
+
+    process = multiprocessing.get_context('fork').Process(target=die)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert path.read_bytes() == b'good'
+    assert sorted(os.listdir(tmp_path)) == ['.x.bin.part', 'x.bin']
+    put(b'resumed', str(path))
+    assert path.read_bytes() == b'resumed'
+    assert os.listdir(tmp_path) == ['x.bin']
