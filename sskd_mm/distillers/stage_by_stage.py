@@ -1,8 +1,8 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import copy
 import functools
-from typing import (Any, Dict, List, NamedTuple, Optional, Sequence, Tuple,
-                    Union)
+from typing import (Any, Callable, Collection, Dict, List, NamedTuple,
+                    Optional, Sequence, Tuple, Union)
 
 import torch
 import torch.nn.functional as F
@@ -271,7 +271,8 @@ class StageByStageDistiller(BaseModel):
 
         Raises:
             ValueError: A tap to mimic lies in a head that does not start
-                from the teacher's weights.
+                from the teacher's weights, or the mimic loss cannot compare
+                features of its shape.
         """
         for name in {tap for phase in phases for tap in phase.taps}:
             own = set(self.partition.in_head[name]) - set(self._inherited)
@@ -284,6 +285,8 @@ class StageByStageDistiller(BaseModel):
                     'the shapes of the two heads differ, take the tap out of '
                     "`stages`: ['auto', 'neck'] ends with what a "
                     "classifier's head reads.")
+        self._check_mimic_loss(
+            {tap for phase in phases if phase.is_mimic for tap in phase.taps})
         if any(phase.border == 'teacher' for phase in phases):
             self.prepare_feeding()
 
@@ -517,22 +520,27 @@ class StageByStageDistiller(BaseModel):
         objects = Objects.of(
             data_samples, inputs) if self._looks_at_objects else None
         for name in taps:
-            levels = [pair[1:] for pair in pairs[name]]
-            if before:
-                # A single map goes with each level that follows it.
-                earlier = pairs[before[name]]
-                each = len(levels) // len(earlier)
-                levels = [(*level, *earlier[i // each][1:])
-                          for i, level in enumerate(levels)]
-            if objects is not None:
-                levels = [(*level, objects.mask(level[1].shape[-2:]))
-                          for level in levels]
-            total = sum(self.mimic_loss(*level) for level in levels)
+            total = self._tap_loss(pairs[name], pairs.get(before.get(name)),
+                                   None if objects is None else objects.mask)
             teachers = self.stages[name].teachers
             losses[f'loss_mimic_{name}'] = total / (
                 len(teachers) - teachers.count(None))
             losses[f'distance_{name}'] = _distance(pairs[name])
         return losses
+
+    def _tap_loss(self, pairs: Sequence[Pair],
+                  before: Optional[Sequence[Pair]],
+                  mask: Optional[Callable[[tuple], Tensor]]) -> Tensor:
+        """The mimic loss of a tap, summed over its levels."""
+        levels = [pair[1:] for pair in pairs]
+        if before:
+            # A single map goes with each level that follows it.
+            each = len(levels) // len(before)
+            levels = [(*level, *before[i // each][1:])
+                      for i, level in enumerate(levels)]
+        if mask is not None:
+            levels = [(*level, mask(level[1].shape[-2:])) for level in levels]
+        return sum(self.mimic_loss(*level) for level in levels)
 
     def reads_annotations(self, phase: Phase) -> bool:
         """Whether a phase depends on more than the images, or might: what
@@ -721,6 +729,30 @@ class StageByStageDistiller(BaseModel):
                     f'the one before, but {before!r} has {numbers[0]} feature '
                     f'maps and {name!r} has {numbers[1]}. Leave one of them '
                     'out of `stages`, or choose another loss.')
+
+    @torch.no_grad()
+    def _check_mimic_loss(self, taps: Collection[str]) -> None:
+        """Compare features in the shapes of the taps, before anything trains.
+        """
+
+        def features(name):
+            return [
+                Pair(*3 * [torch.ones(2, *shape)])
+                for _, shape in self.tap_shapes[name]
+            ]
+
+        def mask(size):
+            return torch.ones(2, *size, dtype=torch.bool)
+
+        for name in sorted(taps):
+            before = self._previous_taps([name]).get(name)
+            try:
+                self._tap_loss(
+                    features(name),
+                    features(before) if before else None,
+                    mask if self._looks_at_objects else None)
+            except ValueError as error:
+                raise ValueError(f'Stage {name!r}: {error}') from None
 
     def _check_foreground(self, inputs: Tensor,
                           data_samples: Optional[list]) -> None:

@@ -467,6 +467,22 @@ def test_blockwise_refuses(distill_cfg, tmp_path, in_mmdet, data):
         distiller.prepare_feeding()
 
 
+def test_a_loss_that_refuses_a_tap_names_it(distill_cfg, tmp_path, in_mmdet,
+                                            data):
+    """Before anything trains: P6 of so small an image is a single cell."""
+    cfg = distill_cfg(tmp_path).model
+    cfg.stages = ['backbone.layer4', 'neck']
+    cfg.mimic_loss = dict(type='ChannelWiseMimicLoss')
+    distiller = MODELS.build(cfg)
+    data['inputs'] = [image[:, :64, :64] for image in data['inputs']]
+    distiller.prepare(data)
+    layer4 = Phase('mimic/layer4', ('layer4', ), ('layer4', ))
+    distiller.prepare_phases([layer4], 2)
+    with pytest.raises(ValueError, match="Stage 'neck': .* one position only"):
+        distiller.prepare_phases(
+            [layer4, Phase('mimic/neck', ('neck', ), ('neck', ))], 2)
+
+
 # --- Foreground -------------------------------------------------------------
 
 
