@@ -2,7 +2,7 @@
 """Sequential mimicking by torchdistill, as speed/against_torchdistill.py runs
 it: a process of its own.
 
-python benchmarks/torchdistill_driver.py DATA_ROOT IMAGES EPOCHS OUT TAP [TAP ...]
+python benchmarks/torchdistill_driver.py DATA_ROOT IMAGES EPOCHS OUT TAP ...
 
 One stage of a DistillationBox for each tap. Teacher and student are cut behind
 it (``sequential``), the stages before it are frozen, as torchdistill's own

@@ -5,7 +5,8 @@ checkpoint.
 ResNet-56 to -20, 2,560 images of noise in CIFAR-10's format, batches of 128,
 one or six epochs for each stage, no validation. torchdistill has its own
 networks, cut behind the tap, torchvision's transforms and two workers; sskd_mm
-the path in memory that its configs have. Needs ``pip install torchdistill==1.1.5``.
+the path in memory that its configs have. Needs
+``pip install torchdistill==1.1.5``.
 """
 import subprocess
 import sys
@@ -77,8 +78,8 @@ def run() -> List[Table]:
             ] for form, values in seconds.items()]
     return [
         Table(
-            f'ResNet-56 to -20, {BATCHES} batches of 128 images an epoch, from '
-            'start to finished checkpoint', ['work', 'tool', 's', 'ratio'],
+            f'ResNet-56 to -20, {BATCHES} batches of 128 images an epoch, '
+            'from start to finished checkpoint', ['work', 'tool', 's', 'ratio'],
             rows,
             'Three runs each, in turn; medians with quartiles. sskd_mm: '
             '`tools/train.py` with the shipped config, CIFAR in memory, '
