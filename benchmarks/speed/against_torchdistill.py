@@ -79,8 +79,8 @@ def run() -> List[Table]:
     return [
         Table(
             f'ResNet-56 to -20, {BATCHES} batches of 128 images an epoch, '
-            'from start to finished checkpoint', ['work', 'tool', 's', 'ratio'],
-            rows,
+            'from start to finished checkpoint',
+            ['work', 'tool', 's', 'ratio'], rows,
             'Three runs each, in turn; medians with quartiles. sskd_mm: '
             '`tools/train.py` with the shipped config, CIFAR in memory, '
             'batches cropped, flipped and normalised at once. torchdistill: '
@@ -90,5 +90,5 @@ def run() -> List[Table]:
             'transforms in two workers. Both: SGD, MSE of one tap a stage, '
             'no validation. cached_passes=1: the batches of the first epoch, '
             'as they were cropped and flipped, are replayed with the '
-            'teacher\'s features; the shipped configs have 4 such passes.')
+            'teacher\'s features; shipped configs have 4 such passes.')
     ]
