@@ -33,10 +33,15 @@ class Setting:
     Args:
         pair (Callable): One of ``pairs``.
         work_dir (Path): For its files.
+        compile (bool): Whether the stages are compiled. Defaults to False.
     """
 
-    def __init__(self, pair: Callable, work_dir: Path) -> None:
+    def __init__(self,
+                 pair: Callable,
+                 work_dir: Path,
+                 compile: bool = False) -> None:
         cfg = pair(work_dir, 1)
+        cfg.model.compile = compile
         cfg.train_cfg.schedule = 'joint'
         self.loop = Runner.from_cfg(cfg).train_loop
         self.loop.enter_phase(self.loop.phases[0])
@@ -46,6 +51,7 @@ class Setting:
                                                        True)['inputs']
         self.taps = [s.teachers[0] for s in self.distiller.stages.values()]
         self.teacher = self.distiller.teachers[0]
+        self.distiller.compile_stages()
 
     def look(self, taps=None) -> Callable[[], None]:
         """A pass of its teacher."""
@@ -61,8 +67,8 @@ class Setting:
 def _ways(pair: Callable, folder: Path) -> Dict[str, Callable]:
     made = {}
 
-    def make(name) -> Setting:
-        made[name] = Setting(pair, folder / name)
+    def make(name, **options) -> Setting:
+        made[name] = Setting(pair, folder / name, **options)
         return made[name]
 
     plain = make('as it is').look()
@@ -98,6 +104,7 @@ def _ways(pair: Callable, folder: Path) -> Dict[str, Callable]:
     both.teacher.model.to(memory_format=torch.channels_last)
     both.inputs = last.inputs
     ways['folded, channels_last'] = both.look()
+    ways['compiled'] = make('compiled', compile=True).look()
     ways['bfloat16'] = autocast(plain)
     ways['bfloat16, folded, channels_last'] = autocast(both.look())
     return ways
