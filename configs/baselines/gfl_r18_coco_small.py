@@ -1,0 +1,6 @@
+# The student of ../sskd/gfl_r18_coco_small.py by itself.
+_base_ = './gfl_r50_coco_small.py'
+
+model = dict(
+    backbone=dict(depth=18, base_channels=16, stem_channels=16),
+    neck=dict(in_channels=[16, 32, 64, 128]))
