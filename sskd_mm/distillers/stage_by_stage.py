@@ -734,15 +734,17 @@ class StageByStageDistiller(BaseModel):
     def _check_mimic_loss(self, taps: Collection[str]) -> None:
         """Compare features in the shapes of the taps, before anything trains.
         """
+        ones = functools.partial(
+            torch.ones, device=next(self.student.parameters()).device)
 
         def features(name):
             return [
-                Pair(*3 * [torch.ones(2, *shape)])
+                Pair(*3 * [ones(2, *shape)])
                 for _, shape in self.tap_shapes[name]
             ]
 
         def mask(size):
-            return torch.ones(2, *size, dtype=torch.bool)
+            return ones(2, *size, dtype=torch.bool)
 
         for name in sorted(taps):
             before = self._previous_taps([name]).get(name)
