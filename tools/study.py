@@ -14,6 +14,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import List, Optional
 
 from mmengine.config import Config
 from mmengine.fileio import dump
@@ -47,20 +48,13 @@ def parse_args():
     return args
 
 
-def select(study: Study, args) -> None:
-    """Leave in a study what the command line asks for."""
-    if args.seeds:
-        study.seeds = args.seeds
-        for method in study.methods.values():
-            method.pop('seeds', None)
-    for key, wanted in (('methods', args.only), ('pairs', args.pairs)):
-        entries = getattr(study, key)
-        for name in wanted or ():
-            if name not in entries:
-                raise ValueError(f'{args.study} has no {name!r} among its '
-                                 f'{key}: {", ".join(entries)}.')
-        if wanted:
-            setattr(study, key, {n: entries[n] for n in wanted})
+def keep_only(entries: dict, wanted: Optional[List[str]], what: str) -> dict:
+    """Those of a study's entries that the command line asks for."""
+    for name in wanted or ():
+        if name not in entries:
+            raise ValueError(f'The study has no {name!r} among its {what}: '
+                             f'{", ".join(entries)}.')
+    return {name: entries[name] for name in wanted or entries}
 
 
 def train(cfg: Config, work_dir: Path) -> None:
@@ -143,12 +137,20 @@ def print_plan(planned: dict) -> None:
 def main():
     args = parse_args()
     study = Study.from_file(args.study)
+    if args.seeds:
+        study.seeds = args.seeds
+        for method in study.methods.values():
+            method.pop('seeds', None)
+    study.pairs = keep_only(study.pairs, args.pairs, 'pairs')
+    methods = keep_only(study.methods, args.only, 'methods')
+    needed = [pair['teacher'] for pair in study.pairs.values()]
     teachers = {
         name: prepare_teacher(name, entry, study, args)
-        for name, entry in study.teachers.items()
+        for name, entry in study.teachers.items() if name in needed
     }
     planned = plan(study, teachers)
-    select(study, args)
+    # Not before: the others may be asked how much they compute.
+    study.methods = methods
     print_plan({
         key: cost
         for key, cost in planned.items()

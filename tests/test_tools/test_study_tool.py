@@ -38,8 +38,12 @@ def study(tmp_path_factory, root, cifar):
                 checkpoint=str(folder / 'teacher.pth'),
                 options={
                     **data, 'train_cfg.max_epochs': 1
-                })),
+                }),
+            unasked=dict(config=teacher, checkpoint='no/such/file.pth')),
         pairs=dict(
+            unasked=dict(
+                config='configs/sskd/cifar10/resnet56_resnet8_cifar10.py',
+                teacher='unasked'),
             tiny=dict(
                 config='configs/sskd/cifar10/resnet56_resnet8_cifar10.py',
                 teacher='small',
@@ -61,8 +65,9 @@ def study(tmp_path_factory, root, cifar):
     def run(*arguments):
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(root)
-            return ToolProcess('tools/study.py', file, '--work-dir',
-                               folder / 'out', *arguments).finish()
+            return ToolProcess('tools/study.py', file, '--pairs', 'tiny',
+                               '--work-dir', folder / 'out',
+                               *arguments).finish()
 
     return folder / 'out', run, run()
 
