@@ -90,5 +90,5 @@ def run() -> List[Table]:
             'transforms in two workers. Both: SGD, MSE of one tap a stage, '
             'no validation. cached_passes=1: the batches of the first epoch, '
             'as they were cropped and flipped, are replayed with the '
-            'teacher\'s features; shipped configs have 4 such passes.')
+            'teacher\'s features.')
     ]
