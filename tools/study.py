@@ -48,12 +48,12 @@ def parse_args():
     return args
 
 
-def keep_only(entries: dict, wanted: Optional[List[str]], what: str) -> dict:
+def keep_only(entries: dict, wanted: Optional[List[str]], where: str) -> dict:
     """Those of a study's entries that the command line asks for."""
     for name in wanted or ():
         if name not in entries:
-            raise ValueError(f'The study has no {name!r} among its {what}: '
-                             f'{", ".join(entries)}.')
+            raise ValueError(f'{where} are {", ".join(entries)}, and there is '
+                             f'no {name!r} among them.')
     return {name: entries[name] for name in wanted or entries}
 
 
@@ -141,8 +141,10 @@ def main():
         study.seeds = args.seeds
         for method in study.methods.values():
             method.pop('seeds', None)
-    study.pairs = keep_only(study.pairs, args.pairs, 'pairs')
-    methods = keep_only(study.methods, args.only, 'methods')
+    study.pairs = keep_only(study.pairs, args.pairs,
+                            f'The pairs of {args.study}')
+    methods = keep_only(study.methods, args.only,
+                        f'The methods of {args.study}')
     needed = [pair['teacher'] for pair in study.pairs.values()]
     teachers = {
         name: prepare_teacher(name, entry, study, args)
