@@ -16,16 +16,12 @@ from typing import Callable, Dict, List
 from beside_hook import WARMUP
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from pairs import cifar, detector
 from side_by_side import now
 from table import Table
 
 from sskd_mm.distillers import stage_by_stage
+from .bound import PAIRS
 
-PAIRS = {
-    'CIFAR ResNet-56 to -20, 128 images of 32 x 32': (cifar, 15),
-    'Faster R-CNN R50-FPN to R18-FPN, 2 images of 256 x 320': (detector, 8),
-}
 PARTS = ('loading', 'preprocessing', 'teacher', 'student', 'loss',
          'measured distance', 'backward', 'optimizer',
          'hooks, logging, the rest')
