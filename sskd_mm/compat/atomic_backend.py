@@ -12,7 +12,10 @@ class AtomicLocalBackend(LocalBackend):
 
     MMEngine writes a checkpoint straight into its place: a kill or a full
     disk half-way leaves a truncated file under a good name, over what may
-    have been there. This backend writes beside it and renames.
+    have been there. This backend writes beside it, to ``.NAME.part``, and
+    renames. What a killed process leaves there is written over when the file
+    is written again, as a resumed run does. As with MMEngine's own backend, a
+    file has one writer at a time.
     """
 
     def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
