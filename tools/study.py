@@ -5,16 +5,21 @@ python tools/study.py studies/cifar10_methods.yaml
 
 Teachers are trained first, where the study says so. What an earlier call has
 finished is kept, and what was stopped goes on. The table and the plots in the
-study's folder are written anew after each training.
+study's folder are written anew after each training. Stopped by Ctrl-C or
+SIGTERM, it stops the trainings that are under way, which save first. With
+several --jobs they share the CPU's cores; OMP_NUM_THREADS, if set, is how many
+threads each has instead.
 """
 import argparse
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import List, Optional
+from typing import List, Optional, Set
 
 from mmengine.config import Config
 from mmengine.fileio import dump
@@ -23,6 +28,8 @@ from sskd_mm.analysis import (Study, describe_cost, dry_runner, fit_epochs,
                               read_metrics, spent, write_study_report)
 
 ROOT = Path(__file__).resolve().parent.parent
+#: The trainings that are under way.
+RUNNING: Set[subprocess.Popen] = set()
 
 
 def parse_args():
@@ -57,21 +64,35 @@ def keep_only(entries: dict, wanted: Optional[List[str]], where: str) -> dict:
     return {name: entries[name] for name in wanted or entries}
 
 
-def train(cfg: Config, work_dir: Path) -> None:
+def stop(signum: int, frame) -> None:
+    """Stop the trainings, then this process; those that wait never begin."""
+    for training in list(RUNNING):
+        training.terminate()
+    sys.exit(128 + signum)
+
+
+def train(cfg: Config, work_dir: Path, jobs: int = 1) -> None:
     """Train in a process of its own, from where an earlier one has got to."""
     cfg.work_dir = str(work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
     cfg.dump(work_dir / 'trial.py')
     resume = ['--resume'] if (work_dir / 'last_checkpoint').exists() else []
-    with open(work_dir / 'output.txt', 'a') as output:
-        done = subprocess.run(
-            [
-                sys.executable, ROOT / 'tools/train.py', work_dir / 'trial.py',
-                '--work-dir', work_dir, *resume
-            ],
+    env = dict(os.environ)
+    if jobs > 1:
+        # More threads than cores would wait for each other in each operation.
+        env.setdefault('OMP_NUM_THREADS', str(max(1, os.cpu_count() // jobs)))
+    with open(work_dir / 'output.txt', 'a') as output, subprocess.Popen(
+        [
+            sys.executable, ROOT / 'tools/train.py', work_dir / 'trial.py',
+            '--work-dir', work_dir, *resume
+        ],
+            env=env,
             stdout=output,
-            stderr=subprocess.STDOUT)
-    if done.returncode:
+            stderr=subprocess.STDOUT) as training:
+        RUNNING.add(training)
+        training.wait()
+        RUNNING.remove(training)
+    if training.returncode:
         lines = (work_dir / 'output.txt').read_text().splitlines()
         raise RuntimeError(
             f'The training in {work_dir} ended with an error; its last lines '
@@ -136,6 +157,7 @@ def print_plan(planned: dict) -> None:
 
 def main():
     args = parse_args()
+    signal.signal(signal.SIGTERM, stop)
     study = Study.from_file(args.study)
     if args.seeds:
         study.seeds = args.seeds
@@ -178,7 +200,7 @@ def main():
                             for phase in cost
                         })))
         begin = time.time()
-        train(cfg, work_dir)
+        train(cfg, work_dir, args.jobs)
         result = dict(
             read_metrics(work_dir, study.metric, study.also),
             gflops=spent(cost),

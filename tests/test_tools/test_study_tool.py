@@ -1,6 +1,10 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 """tools/study.py from a YAML file to a table."""
 import json
+import os
+import signal
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -63,13 +67,16 @@ def study(tmp_path_factory, root, cifar):
     file.write_text(yaml.safe_dump(content, sort_keys=False))
 
     def run(*arguments):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(root)
-            return ToolProcess('tools/study.py', file, '--pairs', 'tiny',
-                               '--work-dir', folder / 'out',
-                               *arguments).finish()
+        return start(root, folder, *arguments).finish()
 
     return folder / 'out', run, run()
+
+
+def start(root, folder, *arguments):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        return ToolProcess('tools/study.py', folder / 'study.yaml', '--pairs',
+                           'tiny', '--work-dir', folder / 'out', *arguments)
 
 
 def test_equal_compute(study):
@@ -109,3 +116,33 @@ def test_what_is_finished_is_kept(study):
     assert trained.stat().st_mtime_ns == before
     assert '| from scratch |' not in printed
     assert run('--plan').count('GFLOPs an image') == 2
+
+
+def processes(folder):
+    """Those that train below a folder, as Linux lists them."""
+    found = []
+    for process in Path('/proc').glob('[0-9]*'):
+        try:
+            if f'{folder}/'.encode() in (process / 'cmdline').read_bytes():
+                found.append(process)
+        except (FileNotFoundError, ProcessLookupError):  # has just ended
+            pass
+    return found
+
+
+def test_stopped_with_its_trainings(study, root, monkeypatch):
+    folder, _, _ = study
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    process = start(root, folder.parent, '--seeds', 1, 2, '--jobs', 2)
+    trials = folder / 'tiny'
+    while len(processes(trials)) < 2:
+        time.sleep(0.1)
+    threads = f'OMP_NUM_THREADS={max(1, os.cpu_count() // 2)}'
+    for training in processes(trials):
+        environment = (training / 'environ').read_bytes().split(b'\0')
+        assert threads.encode() in environment
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 128 + signal.SIGTERM
+    assert not processes(trials)
+    # What waited did not begin.
+    assert not list(trials.glob('*/seed_2'))
