@@ -1,21 +1,26 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 """What a head phase loses and saves when features are computed once.
 
-python benchmarks/cached_head.py CONFIG [--passes 1 2 4] [--cfg-options ...]
+python benchmarks/cached_head.py CONFIG [--passes 1 2 4] [--seeds 0 1 2]
+    [--cfg-options ...]
 
-CONFIG is a distillation of one of mmpretrain's classifiers. Its mimic phases
-run once; then the head phase is trained from there, in the ordinary way and
-on the features of so many passes, one after the other in this process. Prints
-a table in Markdown and writes it, with every result.json, into --work-dir.
-Mimic phases that an earlier call has finished are kept.
+CONFIG is a distillation of one of mmpretrain's classifiers. For each seed its
+mimic phases run once; then the head phase is trained from there, in the
+ordinary way and on the features of so many passes, one after the other in this
+process. Prints a table in Markdown, mean and deviation over the seeds, and
+writes it, with every result.json, into --work-dir. Mimic phases that an
+earlier call has finished are kept.
 """
 import argparse
 import copy
 import json
+from collections import defaultdict
 from pathlib import Path
+from statistics import mean, stdev
 
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
+from table import Table
 
 import sskd_mm  # noqa: F401
 
@@ -24,12 +29,20 @@ def train(cfg: Config, work_dir: Path, resume: str = '', **head) -> dict:
     """Train; return ``result.json``."""
     cfg = copy.deepcopy(cfg)
     cfg.work_dir = str(work_dir)
-    cfg.experiment_name = work_dir.name
+    cfg.experiment_name = f'{work_dir.parent.name}_{work_dir.name}'
     cfg.train_cfg.head.update(head)
     if resume:
         cfg.resume, cfg.load_from = True, resume
     Runner.from_cfg(cfg).train()
     return json.loads((work_dir / 'result.json').read_text())
+
+
+def spread(values: list, digits: int) -> str:
+    """Mean and, of several values, deviation."""
+    text = f'{mean(values):.{digits}f}'
+    if len(values) > 1:
+        text += f' ± {stdev(values):.{digits}f}'
+    return text
 
 
 def main():
@@ -38,6 +51,7 @@ def main():
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config')
     parser.add_argument('--passes', type=int, nargs='+', default=[1, 2, 4])
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument(
         '--work-dir', type=Path, default='work_dirs/benchmark_cached_head')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
@@ -46,30 +60,38 @@ def main():
     cfg.merge_from_dict(args.cfg_options or {})
     cfg.train_cfg.pop('finetune', None)
 
-    mimic = args.work_dir / 'mimic'
-    if not (mimic / 'result.json').exists():
-        train(cfg, mimic, max_epochs=0)
-    checkpoint = (mimic / 'last_checkpoint').read_text()
+    results = defaultdict(list)
+    for seed in args.seeds:
+        cfg.randomness = dict(cfg.get('randomness', {}), seed=seed)
+        folder = args.work_dir / f'seed_{seed}'
+        mimic = folder / 'mimic'
+        if not (mimic / 'result.json').exists():
+            train(cfg, mimic, max_epochs=0)
+        checkpoint = (mimic / 'last_checkpoint').read_text()
+        for passes in (0, *args.passes):
+            results[passes].append(
+                train(
+                    cfg,
+                    folder / f'passes_{passes}',
+                    checkpoint,
+                    cached_passes=passes))
 
-    metrics, rows = [], []
-    for passes in (0, *args.passes):
-        result = train(
-            cfg,
-            args.work_dir / f'passes_{passes}',
-            checkpoint,
-            cached_passes=passes)
-        head, student = result['phases'][-1], result['student']
-        metrics = [key for key in student if key != 'epoch']
-        name = f'cached, passes: {passes}' if passes else 'ordinary'
+    rows = []
+    for passes, of_seeds in results.items():
+        heads = [result['phases'][-1] for result in of_seeds]
+        students = [result['student'] for result in of_seeds]
+        metrics = [key for key in students[0] if key != 'epoch']
         rows.append([
-            name, head['epochs'], *(f'{student[key]:.2f}' for key in metrics),
-            f'{head["seconds"]:.1f}'
+            f'cached, passes: {passes}' if passes else 'in each iteration',
+            heads[0]['epochs'],
+            *(spread([student[key] for student in students], 2)
+              for key in metrics),
+            spread([head['seconds'] for head in heads], 1)
         ])
-    columns = ['head phase', 'epochs', *metrics, 'seconds']
-    table = '\n'.join(f'| {" | ".join(map(str, row))} |'
-                      for row in (columns, ['---'] * len(columns), *rows))
+    columns = ['features', 'epochs', *metrics, 'seconds']
+    table = Table('Head phase', columns, rows)
     print(table)
-    (args.work_dir / 'table.md').write_text(table + '\n')
+    (args.work_dir / 'table.md').write_text(f'{table}\n')
 
 
 if __name__ == '__main__':

@@ -58,4 +58,5 @@ def dry_run(cfg: Config) -> Dict[str, Any]:
                 'A dry run shows the phases of a StageByStageTrainLoop, but '
                 f'train_cfg of {cfg.filename} has '
                 f'type={type(loop).__name__!r}.')
+        loop.check_optimizers()
         return describe_plan(loop)

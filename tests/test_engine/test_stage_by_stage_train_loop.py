@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, METRICS, MODELS, DefaultScope
 from mmengine.runner import Runner, load_checkpoint
 
+from sskd_mm.analysis import dry_run
 from sskd_mm.compat import load_checkpoint_file
 
 PHASES = [
@@ -350,6 +351,45 @@ def test_errors_come_before_training(distill_cfg, tmp_path, train_cfg,
     cfg = distill_cfg(tmp_path, train_cfg=train_cfg)
     with pytest.raises(ValueError, match=message):
         Runner.from_cfg(cfg).train()
+
+
+@pytest.mark.parametrize('head, message', [
+    (dict(optim_wrapper=dict(optimizer=dict(momentun=0.9))),
+     "optim_wrapper of the phase 'head'.*'momentun'"),
+    (dict(optim_wrapper=dict(optimizer=dict(type='AdamV'))),
+     "optim_wrapper of the phase 'head'.*AdamV"),
+    (dict(param_scheduler=dict(type='MultiStepLR', step=8)),
+     "param_scheduler of the phase 'head'.*'step'"),
+])
+def test_optimizers_are_tried_before_training(distill_cfg, tmp_path, head,
+                                              message):
+    cfg = distill_cfg(tmp_path, train_cfg=dict(head=head))
+    with pytest.raises(ValueError, match=message):
+        dry_run(cfg)
+    with pytest.raises(ValueError, match=message):
+        Runner.from_cfg(cfg).train()
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_an_optimizer_of_another_type_replaces_the_config_s(
+        distill_cfg, tmp_path):
+    cfg = distill_cfg(
+        tmp_path,
+        train_cfg=dict(
+            head=dict(
+                optim_wrapper=dict(
+                    optimizer=dict(type='SGD', lr=1e-3, momentum=0.9),
+                    clip_grad=dict(max_norm=35)))))
+    assert cfg.optim_wrapper.optimizer.type == 'AdamW'
+    assert cfg.optim_wrapper.optimizer.weight_decay == 0.05
+    cfg.train_cfg.evaluate_teacher = False
+    cfg.train_dataloader.dataset.indices = 8
+    runner, _ = _train(cfg)
+    wrapper = runner.optim_wrapper
+    assert type(wrapper.optimizer) is torch.optim.SGD
+    assert wrapper.optimizer.defaults['momentum'] == 0.9
+    assert wrapper.optimizer.defaults['weight_decay'] == 0  # torch's own
+    assert wrapper.clip_grad_kwargs == dict(max_norm=35)
 
 
 def test_other_models_are_refused(distill_cfg, tmp_path):

@@ -4,9 +4,10 @@ import itertools
 import logging
 import os
 import random
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -46,9 +47,10 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
     checkpoint.
 
     A phase's ``optim_wrapper`` is merged into the config's, so that only
-    what differs has to be written; its ``param_scheduler`` replaces the
-    config's. Epochs and iterations of a scheduler count from the beginning
-    of the phase, and it ends with the phase where ``end`` is not given.
+    what differs has to be written; an ``optimizer`` of another ``type`` and
+    its ``param_scheduler`` replace the config's. Epochs and iterations of a
+    scheduler count from the beginning of the phase, and it ends with the
+    phase where ``end`` is not given.
 
     Args:
         runner (Runner): The runner.
@@ -333,7 +335,12 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                 f'{type(self.distiller).__name__} has no use for a teacher '
                 'there. Leave it out.')
         optim_wrapper = ConfigDict(copy.deepcopy(self._optim_wrapper_cfg))
-        optim_wrapper.merge(copy.deepcopy(settings.get('optim_wrapper', {})))
+        own = copy.deepcopy(settings.get('optim_wrapper', {}))
+        optimizer = optim_wrapper.get('optimizer', {}).get('type')
+        if own.get('optimizer', {}).get('type', optimizer) != optimizer:
+            # It knows nothing of the other one's arguments.
+            del optim_wrapper['optimizer']
+        optim_wrapper.merge(own)
         return replace(
             phase,
             begin=begin,
@@ -355,6 +362,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
 
     def run(self) -> torch.nn.Module:
         """Run all phases, from wherever a resumed run has got to."""
+        self.check_optimizers()
         if self._iter == 0:
             self.distiller.inherit_weights()
         self.distiller.compile_stages()
@@ -509,6 +517,31 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             meta['iter'] = epoch * length
         self._iter = meta['iter']
         self.enter_phase(self.phase)
+
+    def check_optimizers(self) -> None:
+        """Build what each phase builds when it begins, hours from now.
+
+        Raises:
+            ValueError: An optimizer or a learning-rate schedule cannot be
+                built; it names the phase.
+        """
+        runner = self.runner
+        kept = runner.optim_wrapper, runner.logger.level
+        # The phases themselves will list their groups of parameters.
+        runner.logger.setLevel(logging.WARNING)
+        try:
+            for phase in self.phases:
+                with _naming(phase, 'optim_wrapper', phase.optim_wrapper):
+                    runner.optim_wrapper = runner.build_optim_wrapper(
+                        copy.deepcopy(phase.optim_wrapper))
+                schedulers = copy.deepcopy(phase.param_scheduler)
+                if schedulers is not None:
+                    with _naming(phase, 'param_scheduler', schedulers):
+                        runner.build_param_scheduler(
+                            self._end_with(phase, schedulers))
+        finally:
+            runner.optim_wrapper = kept[0]
+            runner.logger.setLevel(kept[1])
 
     def enter_phase(self, phase: Phase) -> None:
         """Set what trains; build wrapper, optimizer and schedulers anew."""
@@ -686,6 +719,18 @@ def _share_caches(phases: List[Phase]) -> List[Phase]:
 
 def _unwrap(model: torch.nn.Module) -> torch.nn.Module:
     return model.module if is_model_wrapper(model) else model
+
+
+@contextmanager
+def _naming(phase: Phase, key: str, settings: Any) -> Iterator[None]:
+    """Say of an error which phase's settings it is about."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f'train_cfg: {key} of the phase {phase.name!r} cannot be built '
+            f'from {settings}: {error}'
+        ) from error
 
 
 def _drop_frozen(optimizer: torch.optim.Optimizer) -> None:
