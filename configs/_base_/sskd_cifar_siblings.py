@@ -1,6 +1,7 @@
-# sskd_cifar.py for pairs of one family: the student has fewer of the teacher's
-# blocks, and starts with those that it has. It has the teacher's classifier,
-# too, so that at last the backbone can mimic what that makes of its features.
+# sskd_cifar.py for pairs of one family: the student has fewer blocks than the
+# teacher, and starts with some of its, spread over each stage. It has the
+# teacher's classifier, too, so that at last the backbone can mimic what that
+# makes of its features.
 _base_ = './sskd_cifar.py'
 
 sskd = dict(

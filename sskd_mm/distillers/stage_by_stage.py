@@ -15,6 +15,7 @@ from ..check_keys import arguments, check_keys
 from ..losses.objects import Objects
 from ..stages import (HEAD, Phase, Stage, StagePartition, pair_levels,
                       parse_stages, run_prefix, tokens_to_map)
+from .spread_blocks import spread_blocks
 from .teacher import Teacher
 from .teacher_cache import TeacherCache
 
@@ -77,7 +78,9 @@ class StageByStageDistiller(BaseModel):
         inherit (Sequence[str]): Modules, or single parameters, of the
             student that start from the (first) teacher's weights of the same
             names, as far as shapes agree, e.g. ``['neck', 'rpn_head',
-            'roi_head']``. Defaults to none.
+            'roi_head']``. Of a deeper ``'backbone'`` of the same kind they
+            start from blocks that are spread over each of its stages, see
+            :func:`spread_blocks`. Defaults to none.
         frozen_norm (str): By what the batch norm of a frozen stage
             normalises: ``'running'``, its running statistics, as in
             inference; or ``'batch'``, those of the batch, as when it was
@@ -189,12 +192,7 @@ class StageByStageDistiller(BaseModel):
                               [teacher.model for teacher in self.teachers])
         self.stages = {stage.name: stage for stage in stages}
         self._check_inherit()
-        source = self.teachers[0].model.state_dict()
-        self._inherited = [
-            name for name, tensor in self.student.state_dict().items()
-            if self._is_to_inherit(name) and name in source
-            and source[name].shape == tensor.shape
-        ]
+        self._inherited = self._find_inherited()
         data = self.data_preprocessor(data, False)
         inputs = data['inputs']
         self.input_shape = tuple(inputs.shape[-2:])
@@ -400,16 +398,20 @@ class StageByStageDistiller(BaseModel):
         source = self.teachers[0].model.state_dict()
         own = self.student.state_dict()
         with torch.no_grad():
-            for name in self._inherited:
-                own[name].copy_(source[name])
+            for name, taught in self._inherited.items():
+                own[name].copy_(source[taught])
         if self._inherit:
             left = [
                 name for name in own
                 if self._is_to_inherit(name) and name not in self._inherited
             ]
+            taken = [
+                name if name == taught else f'{name} from {taught}'
+                for name, taught in self._inherited.items()
+            ]
             MMLogger.get_current_instance().info(
-                f'Inherited from the teacher: {len(self._inherited)} tensors: '
-                f'{", ".join(self._inherited)}. Left as they were since the '
+                f'Inherited from the teacher: {len(taken)} tensors: '
+                f'{", ".join(taken)}. Left as they were since the '
                 f'teacher has none of the name and shape: '
                 f'{", ".join(left) or "none"}.')
 
@@ -705,6 +707,23 @@ class StageByStageDistiller(BaseModel):
         return fed
 
     # --- Checks and keys ----------------------------------------------------
+
+    def _find_inherited(self) -> Dict[str, str]:
+        """The student's tensors that start from the teacher's, and which."""
+        teacher = self.teachers[0].model
+        source = teacher.state_dict()
+        blocks = spread_blocks(self.student, teacher)
+        found = {}
+        for name, tensor in self.student.state_dict().items():
+            if not self._is_to_inherit(name):
+                continue
+            taught = name
+            for own, other in blocks.items():
+                if name.startswith(f'{own}.'):
+                    taught = other + name[len(own):]
+            if taught in source and source[taught].shape == tensor.shape:
+                found[name] = taught
+        return found
 
     def _check_inherit(self) -> None:
         for module in self._inherit:

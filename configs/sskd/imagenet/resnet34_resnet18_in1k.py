@@ -11,6 +11,6 @@ model = dict(
         checkpoint='https://download.openmmlab.com/mmclassification/v0/'
         'resnet/resnet34_8xb32_in1k_20210831-f257d4e6.pth'),
     **_base_.sskd.model)
-# Fewer of the teacher's blocks: the student starts with those that it has.
+# Fewer blocks than the teacher: the student starts with some of its.
 model['inherit'] = ['backbone', 'head']
 train_cfg = dict(_delete_=True, **_base_.sskd.train_cfg)
