@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from sskd_mm.distillers.spread_blocks import spread_blocks
+from sskd_mm.distillers import spread_blocks
 
 
 def wrap(**parts):
