@@ -10,6 +10,5 @@ from .teacher import Teacher
 
 __all__ = [
     'HeadOnFeatures', 'JointDistiller', 'LoadReport', 'StageByStageDistiller',
-    'Teacher', 'fold_batch_norms', 'lay_method_over',
-    'spread_blocks'
+    'Teacher', 'fold_batch_norms', 'lay_method_over', 'spread_blocks'
 ]

@@ -135,7 +135,9 @@ def test_stopped_with_its_trainings(study, root, monkeypatch):
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     process = start(root, folder.parent, '--seeds', 1, 2, '--jobs', 2)
     trials = folder / 'tiny'
+    end = time.monotonic() + 120
     while len(processes(trials)) < 2:
+        assert time.monotonic() < end, process.stdout.read()
         time.sleep(0.1)
     threads = f'OMP_NUM_THREADS={max(1, os.cpu_count() // 2)}'
     for training in processes(trials):
