@@ -10,9 +10,10 @@ added later.
 """
 import argparse
 import json
-import statistics
 
 from detection import ROOT, add_arguments, run_all, train
+
+from sskd_mm.analysis import mean_and_deviation
 
 PREFIX = 'faster_rcnn_r18_digits_'
 
@@ -58,10 +59,8 @@ def main():
         cells = []
         for key, digits in (('bbox_mAP', 3), ('bbox_mAP_50', 3),
                             ('relative_l2', 2), ('seconds', 0)):
-            values = [row[key] for row in rows]
-            spread = (f' ± {statistics.stdev(values):.{digits}f}'
-                      if len(values) > 1 else '')
-            cells.append(f'{statistics.mean(values):.{digits}f}{spread}')
+            cells.append(
+                mean_and_deviation([row[key] for row in rows], digits))
         lines.append(f'| `{name}` | {" | ".join(cells)} |')
     table = '\n'.join(lines)
     print(table)

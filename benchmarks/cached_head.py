@@ -16,13 +16,12 @@ import copy
 import json
 from collections import defaultdict
 from pathlib import Path
-from statistics import mean, stdev
 
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 from table import Table
 
-import sskd_mm  # noqa: F401
+from sskd_mm.analysis import mean_and_deviation
 
 
 def train(cfg: Config, work_dir: Path, resume: str = '', **head) -> dict:
@@ -35,14 +34,6 @@ def train(cfg: Config, work_dir: Path, resume: str = '', **head) -> dict:
         cfg.resume, cfg.load_from = True, resume
     Runner.from_cfg(cfg).train()
     return json.loads((work_dir / 'result.json').read_text())
-
-
-def spread(values: list, digits: int) -> str:
-    """Mean and, of several values, deviation."""
-    text = f'{mean(values):.{digits}f}'
-    if len(values) > 1:
-        text += f' ± {stdev(values):.{digits}f}'
-    return text
 
 
 def main():
@@ -84,9 +75,9 @@ def main():
         rows.append([
             f'cached, passes: {passes}' if passes else 'in each iteration',
             heads[0]['epochs'],
-            *(spread([student[key] for student in students], 2)
+            *(mean_and_deviation([student[key] for student in students], 2)
               for key in metrics),
-            spread([head['seconds'] for head in heads], 1)
+            mean_and_deviation([head['seconds'] for head in heads], 1)
         ])
     columns = ['features', 'epochs', *metrics, 'seconds']
     table = Table('Head phase', columns, rows)

@@ -12,6 +12,7 @@ from .face_curves import plot_faces
 from .feature_maps import draw_feature_maps
 from .latency import measure_latency
 from .load_networks import build_test_loader, load_distiller, load_networks
+from .mean_and_deviation import mean_and_deviation
 from .measure_metrics import Measured, measure_metrics
 from .phase_curves import draw_phase_curves
 from .plan import count_step, describe_network, describe_plan, print_plan
@@ -28,7 +29,8 @@ __all__ = [
     'draw_detections', 'draw_feature_maps', 'draw_phase_curves', 'dry_run',
     'dry_runner', 'fit_epochs', 'load_distiller', 'load_networks',
     'measure_alignment', 'measure_cka_matrix', 'measure_costs',
-    'measure_latency', 'measure_metrics', 'name_device', 'plot_cka_matrix',
+    'mean_and_deviation', 'measure_latency', 'measure_metrics', 'name_device',
+    'plot_cka_matrix',
     'plot_complexity', 'plot_faces', 'plot_losses', 'print_plan',
     'read_losses', 'read_metrics', 'spent', 'write_report',
     'write_study_report'

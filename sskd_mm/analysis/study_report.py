@@ -9,6 +9,7 @@ import matplotlib
 import torch
 from matplotlib.figure import Figure
 
+from .mean_and_deviation import mean_and_deviation
 from .study import Study
 
 #: Figures of an alignment, and what the table calls them.
@@ -98,13 +99,6 @@ def _rows(study: Study, pair: str, method: str,
     return list(rows.values())
 
 
-def _spread(values: List[float], digits: int) -> str:
-    text = f'{statistics.mean(values):.{digits}f}'
-    if len(values) > 1:
-        text += f' ± {statistics.stdev(values):.{digits}f}'
-    return text
-
-
 def _name(row: Dict[str, Any]) -> str:
     if row['value'] is None:
         return row['method']
@@ -129,11 +123,12 @@ def _table(rows: List[dict], teacher: dict, study: Study) -> List[str]:
             for key in ('last', 'best', 'seconds', 'gflops')
         }
         also = ''.join(
-            f' {_spread([r["also"][name] for r in row["results"]], digits)} |'
+            ' ' + mean_and_deviation(
+                [r['also'][name] for r in row['results']], digits) + ' |'
             for name in study.also)
         lines.append(
-            f'| {_name(row)} | {_spread(values["last"], digits)} | '
-            f'{_spread(values["best"], digits)} |{also} '
+            f'| {_name(row)} | {mean_and_deviation(values["last"], digits)} | '
+            f'{mean_and_deviation(values["best"], digits)} |{also} '
             f'{", ".join(map(str, row["seeds"]))} | '
             f'{statistics.mean(values["seconds"]):.0f} | '
             f'{values["gflops"][0]:.2f} |')
@@ -146,7 +141,7 @@ def _alignment_table(rows: List[dict]) -> List[str]:
         measured = [r['alignment'] for r in row['results'] if r['alignment']]
         for tap in measured[0] if measured else ():
             cells = [
-                _spread([m[tap][key] for m in measured], 3)
+                mean_and_deviation([m[tap][key] for m in measured], 3)
                 if key in measured[0][tap] else ''
                 for key in ALIGNMENT
             ]
