@@ -19,7 +19,6 @@ from sskd_mm.analysis import dry_run, print_plan
 from sskd_mm.compat import allow_pickle, setup_cpu_distributed
 from sskd_mm.datasets import check_data_files
 from sskd_mm.distillers import lay_method_over
-from sskd_mm.engine import ParallelBlocks
 
 
 def parse_args():
@@ -68,11 +67,6 @@ def parse_args():
         choices=['none', 'pytorch', 'slurm', 'mpi'],
         default='none',
         help='job launcher')
-    parser.add_argument(
-        '--parallel-blocks',
-        action='store_true',
-        help="train the stages of schedule='blockwise' in different processes "
-        'instead of all in each')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     args = parser.parse_args()
     if args.json and not args.dry_run:
@@ -118,9 +112,6 @@ def main():
     cfg = load_config(args)
     check_data_files(cfg)
     allow_pickle(cfg.get('allow_pickle', []))
-    if args.parallel_blocks:
-        with contextlib.redirect_stdout(sys.stderr):
-            blocks = ParallelBlocks(cfg)
     if args.dry_run:
         # Libraries print while they build.
         with contextlib.redirect_stdout(sys.stderr):
@@ -130,8 +121,6 @@ def main():
         else:
             print_plan(plan)
         return
-    if args.parallel_blocks:
-        blocks.run()
     setup_cpu_distributed(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(
         cfg)

@@ -2,11 +2,13 @@
 from typing import Any, Dict, List
 
 import torch
+from mmengine.runner import set_random_seed
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
+from ..distillers.teacher_cache import TeacherCache
 from ..stages import Phase
 
 
@@ -116,13 +118,19 @@ def _describe_losses(distiller, phase: Phase) -> List[Dict[str, Any]]:
 
 
 def _count_phase(distiller, phase: Phase, batch: dict) -> Dict[str, float]:
-    if not phase.cached_passes or phase.name == 'head':
+    if not phase.caches_teachers:
         return dict(gflops=count_step(distiller, batch), gflops_cached=0.)
-    distiller.teacher_cache.key = 'counted'
-    # The first step computes, the second one recalls.
-    gflops, cached = (count_step(distiller, batch) for _ in range(2))
-    distiller.teacher_cache.clear()
-    return dict(gflops=gflops, gflops_cached=cached)
+    teachers, counts = distiller.teachers, []
+    teachers.set_cache(TeacherCache())
+    # The first step computes, the second one, preprocessed alike, recalls.
+    for _ in range(2):
+        with torch.random.fork_rng(devices=[]):
+            set_random_seed(0)
+            teachers.begin_batch((0, 0), batch)
+            counts.append(count_step(distiller, batch))
+    teachers.end_batch()
+    teachers.set_cache(None)
+    return dict(gflops=counts[0], gflops_cached=counts[1])
 
 
 def count_step(model: nn.Module, batch: dict) -> float:

@@ -3,6 +3,7 @@ from . import (atomic_backend, checkpoint_loader, config_scope, config_text,
                mmcv_ext)
 from .checkpoint import (TruncatedCheckpointError, UntrustedCheckpointError,
                          allow_pickle, load_checkpoint_file)
+from .config_type import config_type
 from .cpu_distributed import setup_cpu_distributed
 from .is_a import is_a
 from .versions import check_stack, installed_distributions
@@ -10,6 +11,6 @@ from .versions import check_stack, installed_distributions
 __all__ = [
     'TruncatedCheckpointError', 'UntrustedCheckpointError', 'allow_pickle',
     'atomic_backend', 'check_stack', 'checkpoint_loader', 'config_scope',
-    'config_text', 'installed_distributions', 'is_a',
+    'config_text', 'config_type', 'installed_distributions', 'is_a',
     'load_checkpoint_file', 'mmcv_ext', 'setup_cpu_distributed'
 ]

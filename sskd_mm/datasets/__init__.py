@@ -5,6 +5,7 @@ from .cifar_in_memory import CIFARInMemory
 from .cifar_pickle import CIFARFileError, read_cifar_pickle
 from .crop_face import CropFace
 from .digits_detection import make_digits_detection
+from .draw import Draw, mark_repeats
 from .face_bin import FaceBin
 from .face_pairs import FacePairs
 from .face_records import FaceRecords
@@ -16,10 +17,10 @@ from .seeded_dataset import SeededDataset
 from .transforms import AlignFace
 
 __all__ = [
-    'AlignFace', 'CIFARFileError', 'CIFARInMemory', 'CropFace', 'FaceBin',
-    'FaceBinError', 'FacePairs', 'FaceRecords', 'ListedImages',
+    'AlignFace', 'CIFARFileError', 'CIFARInMemory', 'CropFace', 'Draw',
+    'FaceBin', 'FaceBinError', 'FacePairs', 'FaceRecords', 'ListedImages',
     'PlainPickleError', 'Record', 'RecordFile', 'RecordFileError',
-    'SeededDataset', 'check_data_files', 'check_num_classes', 'head_classes',
-    'load_plain_pickle', 'make_digits_detection', 'misfit_heads',
-    'read_cifar_pickle', 'read_face_bin'
+    'SeededDataset', 'check_data_files', 'check_num_classes',
+    'head_classes', 'load_plain_pickle', 'make_digits_detection',
+    'mark_repeats', 'misfit_heads', 'read_cifar_pickle', 'read_face_bin'
 ]

@@ -7,11 +7,13 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
+from .draw import Draw
 from .transforms.annotations_on_demand import AnnotationsOnDemand
 
 
 class SeededDataset(Dataset):
-    """A data set whose augmentation follows from seed, epoch and index alone.
+    """A data set whose augmentation follows from seed, epoch and index alone,
+    and of an index that is drawn again (:class:`Draw`) from how often it was.
 
     An image is then augmented the same whichever process or worker loads it
     and whatever was loaded before. So a resumed run sees the images of the
@@ -63,7 +65,9 @@ class SeededDataset(Dataset):
         return get_seeded
 
     def _seeded_by(self, *indices: int) -> ContextManager:
-        entropy = (self._seed, int(self._epoch), *indices)
+        # A sampler may draw an index twice, to have it augmented twice.
+        repeats = [i.repeat for i in indices if isinstance(i, Draw)]
+        entropy = (self._seed, int(self._epoch), *indices, *repeats)
         return _seeded(
             int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 

@@ -39,7 +39,7 @@ class DetectorView:
         self._with_boxes = 'boxes' in wanted
         self._with_hidden = 'hidden' in wanted
         for model, role in ((student, 'student'), (teacher, 'teacher')):
-            if not self.sees(model):
+            if not self.accepts(model):
                 raise ValueError(
                     f'JointDistiller: the {role} ({type(model).__name__}) is '
                     'no detector of mmdet, but the other network is. Give two '
@@ -55,7 +55,7 @@ class DetectorView:
             Objects.of(data_samples, inputs[0])
 
     @staticmethod
-    def sees(model: nn.Module) -> bool:
+    def accepts(model: nn.Module) -> bool:
         """Whether a network is a detector of mmdet."""
         return is_a(model, 'BaseDetector')
 

@@ -4,14 +4,13 @@ import math
 import uuid
 import zlib
 from pathlib import Path
-from typing import Any, Callable, Dict, Hashable, List, NamedTuple, Optional
+from typing import Any, Dict, Hashable, List, NamedTuple, Optional
 
 import numpy as np
 import torch
 from mmengine.logging import MMLogger
 from torch import Tensor
-from torch.utils._pytree import (tree_flatten, tree_leaves, tree_map_only,
-                                 tree_unflatten, treespec_dumps,
+from torch.utils._pytree import (tree_flatten, tree_unflatten, treespec_dumps,
                                  treespec_loads)
 
 from .teacher_cache import TeacherCache
@@ -21,7 +20,8 @@ _ALIGNMENT = 64
 
 
 class DiskTeacherCache(TeacherCache):
-    """What teachers have computed, in files that later runs read, too.
+    """Teachers' features of batches that come again, in files that later
+    runs read, too.
 
     The files of a process are a ``.bin``, which is appended to and mapped
     into memory, and a ``.jsonl`` with a line a batch. A line is written after
@@ -29,7 +29,7 @@ class DiskTeacherCache(TeacherCache):
     is read as far as it is whole; what is cut off or spoilt is computed anew.
     Each process writes to files of its own, so runs may share a folder.
 
-    A batch is also known by a fingerprint of its images: should they have
+    A batch is known by its :class:`BatchIdentity`: should its images have
     changed under their names, the teachers compute again.
 
     A disk that is full, or fails, ends the writing with a warning; what is
@@ -43,8 +43,8 @@ class DiskTeacherCache(TeacherCache):
 
     Example:
         >>> cache = DiskTeacherCache('work_dirs/teacher_cache/0123', 0, 2**30)
-        >>> cache.begin_batch((0, 0), dict(inputs=images))
-        >>> features = cache.recall(lambda: teacher(images), images.device)
+        >>> features = cache.recall(
+        >>>     (0, 0), identity, lambda: teacher(images), images.device)
     """
 
     def __init__(self, folder, rank: int, limit: int) -> None:
@@ -53,7 +53,6 @@ class DiskTeacherCache(TeacherCache):
         self._stem = f'rank{rank}_{uuid.uuid4().hex[:12]}'
         self._limit = limit
         self._written = 0
-        self._images = 0
         self._batches: Dict[Hashable, _Batch] = {}
         self._maps: Dict[Path, np.ndarray] = {}
         self._checked: set = set()
@@ -61,44 +60,30 @@ class DiskTeacherCache(TeacherCache):
             self._read_index(index)
 
     @property
-    def place(self) -> str:
-        """str: Where things are held."""
+    def location(self) -> str:
+        """str: Where features are held."""
         return f'in {self._folder}'
 
     @property
     def num_bytes(self) -> int:
-        """int: What is held."""
+        """int: Size of what is held."""
         return sum(batch.size for batch in self._batches.values())
 
-    def begin_batch(self, key: Hashable, data: Any) -> None:
-        """Say which batch is under way.
+    def _find(self, key: Hashable, identity: int) -> Optional[Any]:
+        batch = self._batches.get(key)
+        if batch is None:
+            return None
+        if batch.identity != identity:
+            self.missed += 1
+            return None
+        return self._load(batch)
 
-        Args:
-            key (tuple[int]): Tells it from all others.
-            data (dict): As loaded; the tensors in it are its images.
-        """
-        super().begin_batch(key, data)
-        self._images = _fingerprint(data)
-
-    def recall(self, compute: Callable[[], Any],
-               device: torch.device) -> Any:
-        """As the parent's."""
-        if self.key is None:
-            return compute()
-        batch = self._batches.get(self.key)
-        if batch is not None and batch.images == self._images:
-            found = self._load(batch)
-            if found is not None:
-                return tree_map_only(
-                    Tensor, lambda x: x.to(device, non_blocking=True), found)
-        result = compute()
+    def _keep(self, key: Hashable, identity: int, result: Any) -> None:
         if self._limit:
-            self._store(result)
-        return result
+            self._store(key, identity, result)
 
     def clear(self) -> None:
         """Forget what is there; the files stay."""
-        super().clear()
         self._batches.clear()
         self._maps.clear()
         self._limit = 0
@@ -149,7 +134,7 @@ class DiskTeacherCache(TeacherCache):
                     sorted(range(len(order)), key=order.__getitem__)))
         return tree_unflatten(leaves, treespec_loads(batch.tree))
 
-    def _store(self, result: Any) -> None:
+    def _store(self, key: Hashable, identity: int, result: Any) -> None:
         leaves, tree = tree_flatten(result)
         tensors: List[Optional[list]] = []
         parts: List[np.ndarray] = []
@@ -180,7 +165,7 @@ class DiskTeacherCache(TeacherCache):
             checksum = zlib.crc32(part, checksum)
         batch = _Batch(
             self._folder / f'{self._stem}.bin',
-            images=self._images,
+            identity=identity,
             begin=self._written,
             size=size,
             checksum=checksum,
@@ -190,7 +175,7 @@ class DiskTeacherCache(TeacherCache):
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             _append(batch.file, *parts)
-            entry = dict(batch._asdict(), key=self.key)
+            entry = dict(batch._asdict(), key=key)
             del entry['file']
             _append(batch.file.with_suffix('.jsonl'),
                     json.dumps(entry).encode() + b'\n')
@@ -198,7 +183,7 @@ class DiskTeacherCache(TeacherCache):
             self._stop(str(error))
             return
         self._written += size
-        self._batches[self.key] = batch
+        self._batches[key] = batch
 
     def _stop(self, reason: str) -> None:
         self._limit = 0
@@ -214,7 +199,7 @@ class _Batch(NamedTuple):
 
     Attributes:
         file (Path): Holds it.
-        images (int): Fingerprint of its images.
+        identity (int): Tells it from another batch of this key.
         begin (int): Where it begins in the file.
         size (int): Bytes.
         checksum (int): CRC-32 of these bytes.
@@ -225,7 +210,7 @@ class _Batch(NamedTuple):
     """
 
     file: Path
-    images: int
+    identity: int
     begin: int
     size: int
     checksum: int
@@ -240,17 +225,3 @@ def _append(file: Path, *parts) -> None:
             view = memoryview(part).cast('B')
             while len(view):
                 view = view[f.write(view):]
-
-
-def _fingerprint(data: Any) -> int:
-    """Of images as they were loaded: their shapes and every eighth pixel of
-    every eighth row."""
-    value = 0
-    for x in tree_leaves(data):
-        if isinstance(x, Tensor):
-            value = zlib.crc32(repr((tuple(x.shape), x.dtype)).encode(), value)
-            if x.dim() > 1:
-                x = x[..., ::8, ::8]
-            value = zlib.crc32(
-                x.contiguous().reshape(-1).view(torch.uint8).numpy(), value)
-    return value

@@ -11,6 +11,7 @@ from ..stages import Phase, run_prefix, tapped
 from .classifier_view import ClassifierView
 from .detector_view import DetectorView
 from .stage_by_stage import StageByStageDistiller, _sizes
+from .teachers import Taught
 
 
 @MODELS.register_module()
@@ -110,7 +111,7 @@ class JointDistiller(StageByStageDistiller):
         Raises:
             ValueError: Networks or data without something that a loss reads.
         """
-        view = DetectorView if DetectorView.sees(
+        view = DetectorView if DetectorView.accepts(
             self.student) else ClassifierView
         for loss in self.joint_losses.values():
             _check_needs(loss, view, self.student)
@@ -125,7 +126,8 @@ class JointDistiller(StageByStageDistiller):
         wanted = {n for x in self.joint_losses.values() for n in x.needs}
         with torch.no_grad():
             self.view = view(self.student, teacher.model,
-                             (inputs, teacher.see(inputs)), samples, wanted)
+                             (inputs, teacher.preprocess(inputs)), samples,
+                             wanted)
             self._example = self._compare(inputs, samples,
                                           self._run(self.student, 0, inputs))
         self.student.train(training)
@@ -158,16 +160,16 @@ class JointDistiller(StageByStageDistiller):
                 loss.prepare(student, teacher, num_samples)
         self.joint_losses.to(next(self.student.parameters()).device)
 
-    def enter_phase(self, phase: Phase) -> None:
-        """Let train what this phase trains and freeze everything else."""
-        super().enter_phase(phase)
+    def set_trainable(self, phase: Phase) -> None:
+        """Let gradients reach what this phase trains and nothing else."""
+        super().set_trainable(phase)
         self.joint_losses.requires_grad_(bool(self.losses_of(phase)))
         self.joint_losses.zero_grad(set_to_none=True)
 
     @property
-    def helpers(self) -> Dict[str, nn.Module]:
+    def auxiliary(self) -> Dict[str, nn.Module]:
         """dict[str, nn.Module]: The parent's, and the losses."""
-        return dict(super().helpers, losses=self.joint_losses)
+        return dict(super().auxiliary, losses=self.joint_losses)
 
     def losses_of(self, phase: Phase) -> Dict[str, nn.Module]:
         """The losses that a phase adds to the task's own, by their names."""
@@ -193,6 +195,9 @@ class JointDistiller(StageByStageDistiller):
         """
         if (mode == 'loss' and self.phase is not None
                 and self.losses_of(self.phase)):
+            # Before the student draws, whose dropout is not the teacher's.
+            self.teachers.identify(self.data_preprocessor, inputs,
+                                   _sizes(data_samples))
             return self._learn(inputs, data_samples)
         return super().forward(inputs, data_samples, mode=mode)
 
@@ -240,20 +245,23 @@ class JointDistiller(StageByStageDistiller):
     def _run_teacher(self, inputs: Tensor,
                      data_samples: Optional[list]) -> dict:
         teacher = self.teachers[0]
-        return self._run(teacher.model, 1,
-                         teacher.see(inputs, _sizes(data_samples)))
+        images = teacher.preprocess(inputs, _sizes(data_samples))
+        seen = self._run(teacher.model, 1, images)
+        seen.pop('head', None)  # no output, so nothing to keep
+        return dict(seen, image_size=tuple(images.shape[-2:]))
 
-    def taught(self, inputs: Tensor, data_samples: Optional[list]) -> Any:
+    def teacher_outputs(self, inputs: Tensor,
+                        data_samples: Optional[list]) -> Any:
         """As the parent's; in ``finetune`` what the losses read."""
         if self.losses_of(self.phase):
             return self._run_teacher(inputs, data_samples)
-        return super().taught(inputs, data_samples)
+        return super().teacher_outputs(inputs, data_samples)
 
-    def what_is_taught(self) -> list:
+    def teacher_outputs_key(self) -> list:
         """The parent's, and what the losses read."""
         needs = {n for x in self.joint_losses.values() for n in x.needs}
         taps = self._taps(1) if self.losses_of(self.phase) else []
-        return [*super().what_is_taught(), taps, sorted(needs)]
+        return [*super().teacher_outputs_key(), taps, sorted(needs)]
 
     def _taps(self, which: int) -> List[str]:
         return [
@@ -265,13 +273,18 @@ class JointDistiller(StageByStageDistiller):
                  seen: dict) -> Tuple[Knowledge, Knowledge]:
         """The student's knowledge, of a forward pass that was observed, and
         the teacher's, after one."""
-        taught = self.teacher_cache.recall(
+        outputs = self.teachers.recall(
             lambda: self._run_teacher(inputs, data_samples), inputs.device)
+        taught = Taught(outputs['features'], outputs['image_size'])
+        if 'head' in seen:
+            outputs = dict(outputs, head=self.teachers[0].model.bbox_head)
         names: List[str] = []
         pairs: List[Tuple[Tensor, Tensor]] = []
         for name, stage in self.stages.items():
-            levels = self._pair(stage, seen['features'][stage.student],
-                                [taught['features']], inputs.shape[-2:])
+            levels = self.comparison.pair(stage,
+                                          seen['features'][stage.student],
+                                          [taught],
+                                          tuple(inputs.shape[-2:]))
             if levels[0][0].dim() == 2:
                 # Of embeddings, the losses get the one that is classified.
                 continue
@@ -283,9 +296,11 @@ class JointDistiller(StageByStageDistiller):
             Knowledge(
                 features=tuple(pair[which] for pair in pairs),
                 names=tuple(names),
-                **{k: v
-                   for k, v in each.items() if k != 'features'})
-            for which, each in enumerate((seen, taught)))
+                **{
+                    k: v
+                    for k, v in each.items()
+                    if k not in ('features', 'image_size')
+                }) for which, each in enumerate((seen, outputs)))
 
 
 def _check_needs(loss: JointLoss, view: type, student: nn.Module) -> None:

@@ -1,38 +1,21 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import copy
 import functools
-from typing import (Any, Callable, Collection, Dict, List, NamedTuple,
-                    Optional, Sequence, Tuple, Union)
+from typing import (Any, Callable, Collection, Dict, List, Optional, Sequence,
+                    Tuple, Union)
 
 import torch
-import torch.nn.functional as F
-from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ..check_keys import arguments, check_keys
 from ..losses.objects import Objects
-from ..stages import (HEAD, Phase, Stage, StagePartition, pair_levels,
-                      parse_stages, run_prefix, tokens_to_map)
-from .spread_blocks import spread_blocks
-from .teacher import Teacher
-from .teacher_cache import TeacherCache
-
-
-class Pair(NamedTuple):
-    """A student's feature beside a teacher's, at one level of a tap.
-
-    Attributes:
-        student (Tensor): The student's feature: a map (N, C, H, W), tokens
-            (N, L, C) or embeddings (N, C).
-        adapted (Tensor): The same in the shape of the teacher's.
-        teacher (Tensor): The teacher's feature.
-    """
-
-    student: Tensor
-    adapted: Tensor
-    teacher: Tensor
+from ..stages import (HEAD, Phase, Stage, StagePartition, parse_stages,
+                      run_prefix)
+from .comparison import Comparison, Pair
+from .inheritance import Inheritance
+from .teachers import Taught, Teachers
 
 
 @MODELS.register_module()
@@ -81,11 +64,6 @@ class StageByStageDistiller(BaseModel):
             'roi_head']``. Of a deeper ``'backbone'`` of the same kind they
             start from blocks that are spread over each of its stages, see
             :func:`spread_blocks`. Defaults to none.
-        frozen_norm (str): By what the batch norm of a frozen stage
-            normalises: ``'running'``, its running statistics, as in
-            inference; or ``'batch'``, those of the batch, as when it was
-            trained. The running ones stay as they are either way. Defaults
-            to ``'running'``.
         channels_last (bool): Whether student, teacher and adapters train in
             ``torch.channels_last``, which suits the tensor cores of a GPU.
             Defaults to False.
@@ -119,7 +97,6 @@ class StageByStageDistiller(BaseModel):
                  mimic_loss: dict = dict(type='L2MimicLoss'),
                  adapter: dict = dict(type='ConvAdapter'),
                  inherit: Sequence[str] = (),
-                 frozen_norm: str = 'running',
                  channels_last: bool = False,
                  compile: Union[bool, dict] = False,
                  data_preprocessor: Optional[dict] = None,
@@ -135,13 +112,9 @@ class StageByStageDistiller(BaseModel):
         self.adapters = nn.ModuleDict()
         self.feeders = nn.ModuleDict()
         self.mimic_loss = MODELS.build(mimic_loss)
-        self.teachers: List[Teacher] = []
-        self.teacher_cache = TeacherCache()
+        self.teachers = Teachers()
         self.phase: Optional[Phase] = None
         self.partition: Optional[StagePartition] = None
-        if frozen_norm not in ('running', 'batch'):
-            raise ValueError(f'frozen_norm={frozen_norm!r} must be '
-                             "'running' or 'batch'.")
         if pre_activation and compile:
             raise ValueError(
                 'pre_activation=True looks into the tapped modules, which '
@@ -153,7 +126,6 @@ class StageByStageDistiller(BaseModel):
         ]
         self._stages_cfg = stages
         self._pre_activation = pre_activation
-        self.frozen_norm = frozen_norm
         self._adapter_cfg = adapter
         self._inherit = tuple(inherit)
         self._channels_last = channels_last
@@ -183,80 +155,36 @@ class StageByStageDistiller(BaseModel):
                 shapes.
         """
         device = next(self.student.parameters()).device
-        self.teachers = [
-            Teacher(
-                **cfg, data_preprocessor=self.data_preprocessor, device=device)
-            for cfg in self._teacher_cfgs
-        ]
+        self.teachers = Teachers(self._teacher_cfgs, self.data_preprocessor,
+                                 device)
         stages = parse_stages(self._stages_cfg, self.student,
                               [teacher.model for teacher in self.teachers])
         self.stages = {stage.name: stage for stage in stages}
-        self._check_inherit()
-        self._inherited = self._find_inherited()
+        self.inheritance = Inheritance(self._inherit, self.student,
+                                       self.teachers[0].model)
         data = self.data_preprocessor(data, False)
-        inputs = data['inputs']
+        inputs, samples = data['inputs'], data.get('data_samples')
         self.input_shape = tuple(inputs.shape[-2:])
-        targets = self._teach(inputs, stages, data.get('data_samples'))
-        # Once for all, since small images do not tell all strides.
-        self._levels: Dict[str, List[List[Tuple[int, int]]]] = {}
-
-        def compared(stage, features):
-            self._levels[stage.name] = self._find_levels(
-                stage, features, targets)
-            return sorted(
-                {i
-                 for levels in self._levels[stage.name] for i, _ in levels})
-
-        self.partition = StagePartition(self.student, stages, inputs,
-                                        self._pre_activation, compared)
-        self.tap_shapes = {}
+        self.comparison = Comparison(stages, self._adapter_cfg,
+                                     self.input_shape)
+        taught = self._teach(inputs, stages, samples)
+        self.partition = StagePartition(
+            self.student,
+            stages,
+            inputs,
+            self._pre_activation,
+            compared=functools.partial(
+                self.comparison.find_levels, taught=taught))
         for stage in stages:
-            pairs = self._pair(stage, self.partition.features[stage.name],
-                               targets, self.input_shape)
-            self.tap_shapes[stage.name] = [(tuple(s.shape[1:]),
-                                            tuple(t.shape[1:]))
-                                           for s, t in pairs]
-            self.adapters[_key(stage.name)] = nn.ModuleList(
-                self._build_adapter(s, t) for s, t in pairs)
+            self.comparison.build_adapters(
+                stage, self.partition.features[stage.name], taught)
+        # They hold the whole graph's outputs: hundreds of MiB for a detector.
+        self.partition.features.clear()
         self._check_previous_taps()
-        if self._looks_at_objects:
-            self._check_foreground(inputs, data.get('data_samples'))
-        self.adapters.to(device)
-
-    def _find_levels(self, stage: Stage, features: Sequence[Tensor],
-                     targets: List[dict]) -> List[List[Tuple[int, int]]]:
-        """Which of a student's features are compared with which of each
-        teacher's."""
-        found = []
-        for teacher, path, target in zip(self.teachers, stage.teachers,
-                                         targets):
-            if path is None:
-                found.append([])
-                continue
-            try:
-                levels = pair_levels(features, target[path], self.input_shape,
-                                     teacher.image_size)
-            except ValueError as error:
-                raise ValueError(f'Stage {stage.name!r}: {error}') from None
-            found.append(levels)
-            if not len(features) == len(target[path]) == len(levels):
-                MMLogger.get_current_instance().info(
-                    f'Stage {stage.name!r}: of the student\'s '
-                    f'{len(features)} levels and the teacher\'s '
-                    f'{len(target[path])}, the {len(levels)} of equal strides '
-                    'are compared. What none of these depends on trains with '
-                    'the head.')
-        return found
-
-    def _build_adapter(self, source: Tensor, target: Tensor) -> nn.Module:
-        # Tokens have their channels last.
-        source, target = (x.shape[2 if x.dim() == 3 else 1]
-                          for x in (source, target))
-        return MODELS.build(
-            dict(
-                self._adapter_cfg,
-                student_channels=source,
-                teacher_channels=target))
+        if self._reads_objects:
+            self._check_foreground(inputs, samples)
+        self.adapters = self.comparison.adapters.to(device)
+        self.feeders = self.comparison.feeders
 
     def prepare_phases(self, phases: Sequence[Phase],
                        num_samples: int) -> None:
@@ -265,15 +193,19 @@ class StageByStageDistiller(BaseModel):
 
         Args:
             phases (Sequence[Phase]): All that are planned.
-            num_samples (int): Size of the training set.
+            num_samples (int): Images of the last phase's training set.
 
         Raises:
-            ValueError: A tap to mimic lies in a head that does not start
-                from the teacher's weights, or the mimic loss cannot compare
-                features of its shape.
+            ValueError: A phase has nothing to train; a tap to mimic lies in a
+                head that does not start from the teacher's weights; or the
+                mimic loss cannot compare features of its shape.
         """
-        for name in {tap for phase in phases for tap in phase.taps}:
-            own = set(self.partition.in_head[name]) - set(self._inherited)
+        for phase in phases:
+            self._check_trains(phase)
+        taps = {tap for phase in phases for tap in phase.taps}
+        for name in taps:
+            own = set(self.partition.in_head[name]) - set(
+                self.inheritance.sources)
             if own:
                 raise ValueError(
                     f'The tap {self.stages[name].student!r} lies in the head, '
@@ -283,8 +215,7 @@ class StageByStageDistiller(BaseModel):
                     'the shapes of the two heads differ, take the tap out of '
                     "`stages`: ['auto', 'neck'] ends with what a "
                     "classifier's head reads.")
-        self._check_mimic_loss(
-            {tap for phase in phases if phase.is_mimic for tap in phase.taps})
+        self._check_mimic_loss(taps)
         if any(phase.border == 'teacher' for phase in phases):
             self.prepare_feeding()
 
@@ -299,10 +230,9 @@ class StageByStageDistiller(BaseModel):
         """
         names = [n for n in self.stages if not self.partition.in_head[n]][:-1]
         # As maps, or not all of them.
-        otherwise = any(
-            [tuple(feature.shape[1:])
-             for feature in self.partition.features[name]] !=
-            [shape for shape, _ in self.tap_shapes[name]] for name in names)
+        otherwise = any(self.partition.shapes[name] !=
+                        [shape for shape, _ in self.tap_shapes[name]]
+                        for name in names)
         if len(self.teachers) > 1 or self._pre_activation or otherwise:
             raise ValueError(
                 "schedule='blockwise' feeds a stage with the feature that one "
@@ -312,59 +242,8 @@ class StageByStageDistiller(BaseModel):
                 'teacher\'s feature only as a map, and a counterpart of the '
                 'teacher for each of a student\'s levels.')
         for name in names:
-            self.feeders[_key(name)] = nn.ModuleList(
-                self._build_adapter(
-                    torch.empty(1, *t, device='meta'),
-                    torch.empty(1, *s, device='meta'))
-                for s, t in self.tap_shapes[name])
+            self.comparison.build_feeders(name)
         self.feeders.to(next(self.student.parameters()).device)
-
-    def find_blocks(self, taps: Sequence[str]) -> List[Tuple[str, ...]]:
-        """Which stages of a phase ``blockwise`` depend on each other.
-
-        A stage needs nothing but the teacher. Only where the teacher's
-        feature does not fit, the map between learns from the student's, so
-        that all from there on train together; as do all if the mimic loss
-        compares a tap with the one before. One without parameters goes with
-        a neighbour.
-
-        Args:
-            taps (Sequence[str]): Names of the phase's stages, in order.
-
-        Returns:
-            list[tuple[str]]: The blocks, in order.
-        """
-        blocks: List[Tuple[str, ...]] = []
-        tied = bool(self._previous_taps(taps))
-        for name in taps:
-            if blocks and (tied or not all(
-                    map(self.partition.trainable, ([name], blocks[-1])))):
-                blocks[-1] += (name, )
-            else:
-                blocks.append((name, ))
-            feeder = self.feeders[_key(name)] if _key(
-                name) in self.feeders else nn.ModuleList()
-            tied = tied or any(True for _ in feeder.parameters())
-        return blocks
-
-    def fold_teachers(self, data: Union[dict, tuple, list]) -> None:
-        """Fold the teachers' batch norms, once nothing is to be inherited and
-        no metric is to be computed any more.
-
-        Not those of compiled modules, which have been traced as they are, nor
-        with taps before an activation, which look into the modules.
-
-        Args:
-            data (dict or tuple or list): A collated batch to try it on.
-        """
-        if self._compile_cfg is not False or self._pre_activation:
-            return
-        inputs = self.data_preprocessor(data, False)['inputs']
-        for number, teacher in enumerate(self.teachers):
-            teacher.fold_norms(inputs, [
-                stage.teachers[number] for stage in self.stages.values()
-                if stage.teachers[number]
-            ])
 
     def compile_stages(self) -> None:
         """Compile the tapped modules, if the config asks for it.
@@ -395,57 +274,32 @@ class StageByStageDistiller(BaseModel):
 
     def inherit_weights(self) -> None:
         """Start what ``inherit`` names from the teacher's."""
-        source = self.teachers[0].model.state_dict()
-        own = self.student.state_dict()
-        with torch.no_grad():
-            for name, taught in self._inherited.items():
-                own[name].copy_(source[taught])
-        if self._inherit:
-            left = [
-                name for name in own
-                if self._is_to_inherit(name) and name not in self._inherited
-            ]
-            taken = [
-                name if name == taught else f'{name} from {taught}'
-                for name, taught in self._inherited.items()
-            ]
-            MMLogger.get_current_instance().info(
-                f'Inherited from the teacher: {len(taken)} tensors: '
-                f'{", ".join(taken)}. Left as they were since the '
-                f'teacher has none of the name and shape: '
-                f'{", ".join(left) or "none"}.')
-
-    def _is_to_inherit(self, name: str) -> bool:
-        return any(f'{name}.'.startswith(f'{part}.') for part in self._inherit)
+        self.inheritance.apply(self.student, self.teachers[0].model)
 
     @property
     def inherits_head(self) -> bool:
         """bool: Whether the head has weights of the teacher's."""
-        return not set(self._inherited).isdisjoint(self.partition.params[HEAD])
+        return not set(self.inheritance.sources).isdisjoint(
+            self.partition.params[HEAD])
 
     def enter_phase(self, phase: Phase) -> None:
         """Let train what this phase trains and freeze everything else."""
-        before, self.phase = self.phase, phase
-        if before is None or before.cache_begin != phase.cache_begin:
-            self.teacher_cache.clear()
+        self.phase = phase
         if self._channels_last:
             # Not earlier, since it changes which random number goes where in
             # an initialisation.
             self.to(memory_format=torch.channels_last)
             for teacher in self.teachers:
                 teacher.model.to(memory_format=torch.channels_last)
-        self.partition.set_requires_grad(phase.trains)
-        for name in self.stages:
-            adapters = self.adapters_of(name)
-            adapters.requires_grad_(name in phase.taps)
-            adapters.zero_grad(set_to_none=True)
-        for name, feeder in self.feeders.items():
-            feeder.requires_grad_(phase.border == 'teacher'
-                                  and name in map(_key, phase.taps))
-        self.feeders.zero_grad(set_to_none=True)
+        self.set_trainable(phase)
         if not (phase.is_mimic or self.keeps_teachers):
-            self.teachers = []
+            self.teachers.release()
         self.train()
+
+    def set_trainable(self, phase: Phase) -> None:
+        """Let gradients reach what this phase trains and nothing else."""
+        self.partition.set_requires_grad(phase.trains)
+        self.comparison.set_trainable(phase.taps, phase.border == 'teacher')
 
     # --- What a model of MMEngine does ------------------------------------
 
@@ -454,8 +308,7 @@ class StageByStageDistiller(BaseModel):
         current phase freezes: that stays in eval mode."""
         super().train(mode)
         if mode and self.phase is not None:
-            self.partition.set_mode(self.phase.trains,
-                                    self.frozen_norm == 'batch')
+            self.partition.set_mode(self.phase.trains)
         return self
 
     def forward(self,
@@ -481,12 +334,15 @@ class StageByStageDistiller(BaseModel):
             schedule ``blockwise`` also the loss of the map from the teacher's
             features to the student's (``loss_feed_<stage>``).
         """
-        if mode == 'loss' and self.phase is not None and self.phase.is_mimic:
-            return self._mimic(inputs, data_samples)
+        if mode == 'loss' and self.phase is not None:
+            self.teachers.identify(self.data_preprocessor, inputs,
+                                   _sizes(data_samples))
+            if self.phase.is_mimic:
+                return self._mimic(inputs, data_samples)
         return self.student(inputs, data_samples, mode=mode)
 
     @property
-    def helpers(self) -> Dict[str, nn.Module]:
+    def auxiliary(self) -> Dict[str, nn.Module]:
         """dict[str, nn.Module]: What trains beside the student, by the key
         under which a checkpoint holds it for resuming."""
         return dict(adapters=self.adapters, feeders=self.feeders)
@@ -499,13 +355,15 @@ class StageByStageDistiller(BaseModel):
     def adapters_of(self, stage: str) -> nn.ModuleList:
         """The adapters of a stage's tap: for each of its teachers, one a
         level."""
-        return self.adapters[_key(stage)]
+        return self.comparison.adapters_of(stage)
 
-    @staticmethod
-    def helps(key: str, stages: Sequence[str]) -> bool:
-        """Whether a tensor of adapters or feeders is of one of these stages.
-        """
-        return key.partition('.')[0] in map(_key, stages)
+    @property
+    def tap_shapes(self) -> Dict[str, List[Tuple[tuple, tuple]]]:
+        """dict[str, list[tuple]]: For each stage, for each pair of features
+        that are compared their shapes without the batch."""
+        return self.comparison.tap_shapes
+
+    # --- Mimicking --------------------------------------------------------
 
     def _mimic(self, inputs: Tensor,
                data_samples: Optional[list]) -> Dict[str, Tensor]:
@@ -520,7 +378,7 @@ class StageByStageDistiller(BaseModel):
         pairs = self.compare(inputs, wanted, data_samples, self.phase.border,
                              losses)
         objects = Objects.of(
-            data_samples, inputs) if self._looks_at_objects else None
+            data_samples, inputs) if self._reads_objects else None
         for name in taps:
             total = self._tap_loss(pairs[name], pairs.get(before.get(name)),
                                    None if objects is None else objects.mask)
@@ -549,12 +407,12 @@ class StageByStageDistiller(BaseModel):
         a data preprocessor does besides (``batch_augments``) often moves the
         boxes, too."""
         preprocessor = self.data_preprocessor
-        return (not phase.is_mimic or self._looks_at_objects
+        return (not phase.is_mimic or self._reads_objects
                 or type(preprocessor).__name__ != 'DetDataPreprocessor'
                 or bool(getattr(preprocessor, 'batch_augments', None)))
 
     @property
-    def _looks_at_objects(self) -> bool:
+    def _reads_objects(self) -> bool:
         return getattr(self.mimic_loss, 'foreground', None) is not None
 
     def _previous_taps(self, taps: Sequence[str]) -> Dict[str, str]:
@@ -590,54 +448,37 @@ class StageByStageDistiller(BaseModel):
             for each level of its tap the two features.
         """
         stages = [self.stages[name] for name in stages]
-        targets = self._teach(inputs, stages, data_samples)
+        taught = self._teach(inputs, stages, data_samples)
         by_path = {stage.student: stage for stage in stages}
+        size = tuple(inputs.shape[-2:])
 
         def detach(path, outputs):
             return [x.detach().clone() for x in outputs]
 
         def feed(path, outputs):
-            stage = by_path[path]
-            pairs = self._pair(stage, outputs, targets, inputs.shape[-2:])
-            return self._feed(stage, pairs, losses)
+            return self.comparison.feed(by_path[path], outputs, taught, size,
+                                        losses)
 
         pass_on = dict(student=None, detached=detach, teacher=feed)[border]
         features = run_prefix(self.student, list(by_path), inputs,
                               self._pre_activation, pass_on)
         return {
-            stage.name: [
-                Pair(s, adapter(s, t.shape), t) for adapter, (s, t) in zip(
-                    self.adapters_of(stage.name),
-                    self._pair(stage, features[stage.student], targets,
-                               inputs.shape[-2:]))
-            ]
+            stage.name: self.comparison.adapt(stage, features[stage.student],
+                                              taught, size)
             for stage in stages
         }
 
     def _teach(self, inputs: Tensor, stages: Sequence[Stage],
-               data_samples: Optional[list]) -> List[dict]:
+               data_samples: Optional[list]) -> List[Taught]:
         """Each teacher's features at the taps that it teaches."""
-        if self.teacher_cache.key is not None:
+        if self.teachers.keeps_batch:
             # What later phases compare is kept with it.
             names = {s.name for s in (*self._kept_stages(), *stages)}
             stages = [s for s in self.stages.values() if s.name in names]
-        sizes = _sizes(data_samples)
-
-        def run() -> Tuple[List[dict], List[tuple]]:
-            targets = []
-            for number, teacher in enumerate(self.teachers):
-                taps = [
-                    s.teachers[number] for s in stages if s.teachers[number]
-                ]
-                targets.append(
-                    teacher.features(inputs, taps, sizes, self._pre_activation)
-                    if taps else {})
-            return targets, [teacher.image_size for teacher in self.teachers]
-
-        targets, image_sizes = self.teacher_cache.recall(run, inputs.device)
-        for teacher, image_size in zip(self.teachers, image_sizes):
-            teacher.image_size = image_size
-        return targets
+        taps = [[s.teachers[number] for s in stages if s.teachers[number]]
+                for number in range(len(self.teachers))]
+        return self.teachers.teach(inputs, taps, _sizes(data_samples),
+                                   self._pre_activation)
 
     def _kept_stages(self) -> List[Stage]:
         """Those whose taps are compared in this phase, or in one that shares
@@ -646,7 +487,8 @@ class StageByStageDistiller(BaseModel):
         names = {*kept, *self._previous_taps(kept).values()}
         return [s for s in self.stages.values() if s.name in names]
 
-    def taught(self, inputs: Tensor, data_samples: Optional[list]) -> Any:
+    def teacher_outputs(self, inputs: Tensor,
+                        data_samples: Optional[list]) -> Any:
         """What the teachers compute for a batch in the current phase.
 
         Args:
@@ -658,86 +500,38 @@ class StageByStageDistiller(BaseModel):
         """
         return self._teach(inputs, self._kept_stages(), data_samples)
 
-    def what_is_taught(self) -> list:
+    def teacher_outputs_key(self) -> list:
         """Plain data that tells, beside the teachers and the images, what
-        they compute in the current phase, for a cache on disk."""
+        :meth:`teacher_outputs` are in the current phase, for a cache on
+        disk."""
         return [
             type(self).__name__, [s.teachers for s in self._kept_stages()],
             self._pre_activation, self._channels_last, self._compile_cfg,
             self._preprocessing
         ]
 
-    def _pair(self, stage: Stage, features: Sequence[Tensor],
-              targets: List[dict],
-              image_size: Tuple[int, int]) -> List[Tuple[Tensor, Tensor]]:
-        """A student's features with each teacher's, level by level, in one
-        form: tokens stay tokens if there are as many on both sides, else
-        they become maps."""
-        pairs = []
-        for teacher, path, target, levels in zip(self.teachers,
-                                                 stage.teachers, targets,
-                                                 self._levels[stage.name]):
-            for i, j in levels:
-                s, t = features[i], target[path][j]
-                if not s.dim() == t.dim() or (s.dim() == 3
-                                              and s.shape[1] != t.shape[1]):
-                    s, t = (
-                        tokens_to_map(x, size) if x.dim() == 3 else x
-                        for x, size in ((s, image_size),
-                                        (t, teacher.image_size)))
-                pairs.append((s, t))
-        return pairs
-
-    def _feed(self, stage: Stage, pairs: Sequence[Tuple[Tensor, Tensor]],
-              losses: Dict[str, Tensor]) -> List[Tensor]:
-        """The teacher's features of a tap in the shape of the student's."""
-        fed, errors = [], []
-        for feeder, (s, t) in zip(self.feeders[_key(stage.name)], pairs):
-            mapped = feeder(t, s.shape)
-            if mapped.requires_grad:
-                # Its only aim is the student's feature: the next stage must
-                # not bend what it is fed with.
-                aim = s.detach().float()
-                errors.append(
-                    F.mse_loss(mapped.float(), aim) /
-                    aim.square().mean().clamp_min(1e-12))
-            fed.append(mapped.detach().clone())
-        if errors:
-            losses[f'loss_feed_{stage.name}'] = sum(errors)
-        return fed
-
     # --- Checks and keys ----------------------------------------------------
 
-    def _find_inherited(self) -> Dict[str, str]:
-        """The student's tensors that start from the teacher's, and which."""
-        teacher = self.teachers[0].model
-        source = teacher.state_dict()
-        blocks = spread_blocks(self.student, teacher)
-        found = {}
-        for name, tensor in self.student.state_dict().items():
-            if not self._is_to_inherit(name):
-                continue
-            taught = name
-            for own, other in blocks.items():
-                if name.startswith(f'{own}.'):
-                    taught = other + name[len(own):]
-            if taught in source and source[taught].shape == tensor.shape:
-                found[name] = taught
-        return found
-
-    def _check_inherit(self) -> None:
-        for module in self._inherit:
-            for role, model in (('student', self.student),
-                                ('teacher', self.teachers[0].model)):
-                names = [
-                    name for name, _ in (*model.named_modules(),
-                                         *model.named_parameters()) if name
-                ]
-                if module not in names:
-                    raise ValueError(
-                        f'inherit: the {role} ({type(model).__name__}) has no '
-                        f'module {module!r}. Its parts are: '
-                        f'{", ".join(n for n in names if "." not in n)}.')
+    def _check_trains(self, phase: Phase) -> None:
+        if phase.cached_passes and phase.kind == 'finetune' and (
+                not self.keeps_teachers):
+            raise ValueError(
+                'train_cfg: cached_passes of the phase finetune keeps what '
+                f'the teacher computes in it, but a {type(self).__name__} has '
+                'no use for a teacher there. Leave it out.')
+        if self.partition.trainable(phase.trains):
+            return
+        if not phase.is_mimic:
+            raise ValueError(
+                f'The phase {phase.name!r} has nothing to train: the '
+                'student has no weights behind its last tap. Leave it '
+                f'out: train_cfg.{phase.name}=dict(max_epochs=0).')
+        raise ValueError(
+            f'The phase {phase.name!r} has nothing to train: '
+            f'{", ".join(phase.trains)} has no parameters of its own. '
+            "Leave it out of `stages`, or take schedule='joint', "
+            "'cumulative' or 'last', in which its tap trains the "
+            'stages before it.')
 
     def _check_previous_taps(self) -> None:
         for name, before in self._previous_taps(list(self.stages)).items():
@@ -757,10 +551,8 @@ class StageByStageDistiller(BaseModel):
             torch.ones, device=next(self.student.parameters()).device)
 
         def features(name):
-            return [
-                Pair(*3 * [ones(2, *shape)])
-                for _, shape in self.tap_shapes[name]
-            ]
+            maps = [ones(2, *shape) for _, shape in self.tap_shapes[name]]
+            return [Pair(student=x, adapted=x, teacher=x) for x in maps]
 
         def mask(size):
             return ones(2, *size, dtype=torch.bool)
@@ -771,7 +563,7 @@ class StageByStageDistiller(BaseModel):
                 self._tap_loss(
                     features(name),
                     features(before) if before else None,
-                    mask if self._looks_at_objects else None)
+                    mask if self._reads_objects else None)
             except ValueError as error:
                 raise ValueError(f'Stage {name!r}: {error}') from None
 
@@ -840,8 +632,3 @@ def _sizes(data_samples: Optional[list]) -> Optional[List[Tuple[int, int]]]:
     """Height and width of images without their padding, where known."""
     sizes = [getattr(x, 'img_shape', None) for x in data_samples or ()]
     return None if None in sizes or not sizes else [x[:2] for x in sizes]
-
-
-def _key(name: str) -> str:
-    # Names of modules must not hold dots.
-    return name.replace('.', '_')

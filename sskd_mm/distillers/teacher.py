@@ -16,7 +16,6 @@ from torchvision.transforms import v2
 
 from ..compat import load_checkpoint_file
 from ..stages import run_prefix
-from .fold_batch_norms import fold_batch_norms
 from .load_report import listed
 from .renormalize import Renormalize
 
@@ -46,7 +45,6 @@ class Teacher:
 
     Attributes:
         model (nn.Module): The network.
-        image_size (tuple[int]): Height and width of what it saw last.
 
     Raises:
         FileNotFoundError: The config or the checkpoint is not there.
@@ -71,23 +69,11 @@ class Teacher:
                                         self.model.data_preprocessor, device)
         self._transform = _build_transform(input_transform)
         self._transform_cfg = input_transform
-        self._digest: Optional[str] = None
-        self.image_size: Optional[Tuple[int, int]] = None
         load_teacher_weights(self.model, checkpoint)
         self.model.to(device).eval().requires_grad_(False)
 
-    def __deepcopy__(self, memo: dict) -> 'Teacher':
-        """Itself: it does not change, and copies of a student (``EMAHook``
-        makes one) need no second teacher."""
-        return self
-
     def digest(self) -> str:
         """What tells its config and weights from any other's."""
-        if self._digest is None:
-            self._digest = self._compute_digest()
-        return self._digest
-
-    def _compute_digest(self) -> str:
         found = hashlib.sha256(
             json.dumps([self._cfg, self._transform_cfg],
                        sort_keys=True, default=repr).encode())
@@ -96,25 +82,6 @@ class Teacher:
             found.update(value.detach().cpu().contiguous().reshape(-1).view(
                 torch.uint8).numpy())
         return found.hexdigest()
-
-    @torch.no_grad()
-    def fold_norms(self, inputs: Tensor, taps: Sequence[str]) -> int:
-        """Make its passes cheaper, see :func:`fold_batch_norms`.
-
-        Its weights are others from then on.
-
-        Args:
-            inputs (Tensor): Images preprocessed for the student, (N, C, H,
-                W), to try it on.
-            taps (Sequence[str]): Module paths, whose outputs stay.
-
-        Returns:
-            int: The norms that are folded.
-        """
-        self.digest()
-        inputs = self.see(inputs)
-        return fold_batch_norms(
-            self.model, lambda: run_prefix(self.model, taps, inputs), taps)
 
     # Not inference_mode: what it makes cannot be saved for a backward pass,
     # and losses save the teacher's features. A pass in it is no faster either,
@@ -140,13 +107,22 @@ class Teacher:
         Returns:
             dict[str, tuple[Tensor]]: The features of each tap.
         """
-        return run_prefix(self.model, taps, self.see(inputs, sizes),
-                          pre_activation)
+        return self.run(
+            self.preprocess(inputs, sizes), taps, pre_activation)
 
-    def see(self,
+    @torch.no_grad()
+    def run(self,
+            images: Tensor,
+            taps: Sequence[str],
+            pre_activation: bool = False) -> Dict[str, Tuple[Tensor, ...]]:
+        """As :meth:`features`, of images that :meth:`preprocess` gave."""
+        return run_prefix(self.model, taps, images, pre_activation)
+
+    def preprocess(
+            self,
             inputs: Tensor,
             sizes: Optional[Sequence[Tuple[int, int]]] = None) -> Tensor:
-        """What its network gets of a batch preprocessed for the student.
+        """Make of a batch preprocessed for the student its own input.
 
         Args:
             inputs (Tensor): (N, C, H, W).
@@ -155,9 +131,7 @@ class Teacher:
         Returns:
             Tensor: Normalised as its own config says, and transformed.
         """
-        inputs = self._transform(self._renormalize(inputs, sizes))
-        self.image_size = tuple(inputs.shape[-2:])
-        return inputs
+        return self._transform(self._renormalize(inputs, sizes))
 
     @torch.no_grad()
     def predict(self, data: Union[dict, tuple, list]) -> list:

@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from typing import Any, Callable, Dict, Hashable, Optional
+from typing import Any, Callable, Dict, Hashable, Tuple
 
 import torch
 from torch import Tensor
@@ -7,63 +7,69 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 
 class TeacherCache:
-    """What teachers have computed for batches that come again.
+    """Teachers' features of batches that come again, in memory.
 
-    It is held on the CPU, where there is more room, in the precision in which
-    it was computed; for a GPU in pinned memory, from which it is copied
-    without waiting.
+    They are held on the CPU, where there is more room, in the precision in
+    which they were computed; for a GPU in pinned memory, from which they are
+    copied without waiting. A batch whose images or preprocessing are not
+    those of before is computed anew and replaces what was kept.
 
     Attributes:
-        key (Hashable, optional): Tells the batch that is under way from all
-            others. With None nothing is kept.
+        missed (int): How many batches were not what was kept under their key.
     """
 
     def __init__(self) -> None:
-        self.key: Optional[Hashable] = None
-        self._kept: Dict[Hashable, Any] = {}
+        self.missed = 0
+        self._kept: Dict[Hashable, Tuple[int, Any]] = {}
 
     @property
-    def place(self) -> str:
-        """str: Where things are held."""
+    def location(self) -> str:
+        """str: Where features are held."""
         return 'in memory'
 
-    def begin_batch(self, key: Hashable, data: Any) -> None:
-        """Say which batch is under way.
+    def recall(self, key: Tuple[int, ...], identity: int,
+               compute: Callable[[], Any], device: torch.device) -> Any:
+        """What the teachers gave for a batch before, or else what they give
+        now.
 
         Args:
-            key (Hashable): Tells it from all others.
-            data (dict): As loaded.
+            key (tuple[int]): The pass and number of the batch.
+            identity (int): Tells whether it is the same, see
+                :class:`BatchIdentity`.
+            compute (Callable): Runs the teachers: tensors in lists, tuples
+                and dicts.
+            device (torch.device): Where the result is wanted.
         """
-        self.key = key
-
-    def recall(self, compute: Callable[[], Any],
-               device: torch.device) -> Any:
-        """What the batch gave before, or else what it gives now.
-
-        Args:
-            compute (Callable): Makes it: tensors in lists, tuples and dicts.
-            device (torch.device): Where it is wanted.
-        """
-        if self.key is None:
-            return compute()
-        if self.key not in self._kept:
-            result = compute()
-            self._kept[self.key] = tree_map_only(Tensor, _hold, result)
-            return result
-        return tree_map_only(
-            Tensor, lambda x: x.to(device, non_blocking=True),
-            self._kept[self.key])
+        found = self._find(key, identity)
+        if found is not None:
+            return tree_map_only(
+                Tensor, lambda x: x.to(device, non_blocking=True), found)
+        result = compute()
+        self._keep(key, identity, result)
+        return result
 
     def clear(self) -> None:
         """Forget everything."""
-        self.key = None
         self._kept.clear()
 
     @property
     def num_bytes(self) -> int:
-        """int: What is held."""
+        """int: Size of what is held."""
         return sum(x.numel() * x.element_size()
-                   for x in tree_leaves(self._kept) if isinstance(x, Tensor))
+                   for x in tree_leaves(list(self._kept.values()))
+                   if isinstance(x, Tensor))
+
+    def _find(self, key: Hashable, identity: int) -> Any:
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        if kept[0] != identity:
+            self.missed += 1
+            return None
+        return kept[1]
+
+    def _keep(self, key: Hashable, identity: int, result: Any) -> None:
+        self._kept[key] = identity, tree_map_only(Tensor, _hold, result)
 
 
 def _hold(tensor: Tensor) -> Tensor:

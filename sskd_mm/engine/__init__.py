@@ -3,10 +3,9 @@ from .hooks import (LoadReportHook, MimicWatchHook, PhaseCheckpointHook,
                     PhaseHook, PhaseScalarsHook, ProgressHook)
 from .loops import StageByStageTrainLoop
 from .optim_wrappers import BFloat16OptimWrapper
-from .parallel_blocks import ParallelBlocks
 
 __all__ = [
     'BFloat16OptimWrapper', 'LoadReportHook', 'MimicWatchHook',
-    'ParallelBlocks', 'PhaseCheckpointHook', 'PhaseHook', 'PhaseScalarsHook',
+    'PhaseCheckpointHook', 'PhaseHook', 'PhaseScalarsHook',
     'ProgressHook', 'StageByStageTrainLoop'
 ]

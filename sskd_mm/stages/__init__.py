@@ -3,6 +3,7 @@ from .auto import find_stages
 from .levels import pair_levels
 from .partition import HEAD, StagePartition
 from .phase import Phase
+from .plan import plan_phases
 from .prefix import run_prefix, tapped
 from .schedule import SCHEDULES, plan_mimic_phases
 from .stage import Stage, parse_stages
@@ -10,6 +11,6 @@ from .tokens import tokens_to_map
 
 __all__ = [
     'HEAD', 'Phase', 'SCHEDULES', 'Stage', 'StagePartition', 'find_stages',
-    'pair_levels', 'parse_stages', 'plan_mimic_phases', 'run_prefix',
-    'tapped', 'tokens_to_map'
+    'pair_levels', 'parse_stages', 'plan_mimic_phases', 'plan_phases',
+    'run_prefix', 'tapped', 'tokens_to_map'
 ]

@@ -6,7 +6,6 @@ from typing import Callable, Dict, Iterable, List, Optional, Sequence, Set
 import torch
 import torch.nn as nn
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from .prefix import Features, run_prefix
 from .stage import Stage
@@ -48,6 +47,7 @@ class StagePartition:
         params (dict[str, list[str]]): Parameter names of each stage and of
             the head.
         features (dict[str, tuple[Tensor]]): The taps' outputs, by stage name.
+        shapes (dict[str, list[tuple]]): Their shapes without the batch.
         in_head (dict[str, list[str]]): For each stage the parameters of a
             head that its tap depends on.
     """
@@ -166,6 +166,10 @@ class StagePartition:
             stage.name: tuple(x.detach() for x in features[stage.student])
             for stage in stages
         }
+        self.shapes = {
+            name: [tuple(x.shape[1:]) for x in levels]
+            for name, levels in self.features.items()
+        }
         return first_run
 
     def _add_unread(self, owner: Dict[str, str]) -> None:
@@ -200,21 +204,13 @@ class StagePartition:
             if name not in trainable:
                 param.grad = None
 
-    def set_mode(self,
-                 trains: Sequence[str],
-                 batch_statistics: bool = False) -> None:
+    def set_mode(self, trains: Sequence[str]) -> None:
         """Put what does not train into eval mode, dropout and batch norm
         statistics included.
 
         Called after the student's own ``train()``, whose choices (for
         example ``norm_eval``) stand for the modules that do train. A
         container is in training mode while anything in it trains.
-
-        Args:
-            trains (Sequence[str]): The stages that train.
-            batch_statistics (bool): Whether a frozen batch norm normalises
-                by the batch rather than by its running statistics, which
-                stay as they are. Defaults to False.
         """
         training = {name for stage in trains for name in self._modules[stage]}
         for name, module in reversed(list(self.student.named_modules())):
@@ -229,11 +225,6 @@ class StagePartition:
                 # By its own method, which may renew what it keeps for
                 # evaluation (the attention biases of a LeViT).
                 module.eval()
-            if isinstance(module, _BatchNorm) and batch_statistics:
-                frozen = not module.training
-                module.training = True
-                # So that it neither reads nor writes the running ones.
-                module.track_running_stats = not frozen
 
     def count(self, trains: Sequence[str]) -> int:
         """Number of the parameters that train with these stages."""

@@ -37,7 +37,7 @@ class AverageHook(Hook):
 
     def after_train_epoch(self, runner):
         # After a phase's end; PhaseHook has had its turn.
-        if runner.epoch + 1 == runner.train_loop.entered.end:
+        if runner.epoch + 1 == runner.train_loop.phase.end:
             student = runner.train_loop.distiller.student
             self.ends.append({
                 name: param.detach().clone()

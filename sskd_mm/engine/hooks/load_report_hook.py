@@ -3,9 +3,10 @@ from typing import Iterator, List, Tuple
 
 from mmengine.hooks import Hook
 from mmengine.model import BaseModule, PretrainedInit
-from mmengine.registry import HOOKS
+from mmengine.registry import HOOKS, WEIGHT_INITIALIZERS
 from torch import nn
 
+from ...compat import config_type
 from ...distillers import LoadReport
 
 
@@ -51,5 +52,5 @@ def _pretrained(model: nn.Module) -> Iterator[Tuple[str, nn.Module, str]]:
             continue
         cfgs = module.init_cfg or []
         for cfg in [cfgs] if isinstance(cfgs, dict) else cfgs:
-            if cfg['type'] in ('Pretrained', PretrainedInit):
+            if config_type(cfg, WEIGHT_INITIALIZERS) is PretrainedInit:
                 yield name, module, cfg['checkpoint']

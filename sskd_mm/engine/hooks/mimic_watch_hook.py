@@ -57,29 +57,28 @@ class MimicWatchHook(Hook):
     def __init__(self) -> None:
         self._phase: Optional[Phase] = None
         self._unread: List[Tuple[int, Dict[str, Tensor]]] = []
-        self._saved: Optional[Dict[str, Any]] = None
+        self._losses: Dict[str, Any] = {}
 
     def before_train(self, runner) -> None:
         """See that the teacher has something to teach at every tap."""
         loop = runner.train_loop
-        taps = {
-            tap
-            for phase in loop.phases if phase.end > runner.epoch
-            for tap in phase.taps
-        }
+        ahead = [p for p in loop.phases[loop.state.index:] if p.is_mimic]
+        if not ahead:
+            return
+        taps = {tap for phase in ahead for tap in phase.taps}
         stages = [s for n, s in loop.distiller.stages.items() if n in taps]
+        images = _two_images(loop.distiller, loop.feed_of(ahead[0]))
         for number, teacher in enumerate(loop.distiller.teachers):
             paths = {
                 stage.name: stage.teachers[number]
                 for stage in stages if stage.teachers[number]
             }
             if paths:
-                self._see_teacher(runner, teacher, paths)
+                self._check_teacher(runner, teacher, paths, images)
 
     @torch.compiler.set_stance('force_eager')
-    def _see_teacher(self, runner, teacher: Teacher,
-                     paths: Dict[str, str]) -> None:
-        images = _two_images(runner.train_loop)
+    def _check_teacher(self, runner, teacher: Teacher, paths: Dict[str, str],
+                       images: Tensor) -> None:
         features = teacher.features(images, list(paths.values()))
         for name, path in paths.items():
             levels = features[path]
@@ -98,13 +97,18 @@ class MimicWatchHook(Hook):
             runner.logger.warning(message)
 
     def before_phase(self, runner, phase: Phase) -> None:
-        """Begin anew, or go on where a resumed run was stopped."""
-        saved, self._saved = self._saved, None
-        if saved is None or saved['phase'] != phase.name:
-            saved = dict(phase=phase.name, start={}, first={}, epoch={})
+        """Begin anew."""
         self._phase = phase
-        self._losses = saved
+        self._losses = dict(start={}, first={}, epoch={})
         self._unread = []
+
+    def state_dict(self) -> Dict[str, Any]:
+        """dict: What was read of the phase's losses so far."""
+        return self._losses
+
+    def load_state_dict(self, losses: Dict[str, Any]) -> None:
+        """Go on where a resumed run was stopped."""
+        self._losses = losses
 
     def after_train_iter(self,
                          runner,
@@ -126,17 +130,16 @@ class MimicWatchHook(Hook):
         epoch, self._losses['epoch'] = self._losses['epoch'], {}
         for tap, losses in epoch.items():
             self._losses['first'].setdefault(tap, fmean(losses))
-        if not phase.is_mimic or runner.epoch + 1 < phase.end:
+        loop = runner.train_loop
+        if not phase.is_mimic or loop.state.done < phase.max_iters:
             return
         for tap, losses in epoch.items():
-            self._see_progress(runner, tap, losses)
-        self._see_student(runner)
+            self._check_progress(runner, tap, losses)
+        self._check_student(runner)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Let nothing be saved that is not finite; keep what was read of an
-        epoch that is under way."""
-        checkpoint['sskd_watch'] = dict(
-            self._losses, epoch=self._losses_of_epoch(runner))
+        """Let nothing be saved that is not finite."""
+        self._read(runner)
         # The loss before a step tells nothing of the weights after it.
         bad = [
             name for name, x in runner.train_loop.distiller.named_parameters()
@@ -148,11 +151,6 @@ class MimicWatchHook(Hook):
                 f'{len(bad)} of the trained weights became NaN or infinite, '
                 f'e.g. {bad[0]}, though the loss was finite '
                 f'{_circumstances(runner)}. {_advice(self._phase)}')
-
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Take up what was kept, for the phase that is entered next."""
-        if runner._resume:
-            self._saved = checkpoint.get('sskd_watch')
 
     # --- Losses -------------------------------------------------------------
 
@@ -198,7 +196,7 @@ class MimicWatchHook(Hook):
                 # Saying it once is enough.
                 self._losses['start'][tap] = math.inf
 
-    def _see_progress(self, runner, tap: str, losses: List[float]) -> None:
+    def _check_progress(self, runner, tap: str, losses: List[float]) -> None:
         quarter = len(losses) // 4
         if self._phase.max_epochs > 1:
             what = 'epoch'
@@ -224,11 +222,11 @@ class MimicWatchHook(Hook):
 
     @torch.compiler.set_stance('force_eager')
     @torch.no_grad()
-    def _see_student(self, runner) -> None:
+    def _check_student(self, runner) -> None:
         loop = runner.train_loop
         distiller, mode = loop.distiller, loop.distiller.training
         stages = [distiller.stages[tap] for tap in self._phase.taps]
-        images = _two_images(loop)
+        images = _two_images(distiller, loop.feed_of(self._phase))
         distiller.eval()
         features = run_prefix(distiller.student,
                               [stage.student for stage in stages], images)
@@ -245,12 +243,11 @@ class MimicWatchHook(Hook):
                     f'from it. {_advice(self._phase)}')
 
 
-def _two_images(loop) -> Tensor:
-    """Preprocessed, the first and the last of the training set."""
-    dataset = loop.dataloader.dataset
-    samples = [dataset[index] for index in (0, len(dataset) - 1)]
-    batch = loop.dataloader.collate_fn(samples)
-    return loop.distiller.data_preprocessor(batch, False)['inputs']
+def _two_images(distiller, feed) -> Tensor:
+    """Preprocessed, the first and the last of a training set."""
+    samples = [feed.dataset[index] for index in (0, len(feed.dataset) - 1)]
+    batch = feed.loader.collate_fn(samples)
+    return distiller.data_preprocessor(batch, False)['inputs']
 
 
 def _dead_levels(images: Tensor, levels: Sequence[Tensor]) -> List[int]:

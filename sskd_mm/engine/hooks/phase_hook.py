@@ -2,7 +2,7 @@
 import platform
 import resource
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional, Union
 
 import mmengine
 import torch
@@ -10,6 +10,7 @@ from mmengine.dist import is_main_process
 from mmengine.fileio import dump, join_path
 from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import HOOKS
+from torch import Tensor
 
 from ...analysis import check_teacher_metrics, measure_alignment
 from ...compat import installed_distributions
@@ -48,8 +49,32 @@ class PhaseHook(Hook):
     def __init__(self, alignment_batches: int = 16) -> None:
         self.alignment_batches = alignment_batches
         self._phase: Optional[Phase] = None
-        self._frozen: Optional[Dict[str, str]] = None
-        self._part: Dict[str, float] = {}
+        self._frozen: Dict[str, str] = {}
+        self._reset()
+
+    def _reset(self) -> None:
+        """Begin the sums of an epoch."""
+        self._loss_sum: Union[float, Tensor] = 0.
+        self._iters = 0
+        self._seconds = 0.
+        self._start: Optional[float] = None
+
+    def state_dict(self) -> Dict[str, float]:
+        """dict: The sums of an epoch that is under way."""
+        return dict(
+            loss_sum=float(self._loss_sum),
+            iters=self._iters,
+            seconds=self._elapsed())
+
+    def load_state_dict(self, sums: Dict[str, float]) -> None:
+        """Go on with the sums of an epoch."""
+        self._loss_sum = sums['loss_sum']
+        self._iters = sums['iters']
+        self._seconds = sums['seconds']
+
+    def _elapsed(self) -> float:
+        running = 0. if self._start is None else time.time() - self._start
+        return self._seconds + running
 
     def before_train(self, runner) -> None:
         """Report how good the teachers are, before anything is trained.
@@ -90,29 +115,24 @@ class PhaseHook(Hook):
         return metrics
 
     def before_phase(self, runner, phase: Phase) -> None:
-        """Report the phase."""
+        """Report the phase, and note how everything frozen looks."""
         loop = runner.train_loop
         self._phase = phase
-        self._frozen = None
+        self._reset()
+        self._frozen = loop.distiller.partition.fingerprint(phase.trains)
         index = loop.phases.index(phase)
         trains = sum(p.numel() for group in
                      runner.optim_wrapper.optimizer.param_groups
                      for p in group['params'])
+        length = (f'epochs {phase.begin + 1} to {phase.end}' if phase.by_epoch
+                  else f'{phase.max_iters} iterations')
         runner.logger.info(
-            f'Phase {index + 1} of {len(loop.phases)}: {phase.name}, epochs '
-            f'{phase.begin + 1} to {phase.end}, {trains:,} parameters train.')
+            f'Phase {index + 1} of {len(loop.phases)}: {phase.name}, '
+            f'{length}, {trains:,} parameters train.')
 
     def before_train_epoch(self, runner) -> None:
-        """Start the epoch's clock and sums; at the phase's beginning note
-        how everything frozen looks."""
-        if self._frozen is None:
-            # Not before: a resumed run enters its phase, then loads weights.
-            self._frozen = runner.train_loop.distiller.partition.fingerprint(
-                self._phase.trains)
-        self._start = time.time() - self._part.get('seconds', 0.)
-        self._loss_sum = self._part.get('loss_sum', 0.)
-        self._iters = self._part.get('iters', 0)
-        self._part = {}
+        """Start the epoch's clock."""
+        self._start = time.time()
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
 
@@ -125,50 +145,35 @@ class PhaseHook(Hook):
         self._loss_sum = self._loss_sum + outputs['loss'].detach().double()
         self._iters += 1
 
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Keep the sums of an epoch that is under way."""
-        checkpoint['sskd_epoch'] = dict(
-            loss_sum=float(self._loss_sum),
-            iters=self._iters,
-            seconds=time.time() - self._start)
-
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Go on with them, if that epoch was not finished."""
-        if not runner._resume or 'sskd' not in checkpoint:
-            return
-        meta = checkpoint['meta']
-        # As long as epochs were then: a phase may begin with another batch.
-        length = checkpoint['sskd']['iters_per_epoch']
-        if meta['iter'] > meta['epoch'] * length:
-            self._part = checkpoint['sskd_epoch']
-
     def after_train_epoch(self, runner) -> None:
-        """At a phase's end, check and note it."""
-        phase = self._phase
+        """Note the epoch."""
         epoch = dict(
-            phase=phase.name,
-            loss=float(self._loss_sum) / self._iters,
-            seconds=time.time() - self._start,
+            phase=self._phase.name,
+            loss=float(self._loss_sum) / max(self._iters, 1),
+            seconds=self._elapsed(),
             peak_memory_mib=_peak_memory())
         epochs = [*(self._notes(runner, 'epochs') or []), epoch]
         runner.message_hub.update_info('sskd/epochs', epochs)
-        if runner.epoch + 1 == phase.end:
-            self._end_phase(runner, epochs)
+        self._reset()
 
-    def _end_phase(self, runner, epochs: List[dict]) -> None:
-        phase, distiller = self._phase, runner.train_loop.distiller
+    def after_phase(self, runner, phase: Phase) -> None:
+        """Check the phase and note what it has come to.
+
+        Raises:
+            RuntimeError: Something frozen has changed.
+        """
+        distiller = runner.train_loop.distiller
         self._take_average(runner)
-        now = distiller.partition.fingerprint(phase.trains)
-        changed = [name for name in now if now[name] != self._frozen[name]]
-        if changed:
-            raise RuntimeError(
-                f'Phase {phase.name!r} changed {len(changed)} tensors that '
-                f'were frozen, e.g. {changed[:3]}. Some hook or module writes '
-                'to them; a frozen stage must stay bit-equal.')
-        epochs = [e for e in epochs if e['phase'] == phase.name]
+        runner.train_loop.state.sync_buffers()
+        self._check_frozen(distiller, phase)
+        epochs = [
+            e for e in self._notes(runner, 'epochs') or []
+            if e['phase'] == phase.name
+        ]
         note = dict(
             name=phase.name,
-            epochs=phase.max_epochs,
+            epochs=len(epochs),
+            iterations=runner.train_loop.state.done,
             seconds=sum(e['seconds'] for e in epochs),
             peak_memory_mib=max(e['peak_memory_mib'] for e in epochs),
             loss_first=epochs[0]['loss'],
@@ -183,11 +188,20 @@ class PhaseHook(Hook):
                 _drop_unadapted(note['alignment'], distiller)
             for tap, values in note['alignment'].items():
                 runner.logger.info(
-                    f'{phase.name}: after {phase.max_epochs} epochs the '
+                    f'{phase.name}: after {len(epochs)} epochs the '
                     f'student\'s {tap} is aligned with the teacher\'s: '
                     f'{_line(values)}')
         notes = [*(self._notes(runner, 'phases') or []), note]
         runner.message_hub.update_info('sskd/phases', notes)
+
+    def _check_frozen(self, distiller, phase: Phase) -> None:
+        now = distiller.partition.fingerprint(phase.trains)
+        changed = [name for name in now if now[name] != self._frozen[name]]
+        if changed:
+            raise RuntimeError(
+                f'Phase {phase.name!r} changed {len(changed)} tensors that '
+                f'were frozen, e.g. {changed[:3]}. Some hook or module writes '
+                'to them; a frozen stage must stay bit-equal.')
 
     @staticmethod
     def _take_average(runner) -> None:
@@ -211,14 +225,15 @@ class PhaseHook(Hook):
         before its inherited head is trained."""
         if self._phase is None:
             return
-        if runner.epoch == runner.train_loop.mimic_end:
+        if not runner.train_loop.state.done:
             note = _plain(metrics)
             runner.message_hub.update_info('sskd/inherited_head', note)
             runner.logger.info(
                 'The inherited head, before it is trained, on what was '
                 f'mimicked: {_line(note)}')
             return
-        note = dict(epoch=runner.epoch, **_plain(metrics))
+        note = dict(
+            epoch=runner.epoch, iteration=runner.iter, **_plain(metrics))
         curve = [*(self._notes(runner, 'student') or []), note]
         runner.message_hub.update_info('sskd/student', curve)
 

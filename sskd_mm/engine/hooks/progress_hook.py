@@ -62,23 +62,23 @@ class ProgressHook(Hook):
             console=self.console,
             disable=not self.console.is_terminal)
         self._progress.start()
-        if self._phase is not None or not hasattr(runner.train_loop, 'phases'):
+        if not hasattr(runner.train_loop, 'phases'):
             self._begin(runner)
 
     def before_phase(self, runner, phase: Phase) -> None:
-        """Begin a line; a resumed run enters its phase before it trains."""
+        """Begin a line."""
         self._phase = phase
         if self._progress is not None:
             self._begin(runner)
 
     def _begin(self, runner) -> None:
-        length = len(runner.train_dataloader)
-        if self._phase is None:
+        phase = self._phase
+        if phase is None:
             self._epochs = 0, runner.max_epochs
             self._iters = 0, runner.max_iters
         else:
-            self._epochs = self._phase.begin, self._phase.end
-            self._iters = tuple(length * epoch for epoch in self._epochs)
+            self._epochs = phase.begin, phase.end
+            self._iters = phase.begin_iter, phase.end_iter
         self._seen = runner.iter
         self._seconds = 0.
         first, end = self._iters

@@ -80,7 +80,7 @@ class _Seen(Hook):
         self.phases = {}
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        name = runner.train_loop.entered.name
+        name = runner.train_loop.phase.name
         self.phases.setdefault(name, set()).update(
             bool(sample.gt_instances.keys())
             for sample in data_batch['data_samples'])

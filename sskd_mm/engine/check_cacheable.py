@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ...distillers import StageByStageDistiller
-from ...stages import HEAD
+from ..distillers import StageByStageDistiller
+from ..stages import HEAD
 from .available_memory import available_memory
 
 
@@ -41,9 +41,6 @@ def _find_obstacle(distiller: StageByStageDistiller, batch: dict,
                 'whose head reads what extract_feat returns. Heads of a '
                 'detector read maps of several levels, which are too large '
                 'to be held, and choose among them anew in each iteration.')
-    if distiller.frozen_norm == 'batch':
-        return ("frozen_norm='batch' makes an image's feature depend on the "
-                "others of its batch; frozen_norm='running' does not.")
     trainable = sorted(key for key in distiller.partition.trainable([HEAD])
                        if not key.startswith('head.'))
     if trainable:

@@ -1,0 +1,116 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import io
+import pickle
+import random
+import zlib
+from typing import Any, Optional, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+
+class BatchIdentity:
+    """Tells whether a batch is the one that was seen before.
+
+    It covers what the loader gave, read on the CPU before the transfer, and
+    what decides what the data preprocessor makes of it: its settings, the
+    state of the random generators and the size that came out. A pipeline or
+    an augmentation that a hook has switched, or images that have changed
+    under their names, so give another identity. Nothing here waits for a
+    device.
+
+    Args:
+        batch (dict or tuple or list): As the dataloader gave it.
+
+    Raises:
+        ValueError: Its images are not on the CPU, or it has none.
+
+    Example:
+        >>> identity = BatchIdentity(batch)
+        >>> data = preprocessor(batch, True)
+        >>> identity.digest(preprocessor, data['inputs'], sizes)
+        2918473012
+    """
+
+    def __init__(self, batch: Any) -> None:
+        self._loaded = _digest_images(batch)
+
+    def digest(self, preprocessor: nn.Module, inputs: Tensor,
+               sizes: Optional[Sequence[Sequence[int]]]) -> int:
+        """A number that another batch, or the same one preprocessed in
+        another way, does not have.
+
+        Args:
+            preprocessor (nn.Module): The data preprocessor that has just run.
+            inputs (Tensor): What it gave, (N, C, H, W).
+            sizes (list[tuple[int]], optional): Height and width of each image
+                without its padding.
+        """
+        known = (tuple(inputs.shape), inputs.dtype, sizes)
+        value = zlib.crc32(repr(known).encode(), self._loaded)
+        value = zlib.crc32(_random_state(inputs.device), value)
+        return zlib.crc32(settings_of(preprocessor), value)
+
+
+def settings_of(preprocessor: nn.Module) -> bytes:
+    """All that a data preprocessor consists of but the values of its
+    tensors, to read which could mean waiting for a device.
+
+    Raises:
+        ValueError: It cannot be pickled, so its settings cannot be compared.
+    """
+    buffer = io.BytesIO()
+    try:
+        _WithoutTensors(buffer).dump(preprocessor)
+    except (AttributeError, TypeError, pickle.PicklingError) as error:
+        raise ValueError(
+            'cached_passes needs to know whether the data preprocessor has '
+            f'changed, but this {type(preprocessor).__name__} cannot be '
+            f'pickled: {error}. Give it named functions instead of lambdas, '
+            'or leave cached_passes out.') from error
+    return buffer.getvalue()
+
+
+class _WithoutTensors(pickle.Pickler):
+
+    def persistent_id(self, obj: Any) -> Optional[tuple]:
+        if isinstance(obj, Tensor):
+            return tuple(obj.shape), str(obj.dtype)
+        return None
+
+
+def _random_state(device: torch.device) -> bytes:
+    numpy_state = np.random.get_state()
+    state = repr((hash(random.getstate()), numpy_state[2:])).encode()
+    state += numpy_state[1].tobytes() + torch.get_rng_state().numpy().tobytes()
+    if device.type == 'cuda':
+        # Seed and offset, which the host holds.
+        state += torch.cuda.get_rng_state(device).numpy().tobytes()
+    return state
+
+
+def _digest_images(batch: Any) -> int:
+    value, found = 0, False
+    for x in tree_leaves(batch):
+        if isinstance(x, np.ndarray):
+            x = torch.from_numpy(x)
+        if not isinstance(x, Tensor):
+            continue
+        if x.device.type != 'cpu':
+            raise ValueError(
+                'cached_passes compares batches before they are moved to a '
+                f'device, but the dataloader gives tensors on {x.device}. '
+                'Let the data preprocessor move them, or leave cached_passes '
+                'out.')
+        found = True
+        value = zlib.crc32(repr((tuple(x.shape), x.dtype)).encode(), value)
+        value = zlib.crc32(
+            x.contiguous().reshape(-1).view(torch.uint8).numpy(), value)
+    if not found:
+        raise ValueError(
+            'cached_passes compares the images of batches, but the dataloader '
+            f'gives none: no tensor or array in its {type(batch).__name__}. '
+            'Leave cached_passes out.')
+    return value

@@ -1,0 +1,207 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.logging import MMLogger
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from ..stages import Stage, pair_levels, tokens_to_map
+from .teachers import Taught
+
+
+class Pair(NamedTuple):
+    """A student's feature beside a teacher's, at one level of a tap.
+
+    Attributes:
+        student (Tensor): The student's feature: a map (N, C, H, W), tokens
+            (N, L, C) or embeddings (N, C).
+        adapted (Tensor): The same in the shape of the teacher's.
+        teacher (Tensor): The teacher's feature.
+    """
+
+    student: Tensor
+    adapted: Tensor
+    teacher: Tensor
+
+
+class Comparison:
+    """Which of a student's features are compared with which of the teachers',
+    and by which adapters.
+
+    Args:
+        stages (Sequence[Stage]): Where to compare.
+        adapter (dict): Config of the map from one feature to the other.
+        image_size (tuple[int]): Height and width of the student's images in
+            the dry run, from which levels are paired.
+
+    Attributes:
+        adapters (nn.ModuleDict): For each stage, for each of its teachers,
+            one for each level.
+        feeders (nn.ModuleDict): The same from the teacher's features to the
+            student's, for ``blockwise``.
+        tap_shapes (dict[str, list[tuple]]): For each stage, for each pair of
+            features their shapes without the batch.
+    """
+
+    def __init__(self, stages: Sequence[Stage], adapter: dict,
+                 image_size: Tuple[int, int]) -> None:
+        self.adapters = nn.ModuleDict()
+        self.feeders = nn.ModuleDict()
+        self.tap_shapes: Dict[str, List[Tuple[tuple, tuple]]] = {}
+        self._stages = {stage.name: stage for stage in stages}
+        self._adapter_cfg = adapter
+        self._image_size = image_size
+        # Once for all, since small images do not tell all strides.
+        self._levels: Dict[str, List[List[Tuple[int, int]]]] = {}
+
+    def find_levels(self, stage: Stage, features: Sequence[Tensor],
+                    taught: Sequence[Taught]) -> List[int]:
+        """Pair a tap's levels with those of each teacher.
+
+        Args:
+            stage (Stage): The stage.
+            features (Sequence[Tensor]): The student's features at its tap.
+            taught (Sequence[Taught]): Each teacher's.
+
+        Returns:
+            list[int]: The levels that some teacher has a counterpart for.
+
+        Raises:
+            ValueError: No two levels go together.
+        """
+        found: List[List[Tuple[int, int]]] = []
+        for path, each in zip(stage.teachers, taught):
+            if path is None:
+                found.append([])
+                continue
+            targets = each.features[path]
+            try:
+                levels = pair_levels(features, targets, self._image_size,
+                                     each.image_size)
+            except ValueError as error:
+                raise ValueError(f'Stage {stage.name!r}: {error}') from None
+            found.append(levels)
+            if not len(features) == len(targets) == len(levels):
+                MMLogger.get_current_instance().info(
+                    f'Stage {stage.name!r}: of the student\'s '
+                    f'{len(features)} levels and the teacher\'s '
+                    f'{len(targets)}, the {len(levels)} of equal strides are '
+                    'compared. What none of these depends on trains with the '
+                    'head.')
+        self._levels[stage.name] = found
+        return sorted({i for levels in found for i, _ in levels})
+
+    def build_adapters(self, stage: Stage, features: Sequence[Tensor],
+                       taught: Sequence[Taught]) -> None:
+        """Size the adapters of a tap, whose levels are found, by its
+        features."""
+        pairs = self.pair(stage, features, taught, self._image_size)
+        self.tap_shapes[stage.name] = [(tuple(s.shape[1:]), tuple(t.shape[1:]))
+                                       for s, t in pairs]
+        self.adapters[_key(stage.name)] = nn.ModuleList(
+            self._build_adapter(s, t) for s, t in pairs)
+
+    def build_feeders(self, stage: str) -> None:
+        """Size the maps from a teacher's features to the student's."""
+        self.feeders[_key(stage)] = nn.ModuleList(
+            self._build_adapter(
+                torch.empty(1, *t, device='meta'),
+                torch.empty(1, *s, device='meta'))
+            for s, t in self.tap_shapes[stage])
+
+    def _build_adapter(self, source: Tensor, target: Tensor) -> nn.Module:
+        # Tokens have their channels last.
+        source, target = (x.shape[2 if x.dim() == 3 else 1]
+                          for x in (source, target))
+        return MODELS.build(
+            dict(
+                self._adapter_cfg,
+                student_channels=source,
+                teacher_channels=target))
+
+    def adapters_of(self, stage: str) -> nn.ModuleList:
+        """The adapters of a stage, in the order of :meth:`pair`."""
+        return self.adapters[_key(stage)]
+
+    def set_trainable(self, taps: Sequence[str], feeds: bool) -> None:
+        """Let the adapters of these taps train, and the feeders if the phase
+        feeds its stages, and no others."""
+        names = [_key(name) for name in taps]
+        for modules, trains in ((self.adapters, True), (self.feeders, feeds)):
+            for name, module in modules.items():
+                module.requires_grad_(trains and name in names)
+                module.zero_grad(set_to_none=True)
+
+    # --- A step -------------------------------------------------------------
+
+    def pair(self, stage: Stage, features: Sequence[Tensor],
+             taught: Sequence[Taught],
+             image_size: Tuple[int, int]) -> List[Tuple[Tensor, Tensor]]:
+        """A student's features with each teacher's, level by level, in one
+        form: tokens stay tokens if there are as many on both sides, else
+        they become maps."""
+        pairs = []
+        for path, each, levels in zip(stage.teachers, taught,
+                                      self._levels[stage.name]):
+            for i, j in levels:
+                s, t = features[i], each.features[path][j]
+                if not s.dim() == t.dim() or (s.dim() == 3
+                                              and s.shape[1] != t.shape[1]):
+                    s, t = (
+                        tokens_to_map(x, size) if x.dim() == 3 else x
+                        for x, size in ((s, image_size), (t,
+                                                          each.image_size)))
+                pairs.append((s, t))
+        return pairs
+
+    def adapt(self, stage: Stage, features: Sequence[Tensor],
+              taught: Sequence[Taught],
+              image_size: Tuple[int, int]) -> List[Pair]:
+        """The same with the student's features in the teacher's shape."""
+        pairs = self.pair(stage, features, taught, image_size)
+        return [
+            Pair(s, adapter(s, t.shape), t)
+            for adapter, (s, t) in zip(self.adapters_of(stage.name), pairs)
+        ]
+
+    def feed(self,
+             stage: Stage,
+             features: Sequence[Tensor],
+             taught: Sequence[Taught],
+             image_size: Tuple[int, int],
+             losses: Optional[Dict[str, Tensor]] = None) -> List[Tensor]:
+        """The teacher's features of a tap in the shape of the student's.
+
+        Args:
+            stage (Stage): The stage.
+            features (Sequence[Tensor]): The student's features at its tap.
+            taught (Sequence[Taught]): The teacher's.
+            image_size (tuple[int]): Height and width of the student's images.
+            losses (dict, optional): Where ``loss_feed_<stage>`` is added, if
+                the map between the two trains.
+
+        Returns:
+            list[Tensor]: What the next stage gets.
+        """
+        fed, errors = [], []
+        pairs = self.pair(stage, features, taught, image_size)
+        for feeder, (s, t) in zip(self.feeders[_key(stage.name)], pairs):
+            mapped = feeder(t, s.shape)
+            if mapped.requires_grad:
+                # Its only aim is the student's feature: the next stage must
+                # not bend what it is fed with.
+                aim = s.detach().float()
+                errors.append(
+                    F.mse_loss(mapped.float(), aim) /
+                    aim.square().mean().clamp_min(1e-12))
+            fed.append(mapped.detach().clone())
+        if errors:
+            losses[f'loss_feed_{stage.name}'] = sum(errors)
+        return fed
+
+
+def _key(name: str) -> str:
+    # Names of modules must not hold dots.
+    return name.replace('.', '_')

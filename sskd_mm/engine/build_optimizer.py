@@ -1,0 +1,50 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import copy
+
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+
+from ..distillers import StageByStageDistiller
+
+
+def build_optimizer(distiller: StageByStageDistiller,
+                    cfg: dict) -> OptimWrapper:
+    """Build the optimizer of the phase that a distiller is in.
+
+    It is built on the student, so that constructors which go by the names of
+    parameters (layer-wise learning-rate decay, ``custom_keys``) see those of
+    the plain model. Adapters and what else trains beside the student have the
+    config's own learning rate, in a group of their own. What is frozen is in
+    no group.
+
+    Args:
+        distiller (StageByStageDistiller): It has entered the phase.
+        cfg (dict): Config of the optimizer wrapper.
+
+    Returns:
+        OptimWrapper: The wrapper with its optimizer.
+
+    Example:
+        >>> build_optimizer(distiller, dict(
+        >>>     type='OptimWrapper',
+        >>>     optimizer=dict(type='AdamW', lr=1e-4),
+        >>>     constructor='LayerDecayOptimizerConstructor',
+        >>>     paramwise_cfg=dict(num_layers=12, decay_rate=0.7)))
+    """
+    cfg = copy.deepcopy(cfg)
+    cfg.setdefault('type', 'OptimWrapper')
+    wrapper = build_optim_wrapper(distiller.student, cfg)
+    optimizer = wrapper.optimizer
+    # Constructors pass on what is frozen.
+    for group in optimizer.param_groups:
+        group['params'] = [p for p in group['params'] if p.requires_grad]
+    optimizer.param_groups[:] = [
+        group for group in optimizer.param_groups if group['params']
+    ]
+    own = set(distiller.student.parameters())
+    beside = [
+        p for p in distiller.parameters()
+        if p.requires_grad and p not in own
+    ]
+    if beside:
+        optimizer.add_param_group(dict(params=beside))
+    return wrapper

@@ -1,0 +1,256 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from typing import Any, Dict, List, Optional, Sequence
+
+import torch
+from mmengine.dist import (all_gather_object, all_reduce_params, broadcast,
+                           get_rank, get_world_size)
+from mmengine.hooks import Hook
+from mmengine.runner.checkpoint import weights_to_cpu
+from torch import Tensor
+
+from ..distillers import StageByStageDistiller
+from ..stages import Phase
+from .stop_request import StopRequest
+
+#: The key of a checkpoint under which all of it lies.
+KEY = 'sskd'
+
+
+class RunState(Hook):
+    """Where a run is, and all that it needs to go on from there.
+
+    That is the phase and the position in it; what trains beside the student;
+    what each process has of its own, its running statistics and accumulated
+    gradients; the sums of hooks; and the optimizer and schedulers, which
+    belong to the phase. It is a hook, so that every checkpoint has it,
+    whoever saves.
+
+    Args:
+        phases (Sequence[Phase]): All phases of the run.
+        distiller (StageByStageDistiller): The distiller.
+
+    Attributes:
+        phase (Phase): The current one, or that of the next iteration.
+        epochs (int): Those of the phase that are finished.
+        done (int): Iterations of the phase that are done.
+        ended (bool): Whether the phase is over.
+        validated (int, optional): After which iteration of the phase the
+            student was validated last.
+        resumed (bool): Whether the run goes on from a checkpoint.
+        stop (StopRequest): Whether the run is to stop.
+    """
+
+    # After the hooks of the user and before CheckpointHook (VERY_LOW).
+    priority = 'LOW'
+
+    def __init__(self, phases: Sequence[Phase],
+                 distiller: StageByStageDistiller) -> None:
+        self.phase = phases[0]
+        self.epochs = self.done = 0
+        self.ended = False
+        self.validated: Optional[int] = None
+        self.resumed = False
+        self.stop = StopRequest()
+        self._phases = list(phases)
+        self._distiller = distiller
+        self._parts: Dict[str, Any] = {}
+        self._of_ranks: Optional[List[dict]] = None
+        self._saved: Dict[str, Any] = {}
+
+    # --- Position ---------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        """int: Finished epochs of all phases."""
+        return self.phase.begin + self.epochs
+
+    @property
+    def iter(self) -> int:
+        """int: Iterations of all phases that are done."""
+        return self.phase.begin_iter + self.done
+
+    @property
+    def index(self) -> int:
+        """int: Number of the phase, from 0."""
+        return self._phases.index(self.phase)
+
+    def enter(self, phase: Phase) -> None:
+        """Begin a phase, or go on in the one that a run is resumed in."""
+        if phase != self.phase:
+            self.phase = phase
+            self.epochs = self.done = 0
+            self.ended = False
+            self.validated = None
+
+    def after_val_epoch(self,
+                        runner,
+                        metrics: Optional[Dict[str, float]] = None) -> None:
+        """Note that the student has been validated here."""
+        self.validated = self.done
+
+    # --- Saving -----------------------------------------------------------
+
+    def add(self, name: str, part: Any) -> None:
+        """Save and restore something else, a hook's sums.
+
+        Args:
+            name (str): Its key.
+            part (Any): It has ``state_dict`` and ``load_state_dict``.
+        """
+        self._parts[name] = part
+
+    def collect(self) -> None:
+        """Gather what each process has of its own. All of them call it, before
+        the first one saves."""
+        self._of_ranks = all_gather_object(self._own())
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Put all of it beside the student."""
+        meta, phase = checkpoint['meta'], self.phase
+        checkpoint[KEY] = dict(
+            phase=phase.name,
+            begin=phase.begin,
+            epoch_length=phase.epoch_length,
+            # An iteration whose hooks are under way counts.
+            epochs=meta['epoch'] - phase.begin,
+            done=meta['iter'] - phase.begin_iter,
+            ended=self.ended,
+            validated=self.validated,
+            auxiliary={
+                name: weights_to_cpu(module.state_dict())
+                for name, module in self._distiller.auxiliary.items()
+            },
+            ranks=self._of_ranks or [self._own()],
+            parts={
+                name: part.state_dict()
+                for name, part in self._parts.items()
+            })
+        self._of_ranks = None
+
+    def _own(self) -> Dict[str, Dict[str, Tensor]]:
+        # Those of one process are in the student's weights.
+        buffers = {
+            name: buffer.cpu()
+            for name, buffer in self._changing_buffers().items()
+        } if get_world_size() > 1 and not self.ended else {}
+        # There are some in the midst of an accumulation only.
+        gradients = {
+            name: param.grad.cpu()
+            for name, param in self._distiller.named_parameters()
+            if param.grad is not None
+        }
+        return dict(buffers=buffers, gradients=gradients)
+
+    def _changing_buffers(self) -> Dict[str, Tensor]:
+        student = 'student.'
+        changing = self._distiller.partition.changing(self.phase.trains)
+        return {
+            name: buffer
+            for name, buffer in self._distiller.named_buffers()
+            if not name.startswith(student) or name[len(student):] in changing
+        }
+
+    def sync_buffers(self) -> None:
+        """Let all processes go on with the same running statistics, the mean
+        of theirs, as they do with the same weights."""
+        if get_world_size() == 1:
+            return
+        buffers = self._changing_buffers().values()
+        floats = [b for b in buffers if b.is_floating_point()]
+        if floats:
+            all_reduce_params(floats, op='mean')
+        for buffer in buffers:
+            if not buffer.is_floating_point():
+                broadcast(buffer)
+
+    # --- Resuming ---------------------------------------------------------
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Take up the position; the rest waits for :meth:`restore`.
+
+        Raises:
+            ValueError: The checkpoint is none of such a run, or the phases
+                were others when it was saved.
+        """
+        if not runner._resume:
+            return
+        saved = checkpoint.get(KEY)
+        if not isinstance(saved, dict) or 'done' not in saved:
+            raise ValueError(
+                'The checkpoint to resume from was not saved by '
+                'StageByStageTrainLoop, or by an older version of sskd_mm. To '
+                'start from its weights, use load_from without resume.')
+        self._take_position(saved)
+        # MMEngine must not load them: they are the phase's.
+        self._saved = dict(
+            saved,
+            optimizer=checkpoint.pop('optimizer', None),
+            param_schedulers=checkpoint.pop('param_schedulers', None))
+        self.resumed = True
+
+    def _take_position(self, saved: dict) -> None:
+        phase = next(
+            (p for p in self._phases if p.name == saved['phase']), None)
+        if phase is None or phase.begin != saved['begin']:
+            epoch = saved['begin'] + saved['epochs']
+            there = next((p.name for p in self._phases
+                          if p.begin <= saved['begin'] < p.end), 'no phase')
+            raise ValueError(
+                f'The checkpoint was saved after epoch {epoch} in the phase '
+                f'{saved["phase"]!r}, which began with epoch '
+                f'{saved["begin"] + 1}, but this config has there {there!r}. '
+                'Resume with the config that it was saved with; to start from '
+                'its weights, use load_from without resume.')
+        length = saved['epoch_length']
+        if length != phase.epoch_length and not saved['ended']:
+            raise ValueError(
+                f'The checkpoint was saved with {length} iterations an epoch, '
+                f'now there are {phase.epoch_length}. Within a phase resume '
+                'with the same global batch: processes x batch_size of each.')
+        self.phase = phase
+        self.epochs, self.ended = saved['epochs'], saved['ended']
+        self.done, self.validated = saved['done'], saved['validated']
+        if self.ended:
+            # As long as the phase would be now.
+            self.done = phase.epoch_length * self.epochs
+            if self.validated is not None:
+                self.validated = self.done
+
+    def restore(self, runner) -> None:
+        """Load what was saved, once the phase that goes on is entered.
+
+        Raises:
+            ValueError: The distiller is another.
+        """
+        saved, self._saved = self._saved, {}
+        if not saved:
+            return
+        for name, module in self._distiller.auxiliary.items():
+            if name not in saved['auxiliary']:
+                raise ValueError(
+                    f'The checkpoint was saved by a distiller without {name}, '
+                    f'and this is a {type(self._distiller).__name__}. Resume '
+                    'with the config that it was saved with; to start from '
+                    'its weights, use load_from without resume.')
+            module.load_state_dict(saved['auxiliary'][name])
+        if saved['ended']:
+            return  # Another phase begins with an optimizer of its own.
+        if saved['optimizer'] is not None:
+            runner.optim_wrapper.load_state_dict(saved['optimizer'])
+        for scheduler, state in zip(runner.param_schedulers or (),
+                                    saved['param_schedulers'] or ()):
+            scheduler.load_state_dict(state)
+        ranks = saved['ranks']
+        self._restore_own(ranks[get_rank() % len(ranks)])
+        for name, part in self._parts.items():
+            if name in saved['parts']:
+                part.load_state_dict(saved['parts'][name])
+
+    @torch.no_grad()
+    def _restore_own(self, own: Dict[str, Dict[str, Tensor]]) -> None:
+        buffers = dict(self._distiller.named_buffers())
+        for name, value in own['buffers'].items():
+            buffers[name].copy_(value)
+        params = dict(self._distiller.named_parameters())
+        for name, grad in own['gradients'].items():
+            params[name].grad = grad.to(params[name])

@@ -1,0 +1,215 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import copy
+import itertools
+from dataclasses import replace
+from typing import Callable, Dict, List, Optional, Sequence, Union
+
+from mmengine.config import ConfigDict
+from mmengine.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, OPTIMIZERS
+
+from ..check_keys import check_keys, did_you_mean
+from ..compat.config_type import config_type
+from .partition import HEAD
+from .phase import Phase
+from .schedule import plan_mimic_phases
+
+#: Parts of a phase's settings that know nothing of another type's arguments.
+_TYPED = dict(
+    optimizer=OPTIMIZERS,
+    dataset=DATASETS,
+    sampler=DATA_SAMPLERS,
+    batch_sampler=DATA_SAMPLERS,
+    collate_fn=FUNCTIONS)
+_SETTINGS = ('max_epochs', 'max_iters', 'dataloader', 'optim_wrapper',
+             'param_scheduler', 'cached_passes')
+
+
+def plan_phases(base: Dict[str, Union[dict, list, None]],
+                stages: Sequence[str],
+                in_head: Sequence[str],
+                mimic: dict,
+                head: dict,
+                finetune: Optional[dict] = None,
+                phases: Optional[Dict[str, dict]] = None,
+                schedule: Union[str, Sequence[str]] = 'sequential',
+                iters_of_pass: Callable[[Phase], int] = lambda phase: 1
+                ) -> List[Phase]:
+    """Turn the ``train_cfg`` of a config into phases.
+
+    Args:
+        base (dict): ``dataloader``, ``optim_wrapper`` and ``param_scheduler``
+            of the config, which hold in all phases. A phase's own
+            ``dataloader`` and ``optim_wrapper`` are merged into them; what
+            has another ``type`` replaces the config's, as does its
+            ``param_scheduler``.
+        stages (Sequence[str]): Names of the stages, in order.
+        in_head (Sequence[str]): Those of them whose tap lies in the head.
+        mimic (dict): Settings of each mimic phase, see
+            :class:`StageByStageTrainLoop`.
+        head (dict): Settings of the head phase.
+        finetune (dict, optional): Settings of the last phase. Defaults to
+            none, without which there is none.
+        phases (dict[str, dict], optional): Settings of single phases.
+        schedule (str or Sequence[str]): See :func:`plan_mimic_phases`; of
+            several, one follows the other. Defaults to ``'sequential'``.
+        iters_of_pass (callable): The iterations that one pass over a phase's
+            data takes. Defaults to 1.
+
+    Returns:
+        list[Phase]: Those that train at all, with their place in the run.
+
+    Raises:
+        ValueError: Says which setting is unknown, missing or makes no sense.
+
+    Example:
+        >>> plan_phases(
+        >>>     dict(dataloader={}, optim_wrapper={}, param_scheduler=None),
+        >>>     ['layer1', 'layer2'], [],
+        >>>     mimic=dict(max_epochs=2), head=dict(max_iters=500))
+        [Phase(name='mimic/layer1', ...), Phase(name='mimic/layer2', ...),
+         Phase(name='head', ...)]
+    """
+    planned = _order(schedule, stages, in_head)
+    planned.append(Phase('head', (), (HEAD, )))
+    if finetune is not None:
+        planned.append(Phase('finetune', (), (*stages, HEAD)))
+    shared = dict(mimic=mimic, head=head, finetune=finetune)
+    overrides = phases or {}
+    valid = [phase.name for phase in planned]
+    for name in overrides:
+        if name not in valid:
+            raise ValueError(f'train_cfg.phases: there is no phase {name!r}, '
+                             f'only {", ".join(valid)}.'
+                             f'{did_you_mean(name, valid)}')
+    planned = [
+        _with_settings(
+            phase, base,
+            _override(shared[phase.kind], overrides.get(phase.name, {})))
+        for phase in planned
+    ]
+    planned = [p for p in planned if p.max_epochs or p.max_iters]
+    if not planned:
+        raise ValueError('train_cfg: every phase has max_epochs=0.')
+    return _share_caches(_lay_out(planned, iters_of_pass))
+
+
+def _order(schedule: Union[str, Sequence[str]], stages: Sequence[str],
+           in_head: Sequence[str]) -> List[Phase]:
+    """The mimic phases of one schedule, or of several in a row."""
+    schedules = [schedule] if isinstance(schedule, str) else schedule
+    phases: List[Phase] = []
+    for each in schedules:
+        planned = plan_mimic_phases(each, stages, in_head)
+        if len(schedules) > 1 and len(planned) > 1:
+            # Two schedules of a list may name a phase for the same stage.
+            planned = [
+                replace(p, name=p.name.replace('mimic/', f'mimic/{each}/'))
+                for p in planned
+            ]
+        phases += planned
+    for name in in_head:
+        if not any(name in phase.taps for phase in phases):
+            raise ValueError(
+                f'schedule={schedule!r} leaves out the tap {name!r}, which '
+                'lies in the head. Take it out of `stages`, or compare it in '
+                "a phase of its own: schedule=['joint', 'last'].")
+    return phases
+
+
+def _override(shared: dict, own: dict) -> dict:
+    """A single phase's settings over those that it shares."""
+    length = {'max_epochs', 'max_iters'}
+    if length & set(own):
+        shared = {k: v for k, v in shared.items() if k not in length}
+    return {**shared, **own}
+
+
+def _with_settings(phase: Phase, base: Dict[str, Union[dict, list, None]],
+                   settings: dict) -> Phase:
+    where = f'train_cfg: the phase {phase.name!r}'
+    check_keys(where, settings, _SETTINGS)
+    given = [k for k in ('max_epochs', 'max_iters') if k in settings]
+    if len(given) != 1:
+        raise ValueError(
+            f'{where} needs max_epochs or max_iters, one of the two; it has '
+            f'{", ".join(settings) or "nothing"}.')
+    length = settings[given[0]]
+    if int(length) != length or length < 0:
+        raise ValueError(
+            f'train_cfg: {given[0]} of the phase {phase.name!r} must be a '
+            f'whole number of {given[0][len("max_"):]}, not {length}.')
+    passes = settings.get('cached_passes', 0)
+    if int(passes) != passes or passes < 0:
+        raise ValueError(
+            f'train_cfg: cached_passes={passes!r} of the phase '
+            f'{phase.name!r} must be a whole number: of the passes over '
+            'the training set whose features are kept, or 0 to keep none.')
+    return replace(
+        phase,
+        by_epoch=given == ['max_epochs'],
+        dataloader=_merge(base['dataloader'], settings.get('dataloader')),
+        optim_wrapper=_merge(base['optim_wrapper'],
+                             settings.get('optim_wrapper')),
+        param_scheduler=settings.get('param_scheduler',
+                                     base['param_scheduler']),
+        cached_passes=int(passes),
+        **{given[0]: int(length)})
+
+
+def _merge(base: Optional[dict], own: Optional[dict]) -> Optional[dict]:
+    if not own:
+        return base
+    if not isinstance(base, dict):
+        return own  # the config's was built by the caller
+    merged = ConfigDict(copy.deepcopy(base))
+    own = copy.deepcopy(own)
+    for key, registry in _TYPED.items():
+        if 'type' in own.get(key, {}) and key in merged and config_type(
+                own[key], registry) != config_type(merged[key], registry):
+            # It knows nothing of the other one's arguments.
+            del merged[key]
+    merged.merge(own)
+    return merged
+
+
+def _lay_out(phases: Sequence[Phase],
+             iters_of_pass: Callable[[Phase], int]) -> List[Phase]:
+    """Place phases one behind the other."""
+    epochs = iters = passes = 0
+    placed = []
+    for phase in phases:
+        length = iters_of_pass(phase)
+        if phase.by_epoch:
+            epoch_length, max_epochs = length, phase.max_epochs
+        else:
+            epoch_length, max_epochs = phase.max_iters, 1
+        placed.append(
+            replace(
+                phase,
+                max_epochs=max_epochs,
+                max_iters=max_epochs * epoch_length,
+                epoch_length=epoch_length,
+                begin=epochs,
+                begin_iter=iters,
+                begin_pass=passes))
+        epochs, iters = placed[-1].end, placed[-1].end_iter
+        passes += -(-placed[-1].max_iters // length)
+    return placed
+
+
+def _share_caches(phases: List[Phase]) -> List[Phase]:
+    """Let mimic phases in a row, with the same data and as many cached
+    passes, replay what the teachers compute in those of the first."""
+
+    def shares(phase: Phase):
+        return phase.is_mimic and phase.cached_passes, phase.dataloader
+
+    shared = []
+    for (passes, _), group in itertools.groupby(phases, shares):
+        group = list(group)
+        taps = tuple(dict.fromkeys(tap for p in group for tap in p.taps))
+        shared += [
+            replace(p, cache_begin=group[0].begin_pass, cached_taps=taps)
+            if passes else replace(p, cache_begin=p.begin_pass) for p in group
+        ]
+    return shared
