@@ -70,11 +70,9 @@ class DiskTeacherCache(TeacherCache):
         return sum(batch.size for batch in self._batches.values())
 
     def _find(self, key: Hashable, identity: int) -> Optional[Any]:
-        batch = self._batches.get(key)
+        batch = self._batches.get((key, identity))
         if batch is None:
-            return None
-        if batch.identity != identity:
-            self.missed += 1
+            self.missed += key in {key for key, _ in self._batches}
             return None
         return self._load(batch)
 
@@ -98,7 +96,7 @@ class DiskTeacherCache(TeacherCache):
             except ValueError:
                 continue  # the writer was stopped in the midst of it
             key = tuple(entry.pop('key'))
-            self._batches[key] = _Batch(data, **entry)
+            self._batches[key, entry['identity']] = _Batch(data, **entry)
 
     def _load(self, batch: '_Batch') -> Optional[Any]:
         """What is kept of a batch; None if the file does not have it."""
@@ -183,7 +181,7 @@ class DiskTeacherCache(TeacherCache):
             self._stop(str(error))
             return
         self._written += size
-        self._batches[key] = batch
+        self._batches[key, identity] = batch
 
     def _stop(self, reason: str) -> None:
         self._limit = 0

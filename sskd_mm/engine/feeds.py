@@ -31,7 +31,8 @@ class PlannedBatches:
     Attributes:
         length (int): What ``len`` of the dataloader is, for hooks: the
             iterations of an epoch.
-        plan (list[list[int]], optional): The batches of the next iterator.
+        plan (list[list[int]], optional): The batches of an iterator that is
+            being made.
     """
 
     def __init__(self, batch_sampler) -> None:
@@ -40,8 +41,7 @@ class PlannedBatches:
         self.plan: Optional[List[List[int]]] = None
 
     def __iter__(self) -> Iterator[List[int]]:
-        plan, self.plan = self.plan, None
-        return iter(self._batch_sampler if plan is None else plan)
+        return iter(self._batch_sampler if self.plan is None else self.plan)
 
     def __len__(self) -> int:
         return self.length
@@ -196,7 +196,10 @@ class DataFeed:
             self._seeded.set_epoch(number)
         seed_everything(self._seed, number)
         self._plan.plan = list(batches)
-        return iter(self.loader)
+        try:
+            return iter(self.loader)
+        finally:
+            self._plan.plan = None
 
     def draw(self, number: int) -> List[List[int]]:
         """The indices of each batch of a pass, on this process."""

@@ -197,8 +197,7 @@ class RunState(Hook):
                           if p.begin <= saved['begin'] < p.end), 'no phase')
             raise ValueError(
                 f'The checkpoint was saved after epoch {epoch} in the phase '
-                f'{saved["phase"]!r}, which began with epoch '
-                f'{saved["begin"] + 1}, but this config has there {there!r}. '
+                f'{saved["phase"]!r}, but this config has there {there!r}. '
                 'Resume with the config that it was saved with; to start from '
                 'its weights, use load_from without resume.')
         length = saved['epoch_length']
@@ -213,7 +212,7 @@ class RunState(Hook):
         if self.ended:
             # As long as the phase would be now.
             self.done = phase.epoch_length * self.epochs
-            if self.validated is not None:
+            if self.validated == saved['done']:
                 self.validated = self.done
 
     def restore(self, runner) -> None:

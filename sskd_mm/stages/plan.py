@@ -128,11 +128,15 @@ def _with_settings(phase: Phase, base: Dict[str, Union[dict, list, None]],
                    settings: dict) -> Phase:
     where = f'train_cfg: the phase {phase.name!r}'
     check_keys(where, settings, _SETTINGS)
-    given = [k for k in ('max_epochs', 'max_iters') if k in settings]
+    given = [
+        key for key in ('max_epochs', 'max_iters')
+        if settings.get(key) is not None
+    ]
     if len(given) != 1:
         raise ValueError(
             f'{where} needs max_epochs or max_iters, one of the two; it has '
-            f'{", ".join(settings) or "nothing"}.')
+            f'{", ".join(settings) or "nothing"}. If one is the base '
+            "config's, set it to None.")
     length = settings[given[0]]
     if int(length) != length or length < 0:
         raise ValueError(

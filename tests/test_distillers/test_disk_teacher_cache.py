@@ -11,7 +11,8 @@ from sskd_mm.distillers import disk_teacher_cache
 from sskd_mm.distillers.disk_teacher_cache import DiskTeacherCache
 
 CPU = torch.device('cpu')
-IMAGES = dict(inputs=[torch.arange(48.).reshape(3, 4, 4)])
+#: The identity of a batch.
+IMAGES = 7
 
 
 def _never():
@@ -42,23 +43,19 @@ def _result(value=0):
 
 
 def _cache(folder, limit=2**20):
-    cache = DiskTeacherCache(folder, 0, limit)
-    cache.begin_batch((0, 0), IMAGES)
-    return cache
+    return DiskTeacherCache(folder, 0, limit)
 
 
 def _fill(folder, number=3):
     cache = _cache(folder)
     for i in range(number):
-        cache.begin_batch((0, i), IMAGES)
-        cache.recall(lambda: _result(i), CPU)
+        cache.recall((0, i), IMAGES, lambda: _result(i), CPU)
     return cache
 
 
 def _recall(cache, i):
     """What is recalled of a batch; None if it has to be computed."""
-    cache.begin_batch((0, i), IMAGES)
-    return cache.recall(lambda: None, CPU)
+    return cache.recall((0, i), IMAGES, lambda: None, CPU)
 
 
 def test_another_process_reads_what_was_computed(tmp_path):
@@ -101,8 +98,7 @@ def test_a_writer_that_was_killed(tmp_path):
     # And a writer that comes after it goes on.
     index.write_bytes(lines[:first + 9])
     cache = _cache(tmp_path)
-    cache.begin_batch((0, 1), IMAGES)
-    cache.recall(lambda: _result(1), CPU)
+    cache.recall((0, 1), IMAGES, lambda: _result(1), CPU)
     cache = _cache(tmp_path)
     for i in range(2):
         _assert_same(_recall(cache, i), _result(i))
@@ -122,19 +118,17 @@ def test_spoilt_bytes_are_not_believed(tmp_path):
 def test_other_images_of_the_same_number(tmp_path):
     _fill(tmp_path)
     cache = _cache(tmp_path)
-    other = IMAGES['inputs'][0].clone()
-    other[0, 0, 0] += 1
-    cache.begin_batch((0, 0), dict(inputs=[other]))
-    assert cache.recall(lambda: 'new', CPU) == 'new'
-    cache.begin_batch((0, 0), dict(inputs=[IMAGES['inputs'][0][:, :, :2]]))
-    assert cache.recall(lambda: 'new', CPU) == 'new'
+    assert cache.recall((0, 0), IMAGES + 1, lambda: 'new', CPU) == 'new'
+    assert cache.missed == 1
+    # It has taken the other's place, for those who come later too.
+    for cache in (cache, _cache(tmp_path)):
+        assert cache.recall((0, 0), IMAGES + 1, _never, CPU) == 'new'
 
 
 def test_another_rank_has_files_of_its_own(tmp_path):
     _fill(tmp_path)
     cache = DiskTeacherCache(tmp_path, 1, 2**20)
-    cache.begin_batch((0, 0), IMAGES)
-    assert cache.recall(lambda: 'own', CPU) == 'own'
+    assert cache.recall((0, 0), IMAGES, lambda: 'own', CPU) == 'own'
 
 
 @pytest.mark.parametrize('suffix', ['.bin', '.jsonl'])
@@ -153,11 +147,11 @@ def test_a_disk_that_is_full(tmp_path, monkeypatch, caplog, suffix, half):
     monkeypatch.setattr(disk_teacher_cache, '_append', full)
     monkeypatch.setattr(disk_teacher_cache.MMLogger, 'get_current_instance',
                         lambda: logging.getLogger())
-    cache.begin_batch((0, 1), IMAGES)
     for value in (1, 2):
         # Computed each time, since nothing is held.
         _assert_same(
-            cache.recall(lambda: _result(value), CPU), _result(value))
+            cache.recall((0, 1), IMAGES, lambda: _result(value), CPU),
+            _result(value))
     assert caplog.text.count('No space left on device') == 1
     assert 'Training goes on' in caplog.text
     for cache in (cache, _cache(tmp_path, 0)):
@@ -169,21 +163,17 @@ def test_the_limit(tmp_path):
     size = _fill(tmp_path / 'whole', 1).num_bytes
     cache = _cache(tmp_path / 'bound', 2 * size)
     for i in range(3):
-        cache.begin_batch((0, i), IMAGES)
-        cache.recall(_result, CPU)
+        cache.recall((0, i), IMAGES, _result, CPU)
     assert cache.num_bytes == 2 * size
     assert sum(f.stat().st_size
                for f in (tmp_path / 'bound').glob('*.bin')) == 2 * size
 
 
-def test_without_a_batch_nothing_is_kept(tmp_path):
-    cache = _cache(tmp_path)
-    cache.key = None
-    assert cache.recall(lambda: 3, CPU) == 3
+def test_nothing_is_written_after_clear(tmp_path):
     _fill(tmp_path)
     cache = _cache(tmp_path)
     cache.clear()
-    cache.begin_batch((0, 0), IMAGES)
-    assert cache.recall(lambda: 3, CPU) == 3
+    for _ in range(2):
+        assert cache.recall((0, 0), IMAGES, lambda: 3, CPU) == 3
     with pytest.raises(AssertionError, match='computed again'):
-        cache.recall(_never, CPU)
+        cache.recall((0, 0), IMAGES, _never, CPU)

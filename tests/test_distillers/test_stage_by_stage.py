@@ -8,6 +8,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS
 from mmengine.runner import load_checkpoint
 
+from sskd_mm.distillers.comparison import Comparison
 from sskd_mm.stages import Phase
 
 
@@ -405,36 +406,6 @@ def test_before_the_activation(distill_cfg, tmp_path, in_mmdet, data):
                if isinstance(m, torch.nn.ReLU))
 
 
-def test_frozen_norm_of_the_batch(distill_cfg, tmp_path, in_mmdet, data):
-    """A frozen batch norm normalises by the batch, yet does not move."""
-    outputs, states = {}, {}
-    for frozen_norm in ('running', 'batch'):
-        cfg = distill_cfg(tmp_path)
-        cfg.model.frozen_norm = frozen_norm
-        torch.manual_seed(0)
-        distiller = MODELS.build(cfg.model)
-        distiller.prepare(copy.deepcopy(data))
-        distiller.enter_phase(Phase('mimic/layer2', ('layer2', ),
-                                    ('layer2', )))
-        frozen = distiller.partition.fingerprint(('layer2', ))
-        inputs = distiller.data_preprocessor(copy.deepcopy(data),
-                                             True)['inputs']
-        distiller(inputs, mode='loss')
-        norm = distiller.student.backbone.bn1
-        outputs[frozen_norm] = norm(distiller.student.backbone.conv1(inputs))
-        assert distiller.partition.fingerprint(('layer2', )) == frozen
-        distiller.eval()
-        states[frozen_norm] = norm(distiller.student.backbone.conv1(inputs))
-    batch = outputs['batch'].detach()
-    torch.testing.assert_close(
-        batch.mean((0, 2, 3)), norm.bias.detach(), atol=1e-4, rtol=0)
-    assert not torch.allclose(outputs['running'], outputs['batch'])
-    assert torch.equal(states['running'], states['batch'])
-    with pytest.raises(ValueError, match="'running' or 'batch'"):
-        cfg.model.frozen_norm = 'eval'
-        MODELS.build(cfg.model)
-
-
 def test_blockwise_feeds_the_teacher_s_feature(distiller, data):
     distiller.prepare(data)
     distiller.prepare_feeding()
@@ -535,8 +506,9 @@ def test_foreground_needs_boxes(with_foreground, data):
 
 def test_foreground_needs_maps(with_foreground, data, monkeypatch):
     distiller = with_foreground(1)
-    monkeypatch.setattr(distiller, '_pair', lambda *args:
-                        [(torch.rand(2, 9, 4), torch.rand(2, 9, 4))])
+    monkeypatch.setattr(
+        Comparison, 'pair', lambda *args:
+        [(torch.rand(2, 9, 4), torch.rand(2, 9, 4))])
     with pytest.raises(ValueError, match=r"tap 'neck' have the shape "
                        r'\(9, 4\). Leave the tap out'):
         distiller.prepare(data)

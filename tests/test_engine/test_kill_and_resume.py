@@ -17,8 +17,8 @@ from tool_process import ToolProcess
 
 from sskd_mm.compat import (TruncatedCheckpointError, UntrustedCheckpointError,
                             load_checkpoint_file)
-from sskd_mm.engine.hooks import PhaseCheckpointHook
-from sskd_mm.engine.loops.stage_by_stage_train_loop import find_checkpoint
+from sskd_mm.engine.stop_request import StopRequest
+from sskd_mm.engine.find_checkpoint import find_checkpoint
 
 ROOT = Path(__file__).parents[2]
 

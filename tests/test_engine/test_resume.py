@@ -1,0 +1,187 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""A run that is stopped anywhere and resumed equals one that was not."""
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS, MODELS, DefaultScope
+from mmengine.runner import Runner
+
+from sskd_mm.compat import load_checkpoint_file
+
+STUDENT = dict(
+    type='ResNet_CIFAR',
+    depth=18,
+    base_channels=4,
+    stem_channels=4,
+    num_stages=2,
+    strides=(1, 2),
+    dilations=(1, 1),
+    out_indices=(1, ))
+WIDER = dict(STUDENT, base_channels=6, stem_channels=6)
+
+
+@HOOKS.register_module()
+class StopAt(Hook):
+    """Sends SIGTERM at an event of a phase, or kills the run there."""
+
+    priority = 'HIGHEST'
+
+    def __init__(self, event, phase, number, kill=False):
+        self.place = phase, number
+        self.kill = kill
+        setattr(self, event, self._maybe_stop)
+
+    def _maybe_stop(self, runner, batch_idx=None, **kwargs):
+        state = runner.train_loop.state
+        here = state.done if batch_idx is None else batch_idx
+        if (state.phase.name, here) == self.place:
+            if self.kill:
+                raise RuntimeError('killed')
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture(scope='module')
+def make_cfg(classifier_cfg, tmp_path_factory):
+    """Returns a function that makes the config of a distillation of two
+    stages, three iterations an epoch."""
+    folder = tmp_path_factory.mktemp('resume')
+    checkpoints = {}
+    for width, backbone in ((8, STUDENT), (12, WIDER)):
+        cfg = classifier_cfg(folder / 'teacher', backbone, width)
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            torch.manual_seed(0)
+            model = MODELS.build(cfg.model)
+            model.init_weights()
+        checkpoints[width] = str(folder / f'teacher{width}.pth')
+        torch.save(dict(state_dict=model.state_dict()), checkpoints[width])
+
+    def make(work_dir, wider=False, seed=0, options=None, **train_cfg):
+        cfg = classifier_cfg(work_dir, STUDENT, 8, size=16)
+        teacher = classifier_cfg(work_dir, WIDER if wider else STUDENT,
+                                 12 if wider else 8)
+        cfg.model = dict(
+            type='StageByStageDistiller',
+            student=cfg.model,
+            teacher=dict(
+                cfg=teacher.model.to_dict(),
+                checkpoint=checkpoints[12 if wider else 8]),
+            inherit=[] if wider else ['head'])
+        cfg.train_dataloader.dataset.pipeline.insert(
+            1, dict(type='RandomFlip', prob=0.5))
+        cfg.train_cfg = dict(
+            type='StageByStageTrainLoop',
+            mimic=dict(max_epochs=2),
+            head=dict(max_epochs=2),
+            evaluate_teacher=False)
+        cfg.train_cfg.update(train_cfg)
+        cfg.randomness = dict(seed=seed)
+        cfg.merge_from_dict(options or {})
+        return cfg
+
+    return make
+
+
+def _outcome(work_dir):
+    path = Path(work_dir, Path(work_dir, 'last_checkpoint').read_text())
+    checkpoint = load_checkpoint_file(str(path))
+    result = json.loads(Path(work_dir, 'result.json').read_text())
+    for phase in result['phases']:
+        del phase['seconds'], phase['peak_memory_mib']
+    best = {
+        file.name: load_checkpoint_file(str(file))['state_dict']
+        for file in Path(work_dir).glob('best_*.pth')
+    }
+    return dict(best, last=checkpoint['state_dict']), dict(
+        result, seed=None)
+
+
+def _assert_same(work_dir, other):
+    (weights, result), (expected, expected_result) = map(
+        _outcome, (work_dir, other))
+    assert weights.keys() == expected.keys()
+    for name, tensors in expected.items():
+        for key, value in tensors.items():
+            assert torch.equal(weights[name][key], value), (name, key)
+    assert result == expected_result
+
+
+def _stop_and_resume(make, folder, stops, **settings):
+    """Run, stop at each of these places, and end."""
+    for number, (*place, kill) in enumerate([*stops, (None, False)]):
+        cfg = make(folder, **settings)
+        cfg.resume = number > 0
+        if place == [None]:
+            Runner.from_cfg(cfg).train()
+            return
+        event, phase, where = place
+        cfg.custom_hooks = [
+            *cfg.get('custom_hooks', []),
+            dict(
+                type='StopAt',
+                event=event,
+                phase=phase,
+                number=where,
+                kill=kill)
+        ]
+        with pytest.raises(RuntimeError if kill else SystemExit):
+            Runner.from_cfg(cfg).train()
+
+
+EMA = dict(custom_hooks=[dict(type='EMAHook', momentum=0.3)])
+BEST = {'default_hooks.checkpoint.save_best': 'accuracy/top1'}
+
+
+@pytest.mark.parametrize('settings', [
+    dict(schedule=['joint', 'last'], wider=True),
+    dict(schedule=['blockwise', 'last'], wider=True, options=BEST),
+    dict(schedule=['sequential', 'last'], options={**EMA, **BEST}),
+    dict(
+        schedule='cumulative',
+        wider=True,
+        mimic=dict(max_epochs=3, cached_passes=1)),
+    dict(
+        schedule='joint',
+        mimic=dict(max_epochs=None, max_iters=7),
+        head=dict(max_epochs=None, max_iters=5),
+        val_interval=2,
+        options={
+            **BEST, 'default_hooks.checkpoint.by_epoch': False,
+            'default_hooks.checkpoint.interval': 2
+        }),
+    dict(
+        schedule='local',
+        wider=True,
+        options={
+            **EMA, 'optim_wrapper.accumulative_counts': 2
+        },
+        finetune=dict(max_epochs=1)),
+], ids=lambda s: '-'.join(map(str, s)))
+def test_stopped_anywhere(make_cfg, tmp_path, settings):
+    Runner.from_cfg(make_cfg(tmp_path / 'whole', **settings)).train()
+    names = [
+        p['name'] for p in json.loads(
+            (tmp_path / 'whole/result.json').read_text())['phases']
+    ]
+    first, last = names[0], names[-1]
+    places = [
+        # In the midst of an epoch, at the last iteration of one and of a
+        # phase, at a border, in a validation and behind all training.
+        ('after_train_iter', first, 1, False),
+        ('after_train_iter', first, 2, False),
+        ('before_phase', names[1], 0, True),
+        ('after_train_iter', names[1], 0, False),
+        ('after_train_iter', last, 2, False),
+        ('after_val_iter', last, 0, False),
+        ('after_val_epoch', last, 6, True),
+    ]
+    if 'max_iters' in settings.get('head', {}):
+        places[-1] = ('after_val_epoch', last, 4, True)
+    if 'finetune' in settings:
+        places[-1] = ('after_val_epoch', last, 3, True)
+    _stop_and_resume(make_cfg, tmp_path / 'stopped', places, **settings)
+    _assert_same(tmp_path / 'stopped', tmp_path / 'whole')
