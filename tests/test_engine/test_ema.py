@@ -35,14 +35,13 @@ class AverageHook(Hook):
             old = average.setdefault(name, value)
             average[name] = (1 - MOMENTUM) * old + MOMENTUM * value
 
-    def after_train_epoch(self, runner):
-        # After a phase's end; PhaseHook has had its turn.
-        if runner.epoch + 1 == runner.train_loop.phase.end:
-            student = runner.train_loop.distiller.student
-            self.ends.append({
-                name: param.detach().clone()
-                for name, param in student.named_parameters()
-            })
+    def after_phase(self, runner, phase):
+        # PhaseHook has had its turn.
+        student = runner.train_loop.distiller.student
+        self.ends.append({
+            name: param.detach().clone()
+            for name, param in student.named_parameters()
+        })
 
 
 def _cfg(distill_cfg, work_dir):
@@ -112,6 +111,7 @@ def test_checkpoints_score_as_in_the_run_s_validation(run, root):
     plain.test_evaluator = cfg.test_evaluator
     for note, epoch in zip(curve, (3, 4)):
         assert note.pop('epoch') == epoch
+        assert note.pop('iteration') == epoch * 3
         plain.work_dir = f'{cfg.work_dir}/plain_{epoch}'
         runner = Runner.from_cfg(plain)
         load_checkpoint(

@@ -138,7 +138,7 @@ def test_losses_train_with_the_student(joint_cfg, tmp_path):
     checkpoint = load_checkpoint_file(str(tmp_path / 'epoch_1.pth'))
     assert list(checkpoint['state_dict']) == list(
         distiller.student.state_dict())
-    _assert_equal(checkpoint['sskd']['losses'],
+    _assert_equal(checkpoint['sskd']['auxiliary']['losses'],
                   distiller.joint_losses.state_dict())
 
 
@@ -155,10 +155,10 @@ def test_killed_and_resumed(joint_cfg, tmp_path, monkeypatch, epoch, batch):
     Runner.from_cfg(joint_cfg(tmp_path / 'whole', epochs=3, **options)).train()
     step = StageByStageTrainLoop.run_iter
 
-    def stop(self, idx, data_batch):
-        if (self._epoch, idx) == (epoch, batch):
+    def stop(self, idx, *args):
+        if (self.epoch, idx) == (epoch, batch):
             raise Killed
-        step(self, idx, data_batch)
+        step(self, idx, *args)
 
     cfg = joint_cfg(tmp_path / 'killed', epochs=3, **options)
     with monkeypatch.context() as patch, pytest.raises(Killed):
@@ -169,7 +169,8 @@ def test_killed_and_resumed(joint_cfg, tmp_path, monkeypatch, epoch, batch):
     whole = load_checkpoint_file(str(tmp_path / 'whole/iter_9.pth'))
     again = load_checkpoint_file(str(tmp_path / 'killed/iter_9.pth'))
     _assert_equal(again['state_dict'], whole['state_dict'])
-    _assert_equal(again['sskd']['losses'], whole['sskd']['losses'])
+    _assert_equal(again['sskd']['auxiliary']['losses'],
+                  whole['sskd']['auxiliary']['losses'])
 
 
 def test_teacher_stays_through_the_head_phase(joint_cfg, tmp_path):
@@ -279,7 +280,8 @@ def test_two_processes_equal_one(joint_cfg, tmp_path, root, monkeypatch):
         load_checkpoint_file(str(tmp_path / f'{n}/epoch_2.pth'))
         for n in (1, 2))
     for states in ((one['state_dict'], two['state_dict']),
-                   (one['sskd']['losses'], two['sskd']['losses'])):
+                   (one['sskd']['auxiliary']['losses'],
+                    two['sskd']['auxiliary']['losses'])):
         assert list(states[0]) == list(states[1])
         for key, value in states[0].items():
             torch.testing.assert_close(

@@ -1,6 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 """A real training process is killed at random instants and resumed."""
-import logging
 import multiprocessing
 import os
 import random
@@ -8,7 +7,6 @@ import re
 import signal
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,8 +15,8 @@ from tool_process import ToolProcess
 
 from sskd_mm.compat import (TruncatedCheckpointError, UntrustedCheckpointError,
                             load_checkpoint_file)
-from sskd_mm.engine.stop_request import StopRequest
 from sskd_mm.engine.find_checkpoint import find_checkpoint
+from sskd_mm.engine.stop_request import StopRequest
 
 ROOT = Path(__file__).parents[2]
 
@@ -100,11 +98,10 @@ def test_sigterm_saves_first(distill_cfg, tmp_path):
     process.send_signal(signal.SIGTERM)
     output = process.stdout.read()
     assert process.wait() != 0
-    checkpoint = find_checkpoint(str(tmp_path / 'term'), None)
+    checkpoint, content = find_checkpoint(str(tmp_path / 'term'))
     assert Path(checkpoint).name.startswith('iter_')
     assert f'Saved {checkpoint}; --resume goes on' in output
-    meta = load_checkpoint_file(checkpoint)['meta']
-    assert meta['iter'] == int(Path(checkpoint).stem.split('_')[1])
+    assert content['meta']['iter'] == int(Path(checkpoint).stem.split('_')[1])
 
 
 class Hostile:
@@ -115,10 +112,8 @@ class Hostile:
 
 def test_forked_process_ends_on_sigterm(tmp_path):
     """Though it has the handler of the training that it was forked from."""
-    hook = PhaseCheckpointHook(interval=1)
-    hook.before_train(
-        SimpleNamespace(
-            work_dir=str(tmp_path), logger=logging.getLogger(__name__)))
+    stop = StopRequest()
+    stop.listen()
     try:
         process = multiprocessing.get_context('fork').Process(
             target=time.sleep, args=(60, ))
@@ -128,30 +123,46 @@ def test_forked_process_ends_on_sigterm(tmp_path):
         assert process.exitcode == -signal.SIGTERM
     finally:
         process.kill()
-        hook.end_train(None)
-    assert hook._signal is None, 'the training itself goes on'
+        stop.ignore()
+    assert not stop.is_agreed(1), 'the training itself goes on'
 
 
 def test_which_checkpoint(tmp_path):
-    assert find_checkpoint(str(tmp_path), None) is None
-    for age, name in enumerate(('epoch_1', 'epoch_2', 'iter_30')):
+
+    def found(path=None):
+        return find_checkpoint(str(tmp_path), path)[0]
+
+    def save(name, iterations, age):
         path = tmp_path / f'{name}.pth'
-        torch.save(dict(meta=dict(), x=torch.rand(1000)), path)
+        torch.save(
+            dict(meta=dict(iter=iterations), x=torch.rand(1000)), path)
         os.utime(path, (1000 + age, 1000 + age))
+
+    assert found() is None
+    # The times are those of a copy, in the order of the names.
+    for age, (name, iterations) in enumerate(
+        (('epoch_10', 200), ('epoch_11', 220), ('epoch_9', 180), ('iter_190',
+                                                                  190))):
+        save(name, iterations, age)
     torch.save(dict(), tmp_path / 'best_mAP_epoch_2.pth')
-    assert find_checkpoint(str(tmp_path), None).endswith('iter_30.pth')
-    # The newest is truncated: the one before it is taken.
-    content = (tmp_path / 'iter_30.pth').read_bytes()
-    (tmp_path / 'iter_30.pth').write_bytes(content[:-100])
-    os.utime(tmp_path / 'iter_30.pth', (1010, 1010))
-    assert find_checkpoint(str(tmp_path), None).endswith('epoch_2.pth')
-    with pytest.raises(TruncatedCheckpointError, match='iter_30.pth'):
-        find_checkpoint(str(tmp_path), str(tmp_path / 'iter_30.pth'))
+    assert found().endswith('epoch_11.pth'), 'the one trained longest'
+    # The one that the run named, wherever it lay then.
+    named = tmp_path / 'last_checkpoint'
+    named.write_text('/elsewhere/work_dir/iter_190.pth')
+    assert found().endswith('iter_190.pth')
+    # That one is truncated, or its name is: the longest of the others.
+    content = (tmp_path / 'iter_190.pth').read_bytes()
+    (tmp_path / 'iter_190.pth').write_bytes(content[:-100])
+    assert found().endswith('epoch_11.pth')
+    named.write_text('')
+    assert found().endswith('epoch_11.pth')
+    with pytest.raises(TruncatedCheckpointError, match='iter_190.pth'):
+        found(str(tmp_path / 'iter_190.pth'))
     # One from a stranger is an error, not passed over, and does not run.
     Hostile.path = str(tmp_path / 'it_ran')
     torch.save(dict(meta=Hostile()), tmp_path / 'epoch_3.pth')
     with pytest.raises(UntrustedCheckpointError, match='epoch_3.pth'):
-        find_checkpoint(str(tmp_path), None)
+        found()
     assert not (tmp_path / 'it_ran').exists()
 
 

@@ -8,16 +8,20 @@ import shutil
 import signal
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from mmcv.transforms import Compose
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS, MODELS, DefaultScope
+from mmengine.registry import DATASETS, HOOKS, MODELS, DefaultScope
 from mmengine.runner import Runner
+from mmpretrain.models.utils.batch_augments import RandomBatchAugment
+from torch.utils._pytree import tree_leaves
 
 from sskd_mm.compat import load_checkpoint_file
-from sskd_mm.distillers import disk_teacher_cache
-from sskd_mm.distillers.teacher_cache import TeacherCache
+from sskd_mm.distillers import Teachers, disk_teacher_cache
 
+CPU = torch.device('cpu')
 RESNET = dict(type='ResNet_CIFAR', depth=18, base_channels=4, stem_channels=4)
 AUGMENTED = [
     dict(type='LoadImageFromFile'),
@@ -99,7 +103,7 @@ def test_what_is_recalled_equals_what_is_computed(make, method, monkeypatch):
     images, cached = _train(make('cached', method, 2))
     # The check of the teacher looks at one batch, whatever the phase.
     checked = images - 2 * 20
-    monkeypatch.setattr(TeacherCache, 'recall',
+    monkeypatch.setattr(Teachers, 'recall',
                         lambda self, compute, device: compute())
     images, computed = _train(make('computed', method, 2))
     assert images == 4 * 20 + checked
@@ -153,8 +157,9 @@ def test_a_phase_goes_on_with_the_cache_of_the_one_before(
 
     checked, _ = _train(make('uncached', 'sskd', 0))
     images, cached = _train(config('cached'))
-    assert images == 20 + checked - 4 * 20
-    monkeypatch.setattr(TeacherCache, 'recall',
+    # And two to tell what the cache takes.
+    assert images == 20 + 2 + checked - 4 * 20
+    monkeypatch.setattr(Teachers, 'recall',
                         lambda self, compute, device: compute())
     _, computed = _train(config('computed'))
     _assert_equal(cached, computed)
@@ -165,6 +170,152 @@ def test_no_teacher_to_cache(make):
     cfg.train_cfg.finetune = dict(max_epochs=1, cached_passes=1)
     with pytest.raises(ValueError, match='no use for a teacher'):
         Runner.from_cfg(cfg).train_loop
+
+
+# --- A recalled batch is the one that it stands for -----------------------
+
+
+@HOOKS.register_module()
+class SwitchAt(Hook):
+    """Does something to the run as an epoch begins."""
+
+    def __init__(self, epoch, change):
+        self.epoch, self.change = epoch, change
+
+    def before_train_epoch(self, runner):
+        if runner.epoch == self.epoch:
+            CHANGES[self.change](runner)
+
+
+def _switch_pipeline(runner):
+    runner.train_dataloader.dataset.pipeline = Compose([
+        dict(type='LoadImageFromFile'),
+        dict(type='RandomFlip', prob=1.0),
+        dict(type='PackInputs')
+    ])
+
+
+def _switch_augments(runner):
+    runner.train_loop.distiller.data_preprocessor.batch_augments = (
+        RandomBatchAugment([dict(type='CutMix', alpha=1.0)]))
+
+
+CHANGES = dict(pipeline=_switch_pipeline, augments=_switch_augments)
+
+
+class Unrepeatable(torch.utils.data.Dataset):
+    """Draws from a generator that nobody seeds, as albumentations does."""
+
+    def __init__(self, dataset):
+        self.dataset, self.rng = dataset, np.random.default_rng()
+
+    def __getitem__(self, index):
+        sample = self.dataset[index]
+        noise = self.rng.integers(0, 9, sample['inputs'].shape)
+        sample['inputs'] += torch.from_numpy(noise).to(torch.uint8)
+        return sample
+
+    def __len__(self):
+        return len(self.dataset)
+
+
+@DATASETS.register_module()
+def unrepeatable(dataset):
+    return Unrepeatable(DATASETS.build(dataset))
+
+
+def _compare_each(monkeypatch):
+    """Note how far each recalled feature is from what would be computed."""
+    errors, recall = [], Teachers.recall
+
+    def both(self, compute, device):
+        found, now = recall(self, compute, device), compute()
+        errors.append(
+            max(
+                float((a - b).abs().max())
+                for a, b in zip(tree_leaves(found), tree_leaves(now))
+                if isinstance(a, torch.Tensor)))
+        return found
+
+    monkeypatch.setattr(Teachers, 'recall', both)
+    return errors
+
+
+@pytest.mark.parametrize('folder', [None, 'cache'])
+@pytest.mark.parametrize('what', ['pipeline', 'augments', 'data', 'mixed'])
+@pytest.mark.parametrize('method', METHODS)
+def test_nothing_else_is_recalled(make, tmp_path, monkeypatch, what, folder,
+                                  method):
+    cfg = make('run', method, 1)
+    if folder:
+        cfg.train_cfg.cache_dir = str(tmp_path / folder)
+    if what == 'data':
+        cfg.train_dataloader.dataset = dict(
+            type='unrepeatable',
+            dataset=dict(cfg.train_dataloader.dataset, _scope_='mmpretrain'))
+    if what in ('mixed', 'augments'):
+        cfg.data_preprocessor.batch_augments = dict(
+            augments=[dict(type='Mixup', alpha=1.0)])
+    if what in CHANGES:
+        cfg.custom_hooks = [dict(type='SwitchAt', epoch=1, change=what)]
+    errors = _compare_each(monkeypatch)
+    Runner.from_cfg(cfg).train()
+    assert len(errors) >= 12 and max(errors) == 0
+
+
+def test_what_is_recalled_no_more_is_said(make, tmp_path):
+    cfg = make('run', 'sskd', 1)
+    cfg.custom_hooks = [dict(type='SwitchAt', epoch=1, change='pipeline')]
+    images, _ = _train(cfg)
+    checked, _ = _train(make('uncached', 'sskd', 0))
+    # Computed once more behind the switch, then recalled again.
+    assert images == 2 * 20 + 2 + checked - 4 * 20
+    (log, ) = (tmp_path / 'run').rglob('*.log')
+    assert log.read_text().count(
+        '3 batches of this epoch were not those whose features were kept') == 1
+
+
+def test_batches_that_cannot_be_told(make):
+    cfg = make('run', 'sskd', 1)
+    cfg.data_preprocessor.batch_augments = dict(
+        augments=[dict(type='Mixup', alpha=1.0)])
+    cfg.data_preprocessor.to_onehot = True
+    loop = Runner.from_cfg(cfg).train_loop
+    loop.distiller.data_preprocessor.note = lambda: None
+    with pytest.raises(ValueError, match='cannot be pickled.*named functions'):
+        loop.run()
+
+
+def test_features_that_do_not_fit_into_memory(make, monkeypatch):
+    """Four taps of 32 x 32 x 4 to 4 x 4 x 32 numbers of four bytes."""
+    needed = 2 * 20 * 4 * (4096 + 2048 + 1024 + 512)
+    for available in (needed - 1, needed):
+        monkeypatch.setattr(
+            'sskd_mm.engine.open_teacher_cache.available_memory',
+            lambda: available)
+        loop = Runner.from_cfg(make(f'run{available}', 'sskd', 2)).train_loop
+        if available < needed:
+            with pytest.raises(ValueError, match='20 images.*cache_dir='):
+                loop.run()
+        else:
+            loop.run()
+
+
+def test_the_cache_is_gone_behind_its_phases(make):
+    cfg = make('run', 'sskd', 1)
+    cfg.train_cfg.update(
+        schedule=['joint', 'last'],
+        phases={'mimic/last': dict(cached_passes=2)},
+        head=dict(max_epochs=1))
+    loop = Runner.from_cfg(cfg).train_loop
+    caches = []
+    for phase in loop.phases:
+        loop.enter_phase(phase)
+        caches.append(loop.distiller.teachers.cache)
+        if caches[-1] is not None:
+            caches[-1].recall((0, 0), 0, lambda: torch.ones(1), CPU)
+    assert caches[0] is not caches[1] and caches[2] is None
+    assert [cache.num_bytes for cache in caches[:2]] == [0, 0]
 
 
 # --- On disk ----------------------------------------------------------------
@@ -189,8 +340,6 @@ def _files(cache):
 def test_on_disk_as_in_memory(make, on_disk, method, tmp_path):
     """And a second run, of another student, needs no teacher."""
     images, in_memory = _train(make('memory', method, 2))
-    # Two images are looked at to tell what the cache will cost.
-    images += 2
     same, first = _train(on_disk('first', method))
     assert same == images
     _assert_equal(first, in_memory)
@@ -252,7 +401,7 @@ def test_a_cache_of_something_else_is_not_used(on_disk, tmp_path, change,
             each(cfg)
         loop = Runner.from_cfg(cfg).train_loop
         loop.enter_phase(loop.phases[0])
-        folders.append(loop.distiller.teacher_cache.place)
+        folders.append(loop.distiller.teachers.cache.location)
     assert folders[0] != folders[1]
     assert folders[0] == folders[2]
 
@@ -321,7 +470,7 @@ def test_what_a_cache_costs_is_told_before(on_disk, tmp_path):
     loop.run()
     (log, ) = (tmp_path / 'run').rglob('*.log')
     text = log.read_text()
-    gib = re.search(r'about ([\d.]+) GiB for 2 of the 4 epochs of mimic/joint',
+    gib = re.search(r'about ([\d.]+) GiB for 2 passes of mimic/joint',
                     text)
     (file, ) = _files(tmp_path / 'cache')
     assert float(gib[1]) == pytest.approx(
