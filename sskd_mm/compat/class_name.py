@@ -1,8 +1,10 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+from contextlib import suppress
 from functools import lru_cache
+from importlib import import_module
 from typing import Any, Optional
 
-from mmengine.registry import DefaultScope, Registry, root
+from mmengine.registry import Registry, root
 from mmengine.utils import get_object_from_string
 
 _REGISTRIES = [r for r in vars(root).values() if isinstance(r, Registry)]
@@ -36,22 +38,17 @@ def class_name(type_: Any, scope: Optional[str] = None) -> str:
 @lru_cache(maxsize=None)
 def _look_up(name: str, scope: str) -> str:
     prefix, _, rest = name.partition('.')
-    for registry in _REGISTRIES:
-        with registry.switch_scope_and_registry(scope) as found:
-            while found is not None:
+    for each, key in ((scope, name), (prefix, rest)):
+        with suppress(ImportError, AttributeError):  # as MMEngine does
+            import_module(f'{each}.registry')
+        for registry in _REGISTRIES:
+            for found in (registry.children.get(each), registry):
+                if found is None or each == prefix != found.scope:
+                    continue
                 found.import_from_location()
-                if name in found.module_dict:
-                    return class_name(found.module_dict[name])
-                found = found.parent
-        for child in (registry, *registry.children.values()):
-            if rest and child.scope == prefix:
-                child.import_from_location()
-                if rest in child.module_dict:
-                    return class_name(child.module_dict[rest])
-    if not rest:
-        return name
+                if key in found.module_dict:
+                    return class_name(found.module_dict[key])
     try:
-        with DefaultScope.overwrite_default_scope(scope):
-            return class_name(get_object_from_string(name))
+        return class_name(get_object_from_string(name)) if rest else name
     except Exception:  # whatever an import may raise
         return name
