@@ -21,6 +21,7 @@ from .study import Study
 from .study_check import check_teacher, fitted_config, plan_study
 from .study_report import (finished_trials, read_metrics,
                            write_study_report)
+from .study_run import StudyRun
 from .study_trial import Trial, value_label
 from .training_cost import count_cost, describe_cost, fit_epochs, spent
 from .training_folder import TrainingFolder
@@ -29,8 +30,8 @@ from .training_settings import (SCORING, TRAINING, describe_settings,
 from .work_dir import WorkDir
 
 __all__ = [
-    'Alignment', 'ConfigParser', 'Measured', 'SCORING', 'Study', 'TRAINING',
-    'TrainingFolder', 'Trial', 'WorkDir', 'build_test_loader',
+    'Alignment', 'ConfigParser', 'Measured', 'SCORING', 'Study',
+    'StudyRun', 'TRAINING', 'TrainingFolder', 'Trial', 'WorkDir', 'build_test_loader',
     'check_teacher', 'check_teacher_metrics', 'count_cost', 'count_step',
     'describe_cost', 'describe_network', 'describe_parts', 'describe_plan',
     'describe_settings', 'draw_detections', 'draw_feature_maps',

@@ -123,6 +123,10 @@ class TrainingFolder:
                 here[last] = None
         return {**describe_settings(cfg), **before}
 
+    def is_finished(self, settings: Dict[str, Any]) -> bool:
+        """Whether it has trained to its end with these settings."""
+        return self.finished and not self.differences(settings)
+
     def begin(self, settings: Dict[str, Any]) -> None:
         """Make the folder and note what is about to train in it."""
         self.path.mkdir(parents=True, exist_ok=True)
@@ -131,7 +135,7 @@ class TrainingFolder:
     def accept(self, settings: Dict[str, Any]) -> None:
         """Let what is finished count for these settings, too."""
         record = self._record or dict(settings=settings, seconds=None)
-        if settings != record['settings']:
+        if settings not in (record['settings'], *record.get('accepted', ())):
             record['accepted'] = [*record.get('accepted', ()), settings]
         self._write(**record)
 
