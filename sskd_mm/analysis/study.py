@@ -167,7 +167,8 @@ def _check_path(cfg: Config, path: str) -> None:
     """See that an option leads to where a config can have a setting. Whether
     somebody reads it shows when all is built."""
     here, done = cfg, ''
-    for key in path.split('.'):
+    keys = path.split('.')
+    for number, key in enumerate(keys):
         if isinstance(here, list):
             if not key.isdigit() or int(key) >= len(here):
                 raise ValueError(
@@ -176,10 +177,10 @@ def _check_path(cfg: Config, path: str) -> None:
             here = here[int(key)]
         elif isinstance(here, (dict, Config)):
             if key not in here:
-                if key.isdigit():
+                if any(each.isdigit() for each in keys[number:]):
                     raise ValueError(
-                        f'The option {path!r}: {done} is no list, so it has '
-                        f'no number {key}.')
+                        f'The option {path!r}: {done or "the config"} has no '
+                        f'list {key!r} that a number could be of.')
                 if not done and key not in _RUNNER:
                     raise ValueError(
                         f'The option {path!r}: neither the config nor '

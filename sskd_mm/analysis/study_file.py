@@ -89,8 +89,8 @@ def read_study(file: Union[str, Path]) -> Dict[str, Any]:
 
 def check_folders(file: Union[str, Path], trials: list,
                   teachers: Dict[str, dict]) -> None:
-    """See that no two trainings of a study have one folder, on file systems
-    that do not tell upper from lower case neither.
+    """See that each training of a study has a folder of its own, also on
+    file systems that do not tell upper from lower case.
 
     Args:
         file (str or Path): The study's, for the error.
@@ -98,23 +98,29 @@ def check_folders(file: Union[str, Path], trials: list,
         teachers (dict[str, dict]): Its teachers.
 
     Raises:
-        ValueError: Two would; it names both.
+        ValueError: Two would share one; it names both.
     """
-    taken: Dict[str, str] = {'teachers': 'the folder of all teachers'}
-    places = [(f'teachers/{name}', f'teacher {name!r}') for name in teachers]
     for trial in trials:
-        places += [
-            (trial.pair, f'pair {trial.pair!r}'),
-            (str(trial.folder.parent),
-             f'{trial.name!r}, of the pair {trial.pair!r}')
-        ]
-    for folder, owner in dict.fromkeys(places):
-        key = unicodedata.normalize('NFC', folder).casefold()
-        if taken.setdefault(key, owner) != owner:
+        if trials.count(trial) > 1:
             raise ValueError(
-                f'{file}: {owner} and {taken[key]} would have one folder, '
-                f'{folder}. Rename one of them. Folders are named by letters '
-                'and digits, in upper or lower case alike.')
+                f'{file}: the values of the sweep of {trial.method!r} have '
+                f'{trial.value!r} twice.')
+    # Folder, whose it is, and how an error calls that.
+    places = [('teachers', None, 'the folder of all teachers')]
+    places += [(f'teachers/{n}', n, f'teacher {n!r}') for n in teachers]
+    for trial in trials:
+        places += [(trial.pair, trial.pair, f'pair {trial.pair!r}'),
+                   (str(trial.folder.parent), (trial.method, trial.value),
+                    f'{trial.name!r}, of the pair {trial.pair!r}')]
+    taken: Dict[str, tuple] = {}
+    for folder, owner, name in places:
+        key = unicodedata.normalize('NFC', folder).casefold()
+        first = taken.setdefault(key, (owner, name))
+        if first[0] != owner:
+            raise ValueError(
+                f'{file}: {name} and {first[1]} would have one folder, '
+                f'{folder}. Rename one of them: only letters and digits '
+                'tell folders apart, and not by upper or lower case.')
 
 
 def _check_entry(file, where: str, entry: dict, kind: str) -> None:

@@ -174,7 +174,8 @@ def _table(rows: List[dict], teacher: Optional[dict],
                 [r['also'][name] for r in row['results']], digits) + ' |'
             for name in study.also)
         lines.append(
-            f'| {row["name"]} | {mean_and_deviation(values["last"], digits)} | '
+            f'| {row["name"]} | '
+            f'{mean_and_deviation(values["last"], digits)} | '
             f'{mean_and_deviation(values["best"], digits)} |{also} '
             f'{", ".join(map(str, row["seeds"]))} | '
             f'{statistics.mean(values["seconds"]):.0f} | '

@@ -34,7 +34,7 @@ def read_dumped_config(file: Union[str, Path]) -> Dict[str, Any]:
                 raise ValueError(f'line {statement.lineno} is no assignment')
             content[statement.targets[0].id] = _value(statement.value)
         return content
-    except (SyntaxError, ValueError, RecursionError) as error:
+    except (SyntaxError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f'{file} is no config as Config.dump writes it, and '
                          f'no other is read: {error}.') from error
 

@@ -5,7 +5,9 @@ MMEngine reads YAML by ``yaml.CLoader``, which runs what a tag such as
 ``!!python/object/apply`` names, and expands aliases without a bound. This
 holds for studies, for configs in YAML and for the bases of both.
 """
+import copy
 import os.path as osp
+from functools import lru_cache
 from typing import Any, Optional
 
 import yaml
@@ -60,6 +62,13 @@ def read_yaml(text: str) -> Any:
         >>> read_yaml('options: {max_epochs: 10}')
         {'options': {'max_epochs': 10}}
     """
+    return copy.deepcopy(_parse(text))
+
+
+# For a base as 'mmpretrain::...' MMEngine reads all of mmpretrain's metafiles,
+# each time, which takes a second.
+@lru_cache(maxsize=512)
+def _parse(text: str) -> Any:
     try:
         _check_size(text)
         return yaml.load(text, Loader=_Loader)

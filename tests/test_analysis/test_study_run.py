@@ -309,52 +309,83 @@ def test_the_table_has_all_that_is_finished(workshop, capsys):
     assert '| KD |' in workshop.table
 
 
-@pytest.mark.parametrize('option, values, folders', [
-    ('train_cfg.schedule', ['joint', ['joint', 'last']],
-     ['SSKD_joint', 'SSKD__joint_last-e72f29']),
-    ('model.pre_activation', [True, False], ['SSKD_true-b5bea4',
-                                             'SSKD_false-fcbcf1']),
-    ('model.adapter', [None, dict(type='ConvAdapter', kernel_size=3)], None),
-    ('model.losses.0.weight', [.1234567, .12345678, 10], None),
-])
-def test_sweeps(workshop, option, values, folders):
-    pass
+SWEEPS = {
+    'schedule': ('train_cfg.schedule', ['joint', ['joint', 'last']]),
+    'flag': ('model.pre_activation', [True]),
+    'none': ('model.teacher.input_transform',
+             [None, dict(type='Resize', size=[24, 24])]),
+    'number': ('optim_wrapper.optimizer.lr', [1e-6, 1.0000001e-6])
+}
 
 
-def never(content):
-    pass
+def test_sweeps_over_any_values(workshop):
+    methods = {
+        name: dict(sweep=dict(option=option, values=values))
+        for name, (option, values) in SWEEPS.items()
+    }
+    for method in methods.values():
+        method.setdefault('options', {})['model.stages'] = 'auto'
+        method['options']['train_cfg.phases'] = dict(_delete_=True)
+    trained = workshop.run(methods=methods)
+    assert len({name.lower() for name in trained}) == 7
+    assert workshop.run() == []
+    for name, (option, values) in SWEEPS.items():
+        built = []
+        for file in sorted(workshop.out.glob(f'tiny/{name}_*/*/trial.py')):
+            value = Config.fromfile(file)
+            for key in option.split('.'):
+                value = value[key]
+            built.append(value)
+        assert len(built) == len(values)
+        assert all(value in built for value in values)
+    for row in ('| schedule, joint |', '| schedule, ["joint", "last"] |',
+                '| flag, true |', '| none, null |', '| number, 1e-06 |',
+                '| number, 1.0000001e-06 |'):
+        assert row in workshop.table
+    assert (workshop.out / 'tiny.png').exists()
 
 
-MISTAKES = [
-    (dict(sweep=dict(option='model.losses.0.wait', values=[1, 2])), 'wait'),
-    (dict(sweep=dict(option='model.losses.1.weight', values=[1, 2])),
-     'is a list of 1'),
-    (dict(sweep=dict(option='max_epochs', values=[1, 2])),
-     'build the same training'),
-    (dict(sweep=dict(option='model.losses.0.temperature', values=[1, 'hot'])),
-     'KD, hot, of the pair tiny'),
-    (dict(options={'modle.task_weight': 1}), "Did you mean 'model'"),
-    (dict(options={'train_cfg.finetune.max_epoch': 1}), 'max_epoch'),
-    (dict(options={'optim_wrapper.optimizer.rate': 1}), 'rate'),
-    (dict(options={'model.teacher.cfg': 'nowhere.py'}), 'nowhere.py'),
-    (dict(options={'model.stages': ['layer9']}), 'layer9'),
-    (dict(options={'train_dataloader.dataset.data_root': '/no/where'}),
-     '/no/where'),
-    (dict(options={'val_evaluator.topq': 1}), 'topq'),
-]
+MISTAKES = {
+    'wait': dict(
+        sweep=dict(option='model.losses.0.wait', values=[1, 2])),
+    'is a list of 1': dict(
+        sweep=dict(option='model.losses.1.weight', values=[1, 2])),
+    'build the same training': dict(
+        sweep=dict(option='max_epochs', values=[1, 2])),
+    "Did you mean 'model'": dict(options={'modle.task_weight': 1}),
+    "key 'max_epoch'": dict(
+        options={'train_cfg.finetune': dict(max_epoch=1)}),
+    "'rate'": dict(options={'optim_wrapper.optimizer.rate': 1}),
+    'nowhere.py': dict(options={'model.teacher.cfg': 'nowhere.py'}),
+    "'layer9'": dict(options={'model.stages': ['layer9']}),
+    '/no/where': dict(
+        options={'train_dataloader.dataset.data_root': '/no/where'}),
+    "'topq'": dict(options={'val_evaluator.topq': 1}),
+    "has no list 'adapter'": dict(options={'model.adapter.0.type': 'ConvAdapter'}),
+}
 
 
-@pytest.mark.parametrize('method, problem', MISTAKES)
-def test_mistakes_show_before_the_first_training(workshop, method, problem):
+def test_mistakes_show_before_the_first_training(workshop):
     train_the_teacher(workshop.content)
-    workshop.content['methods']['bad'] = dict(method=KD, **method)
-    workshop.content['methods']['bad as well'] = dict(
-        method=KD, options={'model.inherit': ['hed']})
+    workshop.content['methods'].update({
+        f'wrong {i}': dict(method=KD, **method)
+        for i, method in enumerate(MISTAKES.values())
+    })
+    workshop.content['methods']['hot'] = dict(
+        method=KD,
+        sweep=dict(
+            option='model.losses.0.temperature', values=[1, 'hot']))
     with pytest.raises(ValueError) as error:
         workshop.run()
     assert workshop.trained == [] and not workshop.out.exists()
     # All at once.
-    assert problem in str(error.value) and 'hed' in str(error.value)
+    problems = str(error.value).split('\n- ')
+    for i, problem in enumerate(MISTAKES):
+        assert any(
+            p.startswith(f'wrong {i},') and problem in p
+            for p in problems), f'{problem} is not in {problems}'
+    assert any(p.startswith('hot, hot, of the pair tiny') for p in problems)
+    assert not any(p.startswith(('KD', 'hot, 1')) for p in problems)
 
 
 @pytest.mark.parametrize('change, problem', [

@@ -86,8 +86,7 @@ def test_a_file_that_is_no_config(content, problem, tmp_path):
 
 def test_plain_data_is_read_as_before(tmp_path):
     content = dict(
-        words='a', number=.5, none=None, flag=True, nested=[dict(a=[1, (2, 3)])]
-    )
+        words='a', number=.5, none=None, nested=[dict(a=[True, (2, 3)])])
     cfg = Config(content)
     cfg.dump(tmp_path / 'cfg.yaml')  # with a tag for the tuple
     assert Config.fromfile(tmp_path / 'cfg.yaml').to_dict() == content
@@ -96,6 +95,11 @@ def test_plain_data_is_read_as_before(tmp_path):
     child = Config.fromfile(tmp_path / 'child.yaml')
     assert child.y == dict(b=1, c=2)
     assert child.z == [dict(b=1), dict(b=1)] and child.words == 'a'
+    # What one reader does with it is none of another's business.
+    child.z.append(1)
+    assert len(Config.fromfile(tmp_path / 'child.yaml').z) == 2
+    read_yaml('a: [1]')['a'].append(2)
+    assert read_yaml('a: [1]') == dict(a=[1])
 
 
 def test_every_yaml_file_here(root):
