@@ -231,16 +231,14 @@ def test_folders_of_values(read):
 def test_configs_are_the_same_each_time(read):
     """Merging an option must not change the study's."""
     study = read(
-        options={'param_scheduler': [dict(type='CosineAnnealingLR', T_max=5)]},
         methods=dict(
             A=dict(
-                options={
-                    'optim_wrapper.optimizer':
-                    dict(_delete_=True, type='AdamW', lr=1)
-                })))
+                options=dict(
+                    optim_wrapper=dict(
+                        _delete_=True, optimizer=dict(type='AdamW', lr=1))))))
     trial = study.trials()[0]
     first, second = (study.config(trial, 't.pth') for _ in range(2))
-    assert first.optim_wrapper.optimizer == dict(type='AdamW', lr=1)
+    assert first.optim_wrapper == dict(optimizer=dict(type='AdamW', lr=1))
     assert first.to_dict() == second.to_dict()
 
 

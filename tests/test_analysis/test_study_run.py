@@ -361,7 +361,8 @@ MISTAKES = {
     '/no/where': dict(
         options={'train_dataloader.dataset.data_root': '/no/where'}),
     "'topq'": dict(options={'val_evaluator.topq': 1}),
-    "has no list 'adapter'": dict(options={'model.adapter.0.type': 'ConvAdapter'}),
+    "has no list 'adapter'": dict(
+        options={'model.adapter.0.type': 'ConvAdapter'}),
 }
 
 
@@ -382,8 +383,8 @@ def test_mistakes_show_before_the_first_training(workshop):
     problems = str(error.value).split('\n- ')
     for i, problem in enumerate(MISTAKES):
         assert any(
-            p.startswith(f'wrong {i},') and problem in p
-            for p in problems), f'{problem} is not in {problems}'
+            p.startswith(f'wrong {i},') and problem in p for p in problems), (
+                f'{problem} is not in {problems}')
     assert any(p.startswith('hot, hot, of the pair tiny') for p in problems)
     assert not any(p.startswith(('KD', 'hot, 1')) for p in problems)
 
