@@ -14,6 +14,7 @@ compat.atomic_backend.install()
 compat.checkpoint_loader.install()
 compat.config_scope.install()
 compat.config_text.install()
+compat.safe_yaml.install()
 
 from . import (adapters, datasets, distillers, engine,  # noqa: E402, F401
                evaluation, losses, models)

@@ -17,21 +17,27 @@ from .measure_metrics import Measured, measure_metrics
 from .phase_curves import draw_phase_curves
 from .plan import count_step, describe_network, describe_plan, print_plan
 from .report import write_report
-from .study import Study, Trial
-from .study_report import read_metrics, write_study_report
+from .study import Study
+from .study_check import check_teacher, plan_study
+from .study_report import finished_trials, read_metrics, write_study_report
+from .study_run import StudyRun
+from .study_trial import Trial
 from .training_cost import describe_cost, fit_epochs, spent
+from .training_folder import TrainingFolder
+from .training_settings import describe_settings, list_differences
 from .work_dir import WorkDir
 
 __all__ = [
-    'Alignment', 'ConfigParser', 'Measured', 'Study', 'Trial', 'WorkDir',
-    'build_test_loader', 'check_teacher_metrics', 'count_step',
-    'describe_cost', 'describe_network', 'describe_parts', 'describe_plan',
-    'draw_detections', 'draw_feature_maps', 'draw_phase_curves', 'dry_run',
-    'dry_runner', 'fit_epochs', 'load_distiller', 'load_networks',
-    'measure_alignment', 'measure_cka_matrix', 'measure_costs',
-    'mean_and_deviation', 'measure_latency', 'measure_metrics', 'name_device',
-    'plot_cka_matrix',
-    'plot_complexity', 'plot_faces', 'plot_losses', 'print_plan',
-    'read_losses', 'read_metrics', 'spent', 'write_report',
-    'write_study_report'
+    'Alignment', 'ConfigParser', 'Measured', 'Study', 'StudyRun',
+    'TrainingFolder', 'Trial', 'WorkDir', 'build_test_loader',
+    'check_teacher', 'check_teacher_metrics', 'count_step', 'describe_cost',
+    'describe_network', 'describe_parts', 'describe_plan',
+    'describe_settings', 'draw_detections', 'draw_feature_maps',
+    'draw_phase_curves', 'dry_run', 'dry_runner', 'finished_trials',
+    'fit_epochs', 'list_differences', 'load_distiller', 'load_networks',
+    'mean_and_deviation', 'measure_alignment', 'measure_cka_matrix',
+    'measure_costs', 'measure_latency', 'measure_metrics', 'name_device',
+    'plan_study', 'plot_cka_matrix', 'plot_complexity', 'plot_faces',
+    'plot_losses', 'print_plan', 'read_losses', 'read_metrics', 'spent',
+    'write_report', 'write_study_report'
 ]

@@ -1,46 +1,20 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+import copy
+import inspect
 import itertools
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
 from mmengine.config import Config
+from mmengine.runner import Runner
 
-from ..check_keys import check_keys
+from ..check_keys import did_you_mean
 from ..distillers import lay_method_over
+from .study_file import check_folders, read_study
+from .study_trial import Trial, value_label
 
-_SHAPES = dict(
-    study=('title', 'about', 'metric', 'also', 'seeds', 'options',
-           'equal_compute', 'teachers', 'pairs', 'methods'),
-    teacher=('config', 'checkpoint', 'options'),
-    pair=('config', 'teacher', 'options'),
-    method=('method', 'options', 'sweep', 'seeds', 'pairs'))
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One training of a study.
-
-    Attributes:
-        pair (str): Name of its pair of networks.
-        method (str): Name of its method.
-        seed (int): Its seed.
-        value (float, optional): What the swept option is set to.
-    """
-
-    pair: str
-    method: str
-    seed: int
-    value: Optional[float] = None
-
-    @property
-    def folder(self) -> Path:
-        """Path: Where it trains, below the study's folder."""
-        method = ''.join(c if c.isalnum() else '_' for c in self.method)
-        if self.value is not None:
-            method += f'_{self.value:g}'
-        return Path(self.pair, method, f'seed_{self.seed}')
+_RUNNER = list(inspect.signature(Runner.__init__).parameters)[1:]
 
 
 @dataclass
@@ -60,6 +34,7 @@ class Study:
             as its config says), ``options``, ``seeds`` where they are others,
             ``pairs`` where it is not for all of them, and ``sweep``: an
             option's name and a list of values, each of which is trained with.
+            A value may be anything that a config holds.
         teachers (dict[str, dict]): ``config`` and ``checkpoint``, and
             ``options`` with which the teacher is trained once, before all
             else; without them it is taken as it is.
@@ -93,7 +68,8 @@ class Study:
 
     @classmethod
     def from_file(cls, file: Union[str, Path]) -> 'Study':
-        """Read a study and check it.
+        """Read a study and check it, without what it names; for that see
+        :func:`check_study`.
 
         Args:
             file (str or Path): The YAML file.
@@ -101,35 +77,12 @@ class Study:
         Raises:
             FileNotFoundError: There is no such file, or none of those that
                 it names.
-            ValueError: Keys are missing, unknown or of the wrong kind.
+            InvalidYamlError: It holds more than plain data.
+            ValueError: Keys are missing, unknown or of the wrong kind, or two
+                trainings would have one folder.
         """
-        content = Config.fromfile(file).to_dict()
-        _check_keys(file, 'the study', content, 'study')
-        for key in ('title', 'pairs', 'methods', 'teachers', 'seeds'):
-            if not content.get(key):
-                raise ValueError(f'{file}: {key} is missing.')
-        study = cls(**content)
-        for kind in ('teacher', 'pair', 'method'):
-            for name, entry in getattr(study, f'{kind}s').items():
-                where = f'{kind} {name!r}'
-                _check_keys(file, where, entry or {}, kind)
-                for key in {'config', 'method'} & set(entry or {}):
-                    if not Path(entry[key]).is_file():
-                        raise FileNotFoundError(
-                            f'{file}: {where} has {key}={entry[key]!r}, '
-                            'which is no file here. Run studies from the '
-                            'root of sskd_mm.')
-        study.methods = {k: v or {} for k, v in study.methods.items()}
-        for name, method in study.methods.items():
-            for pair in method.get('pairs', ()):
-                _check_choice(f'{file}: a pair of the method {name!r}', pair,
-                              study.pairs)
-        for name, pair in study.pairs.items():
-            _check_choice(f'{file}: teacher of the pair {name!r}',
-                          pair.get('teacher'), study.teachers)
-        if study.equal_compute is not None:
-            _check_choice(f'{file}: equal_compute', study.equal_compute,
-                          study.methods)
+        study = cls(**read_study(file))
+        check_folders(file, study.trials(), study.teachers)
         return study
 
     def trials(self) -> List[Trial]:
@@ -146,7 +99,7 @@ class Study:
                 every, self.pairs, self.methods.items())
             if seed in method.get('seeds', self.seeds)
             and pair in method.get('pairs', self.pairs)
-            for value in method.get('sweep', {}).get('values', [None])
+            for value in self._labels(method)
         ]
 
     def config(self, trial: Trial, checkpoint: str) -> Config:
@@ -155,38 +108,87 @@ class Study:
         Args:
             trial (Trial): One of :meth:`trials`.
             checkpoint (str): The teacher's.
+
+        Raises:
+            ValueError: An option is none that the config may have.
         """
         pair, method = self.pairs[trial.pair], self.methods[trial.method]
         cfg = Config.fromfile(pair['config'])
         # Before the method, which asks how long training from scratch is.
-        cfg.merge_from_dict({**self.options, **pair.get('options', {})})
+        _merge(cfg, {**self.options, **pair.get('options', {})})
         if 'method' in method:
             lay_method_over(cfg, method['method'])
-        options = {
-            **method.get('options', {}), 'randomness.seed': trial.seed,
-            'model.teacher.checkpoint': checkpoint,
-            # Once is enough, and that is not here.
-            'train_cfg.evaluate_teacher': False,
-            'default_hooks.checkpoint.max_keep_ckpts': 1
-        }
+        _merge(
+            cfg, {
+                **method.get('options', {}), 'randomness.seed': trial.seed,
+                'model.teacher.checkpoint': checkpoint,
+                # Once is enough, and that is not here.
+                'train_cfg.evaluate_teacher': False,
+                'default_hooks.checkpoint.max_keep_ckpts': 1
+            })
         if trial.value is not None:
-            options[method['sweep']['option']] = trial.value
-        cfg.merge_from_dict(options)
+            sweep = method['sweep']
+            values = dict(zip(self._labels(method), sweep['values']))
+            _merge(cfg, {sweep['option']: values[trial.value]})
         return cfg
 
+    def teacher_config(self, name: str) -> Config:
+        """What a teacher is trained and scored with.
 
-def _check_keys(file, where: str, entry: dict, kind: str) -> None:
-    valid = _SHAPES[kind]
-    if not isinstance(entry, dict):
-        raise ValueError(f'{file}: {where} has to be a mapping with the keys '
-                         f'{", ".join(valid)}, not {json.dumps(entry)}.')
-    check_keys(f'{file}: {where}', entry, valid)
-    if 'sweep' in entry and set(entry['sweep']) != {'option', 'values'}:
-        raise ValueError(f'{file}: sweep of {where} takes option (the name of '
-                         'a setting) and values (a list).')
+        Args:
+            name (str): One of ``teachers``.
+
+        Raises:
+            ValueError: An option is none that the config may have.
+        """
+        entry = self.teachers[name]
+        cfg = Config.fromfile(entry['config'])
+        if 'options' in entry:
+            _merge(cfg, entry['options'])
+            if entry.get('checkpoint'):
+                cfg.load_from = entry['checkpoint']
+        return cfg
+
+    @staticmethod
+    def _labels(method: dict) -> list:
+        if 'sweep' not in method:
+            return [None]
+        return [value_label(value) for value in method['sweep']['values']]
 
 
-def _check_choice(where: str, choice: Optional[str], choices: dict) -> None:
-    if choice not in choices:
-        raise ValueError(f'{where} is {choice!r}, which is none of '
-                         f'{", ".join(choices)}.')
+def _merge(cfg: Config, options: Dict[str, Any]) -> None:
+    for path in options:
+        _check_path(cfg, path)
+    # Merging takes `_delete_` out of what it merges.
+    cfg.merge_from_dict(copy.deepcopy(options))
+
+
+def _check_path(cfg: Config, path: str) -> None:
+    """See that an option leads to where a config can have a setting. Whether
+    somebody reads it shows when all is built."""
+    here, done = cfg, ''
+    keys = path.split('.')
+    for number, key in enumerate(keys):
+        if isinstance(here, list):
+            if not key.isdigit() or int(key) >= len(here):
+                raise ValueError(
+                    f'The option {path!r}: {done} is a list of {len(here)}, '
+                    f'so a number below that stands behind it, not {key!r}.')
+            here = here[int(key)]
+        elif isinstance(here, (dict, Config)):
+            if key not in here:
+                if any(each.isdigit() for each in keys[number:]):
+                    raise ValueError(
+                        f'The option {path!r}: {done or "the config"} has no '
+                        f'list {key!r} that a number could be of.')
+                if not done and key not in _RUNNER:
+                    raise ValueError(
+                        f'The option {path!r}: neither the config nor '
+                        f"MMEngine's Runner has {key!r}."
+                        f'{did_you_mean(key, {*cfg, *_RUNNER})}')
+                return
+            here = here[key]
+        else:
+            raise ValueError(f'The option {path!r}: {done} is {here!r}, which '
+                             f'has no {key!r}.')
+        done = f'{done}.{key}'.lstrip('.')

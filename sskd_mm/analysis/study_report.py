@@ -1,9 +1,11 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import json
 import platform
+import re
 import statistics
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Union
+from typing import Any, Container, Dict, List, Optional, Sequence, Union
 
 import matplotlib
 import torch
@@ -11,6 +13,7 @@ from matplotlib.figure import Figure
 
 from .mean_and_deviation import mean_and_deviation
 from .study import Study
+from .study_trial import Trial
 
 #: Figures of an alignment, and what the table calls them.
 ALIGNMENT = dict(cka='CKA', cosine='cosine', relative_l2='relative L2')
@@ -31,9 +34,19 @@ def read_metrics(work_dir: Union[str, Path],
         dict: ``last`` and ``best`` (of all validations), ``also`` (a dict),
         ``seconds`` of its phases, and the ``alignment`` of each tap that was
         measured last.
+
+    Raises:
+        ValueError: It has no such metric; it names those that it has.
     """
     result = json.loads(Path(work_dir, 'result.json').read_text())
     curve = result['student_curve']
+    for name in (metric, *also):
+        if not curve or name not in curve[-1]:
+            raise ValueError(
+                f'{work_dir} has no metric {name!r}. Its last validation has '
+                f'{", ".join(curve[-1]) if curve else "none"}. Write one of '
+                'these as metric, or in also, of the study, and call the same '
+                'command again: nothing is trained anew.')
     alignment: Dict[str, dict] = {}
     for phase in result['phases']:
         alignment.update(phase.get('alignment', {}))
@@ -45,27 +58,51 @@ def read_metrics(work_dir: Union[str, Path],
         alignment=alignment)
 
 
-def write_study_report(study: Study, teachers: Dict[str, dict],
-                       work_dir: Union[str, Path]) -> None:
-    """Write what a study has found so far.
+def finished_trials(study: Study, work_dir: Union[str, Path]) -> List[Trial]:
+    """All trials that are finished, those of seeds that the study no longer
+    has among them.
+
+    Args:
+        study (Study): The study.
+        work_dir (str or Path): Its folder.
+    """
+    found = []
+    for trial in dict.fromkeys(replace(t, seed=0) for t in study.trials()):
+        seeds = []
+        for file in Path(work_dir, trial.folder).parent.glob('*/trial.json'):
+            seed = re.fullmatch(r'seed_(-?\d+)', file.parent.name)
+            if seed:
+                seeds.append(int(seed[1]))
+        found += [replace(trial, seed=seed) for seed in sorted(seeds)]
+    return found
+
+
+def write_study_report(study: Study,
+                       teachers: Dict[str, dict],
+                       work_dir: Union[str, Path],
+                       leave_out: Container[Trial] = ()) -> None:
+    """Write what a study has found so far, in whichever calls.
 
     ``table.md`` holds for each pair and method the mean and the standard
     deviation over seeds of the last epoch's metric and of the best one,
     seconds and FLOPs spent, and how near each tap has come to the teacher's.
     ``PAIR.png`` shows the same, every seed a point; a swept option has an
-    axis of its own.
+    axis of its own if its values are numbers.
 
     Args:
         study (Study): The study.
-        teachers (dict[str, dict]): ``score`` and ``also`` of each.
+        teachers (dict[str, dict]): ``score`` and ``also`` of each that is
+            known.
         work_dir (str or Path): Its folder, with what the trials have left.
+        leave_out (Container[Trial]): Of :func:`finished_trials` those whose
+            settings the study no longer has. Defaults to none.
     """
     work_dir = Path(work_dir)
-    results = {}
-    for trial in study.trials():
-        file = work_dir / trial.folder / 'trial.json'
-        if file.exists():
-            results[trial] = json.loads(file.read_text())
+    results = {
+        trial: _read_result(study, work_dir / trial.folder)
+        for trial in finished_trials(study, work_dir)
+        if trial not in leave_out
+    }
     lines = [f'# {study.title}', '', study.about.strip(), '']
     for pair, entry in study.pairs.items():
         rows = [
@@ -74,10 +111,10 @@ def write_study_report(study: Study, teachers: Dict[str, dict],
         ]
         if not rows:
             continue
-        teacher = teachers[entry['teacher']]
+        teacher = teachers.get(entry['teacher'])
         lines += [f'## {pair}', '', *_table(rows, teacher, study), '']
         lines += _alignment_table(rows)
-        _plot(rows, pair, teacher['score'], study, work_dir / f'{pair}.png')
+        _plot(rows, pair, teacher, study, work_dir / f'{pair}.png')
     gpu = (
         torch.cuda.get_device_name()
         if torch.cuda.is_available() else 'no GPU')
@@ -86,37 +123,47 @@ def write_study_report(study: Study, teachers: Dict[str, dict],
     (work_dir / 'table.md').write_text('\n'.join(lines) + '\n')
 
 
+def _read_result(study: Study, folder: Path) -> Dict[str, Any]:
+    result = json.loads((folder / 'trial.json').read_text())
+    if (folder / 'result.json').exists():
+        # The study may ask for other metrics than when it was trained.
+        result.update(read_metrics(folder, study.metric, study.also))
+    return result
+
+
 def _rows(study: Study, pair: str, method: str,
-          results: dict) -> List[Dict[str, Any]]:
+          results: Dict[Trial, dict]) -> List[Dict[str, Any]]:
     rows: Dict[Any, Dict[str, Any]] = {}
     for trial, result in results.items():
         if (trial.pair, trial.method) == (pair, method):
             row = rows.setdefault(
                 trial.value,
-                dict(method=method, value=trial.value, seeds=[], results=[]))
+                dict(
+                    name=trial.name,
+                    method=method,
+                    value=trial.value,
+                    seeds=[],
+                    results=[]))
             row['seeds'].append(trial.seed)
             row['results'].append(result)
     return list(rows.values())
 
 
-def _name(row: Dict[str, Any]) -> str:
-    if row['value'] is None:
-        return row['method']
-    return f'{row["method"]}, {row["value"]:g}'
-
-
-def _table(rows: List[dict], teacher: dict, study: Study) -> List[str]:
+def _table(rows: List[dict], teacher: Optional[dict],
+           study: Study) -> List[str]:
     # An accuracy is in per cent, an average precision is a fraction.
-    digits = 2 if teacher['score'] > 1 else 3
+    score = teacher['score'] if teacher else rows[0]['results'][0]['last']
+    digits = 2 if score > 1 else 3
     also = ''.join(f' {name} |' for name in study.also)
-    theirs = ''.join(f' {teacher["also"][name]:.{digits}f} |'
-                     for name in study.also)
     lines = [
         f'| method | last epoch | best epoch |{also} seeds | seconds | '
         'GFLOPs an image |',
-        '| --- | --- | --- |' + ' --- |' * (len(study.also) + 3),
-        f'| teacher | {teacher["score"]:.{digits}f} | |{theirs} | | |'
+        '| --- | --- | --- |' + ' --- |' * (len(study.also) + 3)
     ]
+    if teacher:
+        theirs = ''.join(f' {teacher["also"][name]:.{digits}f} |'
+                         for name in study.also)
+        lines.append(f'| teacher | {score:.{digits}f} | |{theirs} | | |')
     for row in rows:
         values = {
             key: [result[key] for result in row['results']]
@@ -127,7 +174,8 @@ def _table(rows: List[dict], teacher: dict, study: Study) -> List[str]:
                 [r['also'][name] for r in row['results']], digits) + ' |'
             for name in study.also)
         lines.append(
-            f'| {_name(row)} | {mean_and_deviation(values["last"], digits)} | '
+            f'| {row["name"]} | '
+            f'{mean_and_deviation(values["last"], digits)} | '
             f'{mean_and_deviation(values["best"], digits)} |{also} '
             f'{", ".join(map(str, row["seeds"]))} | '
             f'{statistics.mean(values["seconds"]):.0f} | '
@@ -145,7 +193,7 @@ def _alignment_table(rows: List[dict]) -> List[str]:
                 if key in measured[0][tap] else ''
                 for key in ALIGNMENT
             ]
-            lines.append(f'| {_name(row)} | {tap} | {" | ".join(cells)} |')
+            lines.append(f'| {row["name"]} | {tap} | {" | ".join(cells)} |')
     if lines:
         lines = [
             f'| method | tap | {" | ".join(ALIGNMENT.values())} |',
@@ -154,19 +202,24 @@ def _alignment_table(rows: List[dict]) -> List[str]:
     return lines
 
 
-def _plot(rows: List[dict], pair: str, teacher: float, study: Study,
+def _plot(rows: List[dict], pair: str, teacher: Optional[dict], study: Study,
           file: Path) -> None:
     with matplotlib.rc_context({'axes.grid': True, 'grid.alpha': .3}):
         figure = Figure(
             figsize=(9, 1.6 + .4 * len(rows)), layout='constrained')
         axes = figure.subplots()
-        if any(row['value'] is not None for row in rows):
+        values = [row['value'] for row in rows if row['value'] is not None]
+        if values and not any(isinstance(v, str) for v in values):
             figure.set_size_inches(8, 5)
             _plot_sweeps(axes, rows)
-            axes.set(
-                xlabel='value of the swept option (log scale)',
-                ylabel=study.metric)
-            axes.axhline(teacher, color='grey', ls=':', label='teacher')
+            axes.set(xlabel='value of the swept option', ylabel=study.metric)
+            if min(values) > 0:
+                axes.set(
+                    xscale='log',
+                    xlabel='value of the swept option (log scale)')
+            if teacher:
+                axes.axhline(
+                    teacher['score'], color='grey', ls=':', label='teacher')
             axes.legend()
         else:
             for position, row in enumerate(rows):
@@ -175,9 +228,10 @@ def _plot(rows: List[dict], pair: str, teacher: float, study: Study,
                           color='C0')
                 axes.plot(statistics.mean(values), position, '|',
                           color='C3', markersize=18, markeredgewidth=2)
-            axes.set_yticks(range(len(rows)), [_name(row) for row in rows])
+            axes.set_yticks(range(len(rows)), [row['name'] for row in rows])
             axes.invert_yaxis()
-            axes.axvline(teacher, color='grey', ls=':')
+            if teacher:
+                axes.axvline(teacher['score'], color='grey', ls=':')
             axes.set(xlabel=f'{study.metric}, last epoch: each seed, and the '
                      'mean; dotted: the teacher')
         axes.set_title(f'{study.title}: {pair}')
@@ -199,4 +253,3 @@ def _plot_sweeps(axes, rows: List[dict]) -> None:
         for x, values in zip(xs, seeds):
             axes.plot([x] * len(values), values, '.', color=f'C{number}',
                       alpha=.4)
-    axes.set_xscale('log')

@@ -3,6 +3,7 @@ import copy
 from typing import Any, Dict, List
 
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from .dry_run import dry_runner
 from .plan import count_step, describe_plan
@@ -30,24 +31,28 @@ def describe_cost(cfg: Config) -> List[Dict[str, Any]]:
         [{'name': 'mimic/joint', 'epochs': 9, 'gflops': 0.5, ...}, ...]
     """
     with dry_runner(cfg) as runner:
-        loop = runner.train_loop
-        if hasattr(loop, 'phases'):
-            keys = ('name', 'epochs', 'gflops', 'cached_passes',
-                    'cache_begin', 'gflops_cached')
-            return [{key: phase[key]
-                     for key in keys}
-                    for phase in describe_plan(loop)['phases']]
-        sample = loop.dataloader.dataset[0]
-        batch = loop.dataloader.collate_fn([sample, copy.deepcopy(sample)])
-        return [
-            dict(
-                name='train',
-                epochs=loop.max_epochs,
-                gflops=count_step(runner.model, batch),
-                cached_passes=0,
-                cache_begin=0,
-                gflops_cached=0)
-        ]
+        return count_cost(runner)
+
+
+def count_cost(runner: Runner) -> List[Dict[str, Any]]:
+    """The same of a Runner that has not trained and is not going to."""
+    loop = runner.train_loop
+    if hasattr(loop, 'phases'):
+        keys = ('name', 'epochs', 'gflops', 'cached_passes', 'cache_begin',
+                'gflops_cached')
+        return [{key: phase[key]
+                 for key in keys} for phase in describe_plan(loop)['phases']]
+    sample = loop.dataloader.dataset[0]
+    batch = loop.dataloader.collate_fn([sample, copy.deepcopy(sample)])
+    return [
+        dict(
+            name='train',
+            epochs=loop.max_epochs,
+            gflops=count_step(runner.model, batch),
+            cached_passes=0,
+            cache_begin=0,
+            gflops_cached=0)
+    ]
 
 
 def spent(cost: List[Dict[str, Any]]) -> float:

@@ -1,16 +1,20 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from . import (atomic_backend, checkpoint_loader, config_scope, config_text,
-               mmcv_ext)
+               mmcv_ext, safe_yaml)
 from .checkpoint import (TruncatedCheckpointError, UntrustedCheckpointError,
                          allow_pickle, load_checkpoint_file)
-from .config_type import config_type
+from .class_name import class_name
 from .cpu_distributed import setup_cpu_distributed
+from .dumped_config import read_dumped_config
 from .is_a import is_a
+from .safe_yaml import InvalidYamlError, read_yaml
 from .versions import check_stack, installed_distributions
 
 __all__ = [
-    'TruncatedCheckpointError', 'UntrustedCheckpointError', 'allow_pickle',
-    'atomic_backend', 'check_stack', 'checkpoint_loader', 'config_scope',
-    'config_text', 'config_type', 'installed_distributions', 'is_a',
-    'load_checkpoint_file', 'mmcv_ext', 'setup_cpu_distributed'
+    'InvalidYamlError', 'TruncatedCheckpointError',
+    'UntrustedCheckpointError', 'allow_pickle', 'atomic_backend',
+    'check_stack', 'checkpoint_loader', 'class_name', 'config_scope',
+    'config_text', 'installed_distributions', 'is_a', 'load_checkpoint_file',
+    'mmcv_ext', 'read_dumped_config', 'read_yaml', 'safe_yaml',
+    'setup_cpu_distributed'
 ]

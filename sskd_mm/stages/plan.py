@@ -5,21 +5,16 @@ from dataclasses import replace
 from typing import Callable, Dict, List, Optional, Sequence, Union
 
 from mmengine.config import ConfigDict
-from mmengine.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, OPTIMIZERS
+from mmengine.registry import DefaultScope
 
 from ..check_keys import check_keys, did_you_mean
-from ..compat.config_type import config_type
+from ..compat.class_name import class_name
 from .partition import HEAD
 from .phase import Phase
 from .schedule import plan_mimic_phases
 
 #: Parts of a phase's settings that know nothing of another type's arguments.
-_TYPED = dict(
-    optimizer=OPTIMIZERS,
-    dataset=DATASETS,
-    sampler=DATA_SAMPLERS,
-    batch_sampler=DATA_SAMPLERS,
-    collate_fn=FUNCTIONS)
+_TYPED = ('optimizer', 'dataset', 'sampler', 'batch_sampler', 'collate_fn')
 _SETTINGS = ('max_epochs', 'max_iters', 'dataloader', 'optim_wrapper',
              'param_scheduler', 'cached_passes')
 
@@ -167,13 +162,20 @@ def _merge(base: Optional[dict], own: Optional[dict]) -> Optional[dict]:
         return own  # the config's was built by the caller
     merged = ConfigDict(copy.deepcopy(base))
     own = copy.deepcopy(own)
-    for key, registry in _TYPED.items():
-        if 'type' in own.get(key, {}) and key in merged and config_type(
-                own[key], registry) != config_type(merged[key], registry):
+    for key in _TYPED:
+        if 'type' in own.get(key, {}) and key in merged and (
+                _type_of(own[key]) != _type_of(merged[key])):
             # It knows nothing of the other one's arguments.
             del merged[key]
     merged.merge(own)
     return merged
+
+
+def _type_of(cfg: dict) -> str:
+    """The same for a plain, a scoped, a dumped and a lazy config."""
+    scope = DefaultScope.get_current_instance()
+    return class_name(
+        cfg.get('type'), None if scope is None else scope.scope_name)
 
 
 def _lay_out(phases: Sequence[Phase],

@@ -8,6 +8,7 @@ import yaml
 from mmengine.registry import MODELS, DefaultScope
 
 from sskd_mm.analysis import Study, Trial, read_metrics, write_study_report
+from sskd_mm.compat import InvalidYamlError
 
 STUDIES = sorted((Path(__file__).parents[2] / 'studies').glob('*.yaml'))
 PREFIXES = dict(
@@ -139,10 +140,122 @@ def test_a_fraction_has_more_digits(read, tmp_path):
     (dict(methods=dict(KD=dict(pairs=['c']))),
      "a pair of the method 'KD' is 'c', which is none of"),
     (dict(equal_compute='AT'), "equal_compute is 'AT', which is none of"),
+    (dict(seeds=3), 'seeds of the study has to be a list'),
+    (dict(seeds=[0, 0]), 'each once'),
+    (dict(seeds=[True]), 'whole numbers'),
+    (dict(also='accuracy/top5'), 'also of the study has to be a list'),
+    (dict(methods=['KD']), 'methods of the study has to be a mapping'),
+    (dict(methods={1: None}), "method 1 has to be text"),
+    (dict(teachers=dict(big=None)), "config of the teacher 'big' is missing"),
+    (dict(pairs=dict(first=dict(teacher='big'))), "config of the pair"),
+    (dict(methods=dict(KD=dict(sweep=dict(option='a', values=3)))),
+     "values of sweep of method 'KD' has to be a list"),
+    (dict(methods=dict(KD=dict(sweep=dict(option='a', values=[])))),
+     'no values'),
+    (dict(methods=dict(KD=dict(pairs='first'))), 'has to be a list'),
 ])
 def test_mistakes(read, changes, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         read(**changes)
+
+
+@pytest.mark.parametrize('methods, one, other', [
+    (('SSKD+', 'SSKD-'), 'SSKD-', 'SSKD+'),
+    (('a b', 'a_b'), 'a_b', 'a b'),
+    (('KD', 'kd'), 'kd', 'KD'),
+    (({'KD': [1, 2]}, 'KD 2'), 'KD 2', 'KD, 2'),
+    (({'KD': [1, 1.0]}, ), '1', 'twice'),
+    (({'KD': [True, 'true']}, ), 'true', 'twice'),
+    (({'KD': ['Joint', 'joint']}, ), 'joint', 'Joint'),
+    (({'KD': [10, '10']}, ), '10', '10'),
+])
+def test_one_folder_for_two(read, methods, one, other):
+    content = {}
+    for method in methods:
+        name, values = (method, None) if isinstance(
+            method, str) else next(iter(method.items()))
+        content[name] = {} if values is None else dict(
+            sweep=dict(option='randomness.a', values=values))
+    with pytest.raises(ValueError, match='one folder|twice') as error:
+        read(methods=content)
+    assert one in str(error.value) and other in str(error.value)
+
+
+@pytest.mark.parametrize('kind', ['pairs', 'teachers'])
+@pytest.mark.parametrize('name', [
+    '../out', '/tmp', 'a/b', 'a\\b', '..', 'a.', ' a', 'a:b', 'a\nb',
+    'x' * 121
+])
+def test_names_that_are_no_folder(read, kind, name):
+    pair = dict(config=PAIR, teacher='big')
+    teacher = STUDY['teachers']['big']
+    changes = dict(
+        pairs=dict(pairs={name: pair}),
+        teachers=dict(teachers={
+            name: teacher,
+            'big': teacher
+        }))
+    with pytest.raises(ValueError, match='names a folder'):
+        read(**changes[kind])
+
+
+def test_a_pair_where_teachers_are(read):
+    pair = dict(config=PAIR, teacher='big')
+    with pytest.raises(ValueError, match="'Teachers' and the folder of all"):
+        read(pairs=dict(Teachers=pair))
+    with pytest.raises(ValueError, match='one folder'):
+        read(pairs={'caf\u00e9': pair, 'Cafe\u0301': pair})
+
+
+def test_folders_of_values(read):
+    values = [
+        .1, .1234567, .12345678, 10, 1e-7, True, None, 'joint', 'a/b', 'a:b',
+        ['a', 'b'], ['a b'], dict(type='A', x=1), 'x' * 300, 'x' * 301
+    ]
+    study = read(
+        seeds=[0],
+        methods=dict(KD=dict(sweep=dict(option='a', values=values))))
+    names = [trial.folder.parts[1] for trial in study.trials()]
+    assert names[:8] == [
+        'KD_0.1', 'KD_0.1234567', 'KD_0.12345678', 'KD_10', 'KD_1e-07',
+        'KD_true', 'KD_null', 'KD_joint'
+    ]
+    assert len({name.lower() for name in names}) == len(values)
+    assert all(
+        len(name) < 60 and not set(name) & set('/\\:*?"<>| ')
+        for name in names)
+    # The same in any other call.
+    assert names == [trial.folder.parts[1] for trial in study.trials()]
+
+
+def test_configs_are_the_same_each_time(read):
+    """Merging an option must not change the study's."""
+    study = read(
+        methods=dict(
+            A=dict(
+                options=dict(
+                    optim_wrapper=dict(
+                        _delete_=True, optimizer=dict(type='AdamW', lr=1))))))
+    trial = study.trials()[0]
+    first, second = (study.config(trial, 't.pth') for _ in range(2))
+    assert first.optim_wrapper == dict(optimizer=dict(type='AdamW', lr=1))
+    assert first.to_dict() == second.to_dict()
+
+
+@pytest.mark.parametrize('text', [
+    'about: !!python/object/apply:builtins.open [{}, w]',
+    'about: !!python/name:os.system ""',
+    'a: &a [x]\n' + '\n'.join(
+        f'a{i}: &a{i} [{", ".join(9 * [f"*a{i - 1}" if i else "*a"])}]'
+        for i in range(9))
+])
+def test_a_study_that_is_no_plain_data(text, tmp_path, root, monkeypatch):
+    monkeypatch.chdir(root)
+    ran, file = tmp_path / 'ran', tmp_path / 'study.yaml'
+    file.write_text('title: x\n' + text.format(ran))
+    with pytest.raises(InvalidYamlError, match=r'study.yaml: .*(tag|alias)'):
+        Study.from_file(file)
+    assert not ran.exists()
 
 
 def test_metrics_of_a_run(tmp_path):
@@ -158,6 +271,8 @@ def test_metrics_of_a_run(tmp_path):
     assert read_metrics(tmp_path, 'accuracy/top1', ['epoch']) == dict(
         last=70., best=71., also=dict(epoch=4), seconds=8,
         alignment=dict(a=dict(cka=.5), b=dict(cka=.7)))
+    with pytest.raises(ValueError, match="no metric 'top1'.*accuracy/top1"):
+        read_metrics(tmp_path, 'top1')
 
 
 def test_report(read, tmp_path):

@@ -111,11 +111,32 @@ def test_what_is_finished_is_kept(study):
     folder, run, _ = study
     trained = folder / 'tiny/SSKD/seed_0/output.txt'
     before = trained.stat().st_mtime_ns
-    (folder / 'tiny/from_scratch/seed_0/trial.json').unlink()
     printed = run('--only', 'SSKD')
     assert trained.stat().st_mtime_ns == before
-    assert '| from scratch |' not in printed
+    assert '| from scratch |' in printed and '| SSKD |' in printed
+    # What is not asked for need not be there, and no more than its figures.
+    (folder / 'tiny/from_scratch/seed_0/trial.json').unlink()
+    assert '| from scratch |' not in run('--only', 'SSKD')
     assert run('--plan').count('GFLOPs an image') == 2
+
+
+def test_changed_settings(study, root):
+    folder, _, _ = study
+    file = folder.parent / 'study.yaml'
+    content = yaml.safe_load(file.read_text())
+    content['methods']['SSKD']['options']['train_cfg.head.max_epochs'] = 2
+    changed = folder.parent / 'changed.yaml'
+    changed.write_text(yaml.safe_dump(content, sort_keys=False))
+    before = (folder / 'tiny/SSKD/seed_0/trial.py').read_text()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        process = ToolProcess('tools/study.py', changed, '--pairs', 'tiny',
+                              '--work-dir', folder, '--only', 'SSKD')
+    printed = process.stdout.read()
+    assert process.wait() == 1
+    assert 'tiny/SSKD/seed_0' in printed and '--changed retrain' in printed
+    assert 'train_cfg.head.max_epochs was 1, is 2' in printed
+    assert (folder / 'tiny/SSKD/seed_0/trial.py').read_text() == before
 
 
 def processes(folder):

@@ -3,10 +3,10 @@ from typing import Iterator, List, Tuple
 
 from mmengine.hooks import Hook
 from mmengine.model import BaseModule, PretrainedInit
-from mmengine.registry import HOOKS, WEIGHT_INITIALIZERS
+from mmengine.registry import HOOKS
 from torch import nn
 
-from ...compat import config_type
+from ...compat import class_name
 from ...distillers import LoadReport
 
 
@@ -52,5 +52,5 @@ def _pretrained(model: nn.Module) -> Iterator[Tuple[str, nn.Module, str]]:
             continue
         cfgs = module.init_cfg or []
         for cfg in [cfgs] if isinstance(cfgs, dict) else cfgs:
-            if config_type(cfg, WEIGHT_INITIALIZERS) is PretrainedInit:
+            if class_name(cfg['type']) == class_name(PretrainedInit):
                 yield name, module, cfg['checkpoint']
