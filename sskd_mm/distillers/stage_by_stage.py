@@ -11,10 +11,12 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from ..adapters import build_adapter
 from ..check_keys import arguments, check_keys
 from ..losses.objects import Objects
-from ..stages import (HEAD, Phase, Stage, StagePartition, pair_levels,
-                      parse_stages, run_prefix, tokens_to_map)
+from ..stages import (HEAD, Phase, Stage, StagePartition, find_layouts,
+                      from_canonical, pair_levels, parse_stages, run_prefix,
+                      to_canonical, tokens_to_map)
 from .spread_blocks import spread_blocks
 from .teacher import Teacher
 from .teacher_cache import TeacherCache
@@ -197,6 +199,12 @@ class StageByStageDistiller(BaseModel):
         inputs = data['inputs']
         self.input_shape = tuple(inputs.shape[-2:])
         targets = self._teach(inputs, stages, data.get('data_samples'))
+        # Of the student's taps and of each teacher's, by path.
+        self.layouts = [find_layouts(self.student, stages, 0, inputs)]
+        for number, teacher in enumerate(self.teachers, 1):
+            seen = teacher.see(inputs, _sizes(data.get('data_samples')))
+            self.layouts.append(
+                find_layouts(teacher.model, stages, number, seen))
         # Once for all, since small images do not tell all strides.
         self._levels: Dict[str, List[List[Tuple[int, int]]]] = {}
 
@@ -228,35 +236,33 @@ class StageByStageDistiller(BaseModel):
         """Which of a student's features are compared with which of each
         teacher's."""
         found = []
-        for teacher, path, target in zip(self.teachers, stage.teachers,
-                                         targets):
+        features = to_canonical(features, self.layouts[0][stage.student],
+                                self.input_shape)
+        for teacher, path, target, layouts in zip(self.teachers,
+                                                  stage.teachers, targets,
+                                                  self.layouts[1:]):
             if path is None:
                 found.append([])
                 continue
+            target = to_canonical(target[path], layouts[path],
+                                  teacher.image_size)
             try:
-                levels = pair_levels(features, target[path], self.input_shape,
+                levels = pair_levels(features, target, self.input_shape,
                                      teacher.image_size)
             except ValueError as error:
                 raise ValueError(f'Stage {stage.name!r}: {error}') from None
             found.append(levels)
-            if not len(features) == len(target[path]) == len(levels):
+            if not len(features) == len(target) == len(levels):
                 MMLogger.get_current_instance().info(
                     f'Stage {stage.name!r}: of the student\'s '
                     f'{len(features)} levels and the teacher\'s '
-                    f'{len(target[path])}, the {len(levels)} of equal strides '
+                    f'{len(target)}, the {len(levels)} of equal strides '
                     'are compared. What none of these depends on trains with '
                     'the head.')
         return found
 
     def _build_adapter(self, source: Tensor, target: Tensor) -> nn.Module:
-        # Tokens have their channels last.
-        source, target = (x.shape[2 if x.dim() == 3 else 1]
-                          for x in (source, target))
-        return MODELS.build(
-            dict(
-                self._adapter_cfg,
-                student_channels=source,
-                teacher_channels=target))
+        return build_adapter(self._adapter_cfg, source.shape, target.shape)
 
     def prepare_phases(self, phases: Sequence[Phase],
                        num_samples: int) -> None:
@@ -300,9 +306,11 @@ class StageByStageDistiller(BaseModel):
         names = [n for n in self.stages if not self.partition.in_head[n]][:-1]
         # As maps, or not all of them.
         otherwise = any(
-            [tuple(feature.shape[1:])
-             for feature in self.partition.features[name]] !=
-            [shape for shape, _ in self.tap_shapes[name]] for name in names)
+            [tuple(feature.shape[1:]) for feature in to_canonical(
+                self.partition.features[name],
+                self.layouts[0][self.stages[name].student], self.input_shape)
+             ] != [shape for shape, _ in self.tap_shapes[name]]
+            for name in names)
         if len(self.teachers) > 1 or self._pre_activation or otherwise:
             raise ValueError(
                 "schedule='blockwise' feeds a stage with the feature that one "
@@ -599,7 +607,7 @@ class StageByStageDistiller(BaseModel):
         def feed(path, outputs):
             stage = by_path[path]
             pairs = self._pair(stage, outputs, targets, inputs.shape[-2:])
-            return self._feed(stage, pairs, losses)
+            return self._feed(stage, pairs, outputs, losses)
 
         pass_on = dict(student=None, detached=detach, teacher=feed)[border]
         features = run_prefix(self.student, list(by_path), inputs,
@@ -674,11 +682,17 @@ class StageByStageDistiller(BaseModel):
         form: tokens stay tokens if there are as many on both sides, else
         they become maps."""
         pairs = []
-        for teacher, path, target, levels in zip(self.teachers,
-                                                 stage.teachers, targets,
-                                                 self._levels[stage.name]):
+        features = to_canonical(features, self.layouts[0][stage.student],
+                                image_size)
+        for teacher, path, target, layouts, levels in zip(
+                self.teachers, stage.teachers, targets, self.layouts[1:],
+                self._levels[stage.name]):
+            if path is None:
+                continue
+            target = to_canonical(target[path], layouts[path],
+                                  teacher.image_size)
             for i, j in levels:
-                s, t = features[i], target[path][j]
+                s, t = features[i], target[j]
                 if not s.dim() == t.dim() or (s.dim() == 3
                                               and s.shape[1] != t.shape[1]):
                     s, t = (
@@ -689,8 +703,10 @@ class StageByStageDistiller(BaseModel):
         return pairs
 
     def _feed(self, stage: Stage, pairs: Sequence[Tuple[Tensor, Tensor]],
+              outputs: Sequence[Tensor],
               losses: Dict[str, Tensor]) -> List[Tensor]:
-        """The teacher's features of a tap in the shape of the student's."""
+        """The teacher's features of a tap in the shape and layout of what
+        the student outputs there."""
         fed, errors = [], []
         for feeder, (s, t) in zip(self.feeders[_key(stage.name)], pairs):
             mapped = feeder(t, s.shape)
@@ -704,7 +720,7 @@ class StageByStageDistiller(BaseModel):
             fed.append(mapped.detach().clone())
         if errors:
             losses[f'loss_feed_{stage.name}'] = sum(errors)
-        return fed
+        return from_canonical(fed, self.layouts[0][stage.student], outputs)
 
     # --- Checks and keys ----------------------------------------------------
 
