@@ -313,3 +313,24 @@ def test_method_over_a_plain_config(root):
     with pytest.raises(ValueError, match="'ImageClassifier', which has no "
                        'student and teacher'):
         lay_method_over(cfg, str(root / 'configs/_base_/methods/kd.py'))
+
+
+def test_what_is_drawn_is_not_the_student_s(make, classifier_cfg, tmp_path):
+    """Adapters, feeders and losses are initialised, yet the random numbers
+    that follow are those of a run without them."""
+    distiller, _ = make([dict(type='FeatureLoss', weight=1.)], prepare=False)
+    dataloader = classifier_cfg(tmp_path, RESNET, 32).train_dataloader
+    taps = FINETUNE.trains[:-1]
+    mimic = Phase('mimic/blockwise', taps, taps, 'teacher')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        batch = next(iter(Runner.build_dataloader(dataloader, seed=0)))
+        before = torch.get_rng_state()
+        distiller.prepare(batch)
+        distiller.prepare_phases([mimic, FINETUNE], 20)
+    assert torch.equal(torch.get_rng_state(), before)
+    adapters = [
+        *distiller.adapters_of('layer1'), *distiller.feeders['layer1'],
+        distiller.joint_losses['feature'].adapters[0]
+    ]
+    for adapter in adapters:
+        assert (adapter.conv.bias == 0).all()
