@@ -9,11 +9,13 @@ from mmengine.logging import MMLogger
 from torch import Tensor
 
 from .prefix import Features, run_prefix
-from .stage import Stage
+from .stage import Stage, default_name
 from .tokens import find_grid
 
-#: The forms in which features are compared, by their number of axes, and
-#: ``NLHWC``: L places of H x W cells each, which become a map.
+#: The forms in which features are compared.
+_CANONICAL = ('NC', 'NLC', 'NCHW')
+#: The order of so many axes. ``NLHWC`` are L places of H x W cells each, which
+#: become a map.
 _FORMS = {2: 'NC', 3: 'NLC', 4: 'NCHW', 5: 'NLHWC'}
 
 
@@ -68,12 +70,12 @@ def find_layouts(model: nn.Module, stages: Sequence[Stage], network: int,
                                         larger.get(path, repeat(None)))
             ]
     for path, found in layouts.items():
-        others = sorted({x for x in found if x not in _FORMS.values()})
+        others = sorted({x for x in found if x not in _CANONICAL})
         if others:
             MMLogger.get_current_instance().info(
                 f'{_Tap(taps[path], network)} outputs '
-                f'{" and ".join(map(_axes, others))}; it is compared as '
-                f'{_axes(_FORMS[len(others[0])])}.')
+                f'{" and ".join(map(_axes, others))}, whose axes are permuted '
+                'to compare it.')
     return {path: tuple(found) for path, found in layouts.items()}
 
 
@@ -171,15 +173,18 @@ class _Tap:
     def entry(self, layout: str) -> str:
         """What to write in ``stages``."""
         student, *teachers = self.stage.paths
-        said = {'student': repr(layout)}
-        if self.network:
-            layouts = [None] * len(teachers)
-            layouts[self.network - 1] = layout
-            said = {'teacher': repr(layouts if teachers[1:] else layout)}
-        role, text = next(iter(said.items()))
-        return (f'dict(student={student!r}, teacher='
-                f'{teachers if teachers[1:] else teachers[0]!r}, '
-                f'layout=dict({role}={text}))')
+        said = [*(self.stage.layouts or [None] * len(self.stage.paths))]
+        said[self.network] = layout
+        one = len(teachers) == 1
+        entry = dict(student=student, teacher=teachers[0] if one else teachers)
+        if self.stage.name != default_name(student):
+            entry['name'] = self.stage.name
+        layouts = dict(student=said[0], teacher=said[1] if one else said[1:])
+        if not any(said[1:]):
+            del layouts['teacher']
+        if said[0] is None:
+            del layouts['student']
+        return f'dict({_arguments(entry)}, layout=dict({_arguments(layouts)}))'
 
 
 def _check_said(tap: _Tap, features: Features) -> None:
@@ -294,3 +299,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 def _axes(layout: str) -> str:
     return f'({", ".join(layout)})'
+
+
+def _arguments(values: dict) -> str:
+    return ', '.join(f'{key}={value!r}' for key, value in values.items())

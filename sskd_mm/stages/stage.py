@@ -100,6 +100,12 @@ def parse_stages(stages: Union[str, Sequence[Union[str, dict]]],
     ]
 
 
+def default_name(path: str) -> str:
+    """The name of a stage that is given none: the student's path without its
+    first module."""
+    return path.split('.', 1)[-1]
+
+
 def _find_entries(student, teachers):
     found = find_stages(student)
     paths = [_pair(found, find_stages(teacher)) for teacher in teachers]
@@ -182,7 +188,7 @@ def _check_path(model: nn.Module, path: str, role: str) -> None:
 
 
 def _unique_names(pairs) -> Iterable[str]:
-    names = [name or path.split('.', 1)[-1] for name, path, *_ in pairs]
+    names = [name or default_name(path) for name, path, *_ in pairs]
     for name in names:
         if names.count(name) > 1 or name == 'head':
             raise ValueError(

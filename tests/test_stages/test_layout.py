@@ -90,12 +90,19 @@ def test_what_nothing_tells_is_asked_for():
                             inputs) == dict(tap=('NHWC', ))
 
 
-def test_the_second_of_two_teachers_is_asked_for():
+def test_what_was_said_before_stays_in_the_text():
     network = Network(pyramid(8, 8, NHWC), size=(64, 64))
-    stages = parse_stages(['tap'], network, [network] * 2)
-    with pytest.raises(ValueError) as error:
-        find_layouts(network, stages, 2, torch.rand(1, 3, 64, 64))
-    assert "layout=dict(teacher=[None, 'NCHW'])" in str(error.value)
+    entry = dict(student='tap', teacher=['tap', 'tap'], name='x')
+    for said, layout in ((None, dict(teacher=[None, 'NCHW'])),
+                         (dict(student='NHWC', teacher=['NCHW', None]),
+                          dict(student='NHWC', teacher=['NCHW', 'NCHW']))):
+        stages = parse_stages([dict(entry, layout=said)], network,
+                              [network] * 2)
+        with pytest.raises(ValueError) as error:
+            find_layouts(network, stages, 2, torch.rand(1, 3, 64, 64))
+        text = str(error.value)
+        assert eval(text[text.index('dict('):text.index(' in the list')]
+                    ) == dict(entry, layout=layout)
 
 
 @pytest.mark.parametrize('function, message', [
