@@ -9,7 +9,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 
 from sskd_mm.distillers import lay_method_over
-from sskd_mm.losses.joint import JointLoss
+from sskd_mm.losses.joint import JointLoss, Knowledge
 from sskd_mm.stages import Phase
 
 RESNET = dict(type='ResNet_CIFAR', depth=18, base_channels=4, stem_channels=4)
@@ -334,3 +334,15 @@ def test_what_is_drawn_is_not_the_student_s(make, classifier_cfg, tmp_path):
     ]
     for adapter in adapters:
         assert (adapter.conv.bias == 0).all()
+
+
+def test_an_adapter_of_tokens():
+    loss = MODELS.build(dict(type='FeatureLoss', weight=1.))
+    student, teacher = (
+        Knowledge(features=(torch.rand(2, 9, channels), ))
+        for channels in (8, 12))
+    loss.prepare(student, teacher, 100)
+    expected = loss.adapters[0](student.features[0], (2, 9, 12))
+    assert torch.allclose(
+        loss(student, teacher, None, None),
+        (expected - teacher.features[0]).square().mean())

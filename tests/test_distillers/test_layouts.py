@@ -33,10 +33,11 @@ class Block(nn.Module):
             x = x - F.interpolate(F.avg_pool2d(x, 2), scale_factor=2.)
             return self.act(F.conv2d(x, self.weight[..., None, None]))
         n, h, w, c = x.shape
-        # A view, as ViTDet's windows are one: x must be contiguous.
         windows = x.view(n, h // 2, 2, w // 2, 2, c)
         windows = windows - windows.mean((2, 4), keepdim=True)
-        return self.act(F.linear(windows.view(n, h, w, c), self.weight))
+        # A view that only a contiguous x has.
+        x = F.linear(windows.view(-1, c), self.weight)
+        return self.act(x.view(n, h, w, c))
 
 
 @MODELS.register_module()

@@ -64,6 +64,25 @@ def test_pooled_to_one_size():
             assert find(network, (48, 100)) == (layout, )
 
 
+def test_a_single_channel():
+    assert find(Network(pyramid(8, 1)), (64, 64)) == ('NCHW', )
+    # Pooled over columns, these 8 channels look like rows.
+    network = Network(lambda x: pyramid(8, 8)(x).mean(3, keepdim=True))
+    with pytest.raises(ValueError, match=r'\(8, 8, 1\).* does not tell'):
+        find(network, (64, 64))
+
+
+def test_the_network_is_left_as_it_is():
+    network = Network(pyramid(8, 8))
+    network.tap = nn.Sequential(nn.BatchNorm2d(8), nn.Dropout(), nn.ReLU())
+    network.train()
+    network.tap[2].eval()
+    state = {k: v.clone() for k, v in network.state_dict().items()}
+    find(network, (64, 64))
+    assert [m.training for m in network.tap] == [True, True, False]
+    assert all(torch.equal(network.state_dict()[k], state[k]) for k in state)
+
+
 def test_levels_and_kinds_of_one_tap():
     network = Network(
         lambda x: (pyramid(4, 8, NHWC)(x), pyramid(8, 8, NHWC)(x),
@@ -154,7 +173,7 @@ def test_there_and_back(layout, shape):
         4: (2, 3, 4, 6),
         5: (2, 3, 4, 6)
     }[len(shape)]
-    again, = from_canonical([feature.clone()], [layout], [output])
+    again, = from_canonical([feature.contiguous()], [layout], [output])
     assert torch.equal(again, output) and again.is_contiguous()
 
 
