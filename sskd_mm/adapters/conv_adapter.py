@@ -1,8 +1,9 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+from collections import OrderedDict
 from typing import Optional, Tuple
 
 import torch.nn.functional as F
-from mmcv.cnn import ConvModule
+from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
@@ -47,12 +48,10 @@ class ConvAdapter(BaseModule):
         elif norm_cfg is None:
             self.conv = nn.Conv2d(student_channels, teacher_channels, 1)
         else:
-            self.conv = ConvModule(
-                student_channels,
-                teacher_channels,
-                1,
-                norm_cfg=norm_cfg,
-                act_cfg=None)
+            # No ConvModule, whose own initialisation would replace init_cfg.
+            name, norm = build_norm_layer(norm_cfg, teacher_channels)
+            conv = nn.Conv2d(student_channels, teacher_channels, 1, bias=False)
+            self.conv = nn.Sequential(OrderedDict(conv=conv, **{name: norm}))
 
     def forward(self, feature: Tensor, shape: Tuple[int, ...]) -> Tensor:
         """Adapt one feature.

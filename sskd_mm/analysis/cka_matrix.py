@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..stages import run_prefix, tokens_to_map
+from ..stages import run_prefix, to_canonical, tokens_to_map
 from .alignment import Alignment
 
 
@@ -38,10 +38,10 @@ def measure_cka_matrix(
         inputs = distiller.data_preprocessor(batch, False)['inputs']
         ours = _levels(
             run_prefix(distiller.student, [s.student for s in stages],
-                       inputs), tuple(inputs.shape[-2:]))
+                       inputs), distiller.layouts[0], inputs.shape[-2:])
         theirs = _levels(
             teacher.features(inputs, [s.teachers[0] for s in stages]),
-            teacher.image_size)
+            distiller.layouts[1], teacher.image_size)
         for (own, s), (other, t) in product(ours.items(), theirs.items()):
             # Nothing is adapted, and of the figures CKA alone is read.
             measures.setdefault((own, other), Alignment()).update(s, t, t)
@@ -51,10 +51,12 @@ def measure_cka_matrix(
 
 
 def _levels(features: Dict[str, Tuple[Tensor, ...]],
+            layouts: Dict[str, Tuple[str, ...]],
             image_size: Tuple[int, int]) -> Dict[str, Tensor]:
     """Each level of each tap as a map, by its name."""
     levels = {}
     for path, maps in features.items():
+        maps = to_canonical(maps, layouts[path], image_size)
         for number, x in enumerate(maps):
             name = path if len(maps) == 1 else f'{path}[{number}]'
             levels[name] = (

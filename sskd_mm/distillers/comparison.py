@@ -1,13 +1,15 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import (Dict, Iterator, List, NamedTuple, Optional, Sequence,
+                    Tuple)
 
 import torch
 import torch.nn.functional as F
 from mmengine.logging import MMLogger
-from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from ..stages import Stage, pair_levels, tokens_to_map
+from ..adapters import build_adapter
+from ..stages import (Stage, from_canonical, pair_levels, to_canonical,
+                      tokens_to_map)
 from .teachers import Taught
 
 
@@ -35,6 +37,8 @@ class Comparison:
         adapter (dict): Config of the map from one feature to the other.
         image_size (tuple[int]): Height and width of the student's images in
             the dry run, from which levels are paired.
+        layouts (Sequence[dict]): What :func:`find_layouts` tells of the
+            student, then of each teacher.
 
     Attributes:
         adapters (nn.ModuleDict): For each stage, for each of its teachers,
@@ -46,13 +50,15 @@ class Comparison:
     """
 
     def __init__(self, stages: Sequence[Stage], adapter: dict,
-                 image_size: Tuple[int, int]) -> None:
+                 image_size: Tuple[int, int],
+                 layouts: Sequence[Dict[str, Tuple[str, ...]]]) -> None:
         self.adapters = nn.ModuleDict()
         self.feeders = nn.ModuleDict()
         self.tap_shapes: Dict[str, List[Tuple[tuple, tuple]]] = {}
-        self._stages = {stage.name: stage for stage in stages}
         self._adapter_cfg = adapter
         self._image_size = image_size
+        self._student_layouts, *self._teacher_layouts = layouts
+        self._whole: Dict[str, bool] = {}
         # Once for all, since small images do not tell all strides.
         self._levels: Dict[str, List[List[Tuple[int, int]]]] = {}
 
@@ -72,11 +78,11 @@ class Comparison:
             ValueError: No two levels go together.
         """
         found: List[List[Tuple[int, int]]] = []
-        for path, each in zip(stage.teachers, taught):
+        features = self._student_forms(stage, features, self._image_size)
+        for path, each, targets in self._teacher_forms(stage, taught):
             if path is None:
                 found.append([])
                 continue
-            targets = each.features[path]
             try:
                 levels = pair_levels(features, targets, self._image_size,
                                      each.image_size)
@@ -100,6 +106,10 @@ class Comparison:
         pairs = self.pair(stage, features, taught, self._image_size)
         self.tap_shapes[stage.name] = [(tuple(s.shape[1:]), tuple(t.shape[1:]))
                                        for s, t in pairs]
+        forms = self._student_forms(stage, features, self._image_size)
+        self._whole[stage.name] = [tuple(x.shape[1:]) for x in forms] == [
+            shape for shape, _ in self.tap_shapes[stage.name]
+        ]
         self.adapters[_key(stage.name)] = nn.ModuleList(
             self._build_adapter(s, t) for s, t in pairs)
 
@@ -112,14 +122,12 @@ class Comparison:
             for s, t in self.tap_shapes[stage])
 
     def _build_adapter(self, source: Tensor, target: Tensor) -> nn.Module:
-        # Tokens have their channels last.
-        source, target = (x.shape[2 if x.dim() == 3 else 1]
-                          for x in (source, target))
-        return MODELS.build(
-            dict(
-                self._adapter_cfg,
-                student_channels=source,
-                teacher_channels=target))
+        return build_adapter(self._adapter_cfg, source.shape, target.shape)
+
+    def compares_whole(self, stage: str) -> bool:
+        """Whether all that a student passes on at a tap is compared, and in
+        the form in which it does."""
+        return self._whole[stage]
 
     def adapters_of(self, stage: str) -> nn.ModuleList:
         """The adapters of a stage, in the order of :meth:`pair`."""
@@ -143,10 +151,11 @@ class Comparison:
         form: tokens stay tokens if there are as many on both sides, else
         they become maps."""
         pairs = []
-        for path, each, levels in zip(stage.teachers, taught,
-                                      self._levels[stage.name]):
+        features = self._student_forms(stage, features, image_size)
+        for levels, (_, each, targets) in zip(
+                self._levels[stage.name], self._teacher_forms(stage, taught)):
             for i, j in levels:
-                s, t = features[i], each.features[path][j]
+                s, t = features[i], targets[j]
                 if not s.dim() == t.dim() or (s.dim() == 3
                                               and s.shape[1] != t.shape[1]):
                     s, t = (
@@ -155,6 +164,20 @@ class Comparison:
                                                           each.image_size)))
                 pairs.append((s, t))
         return pairs
+
+    def _student_forms(self, stage: Stage, features: Sequence[Tensor],
+                       image_size: Tuple[int, int]) -> List[Tensor]:
+        return to_canonical(features, self._student_layouts[stage.student],
+                            image_size)
+
+    def _teacher_forms(
+        self, stage: Stage, taught: Sequence[Taught]
+    ) -> Iterator[Tuple[Optional[str], Taught, List[Tensor]]]:
+        """Each teacher's path, what it gave and its features."""
+        for path, each, layouts in zip(stage.teachers, taught,
+                                       self._teacher_layouts):
+            yield path, each, [] if path is None else to_canonical(
+                each.features[path], layouts[path], each.image_size)
 
     def adapt(self, stage: Stage, features: Sequence[Tensor],
               taught: Sequence[Taught],
@@ -172,7 +195,8 @@ class Comparison:
              taught: Sequence[Taught],
              image_size: Tuple[int, int],
              losses: Optional[Dict[str, Tensor]] = None) -> List[Tensor]:
-        """The teacher's features of a tap in the shape of the student's.
+        """The teacher's features of a tap in the shape and layout of what the
+        student outputs there.
 
         Args:
             stage (Stage): The stage.
@@ -199,7 +223,8 @@ class Comparison:
             fed.append(mapped.detach().clone())
         if errors:
             losses[f'loss_feed_{stage.name}'] = sum(errors)
-        return fed
+        return from_canonical(fed, self._student_layouts[stage.student],
+                              features)
 
 
 def _key(name: str) -> str:

@@ -144,7 +144,8 @@ class JointDistiller(StageByStageDistiller):
             ValueError: No phase ``finetune``, or networks that a loss cannot
                 be computed for.
         """
-        super().prepare_phases(phases, num_samples)
+        with torch.random.fork_rng(devices=[]):
+            super().prepare_phases(phases, num_samples)
         if not any(self.losses_of(phase) for phase in phases):
             raise ValueError(
                 'A JointDistiller adds its losses in the phase finetune, but '

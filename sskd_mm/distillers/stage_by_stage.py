@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ..check_keys import arguments, check_keys
 from ..losses.objects import Objects
-from ..stages import (HEAD, Phase, Stage, StagePartition, parse_stages,
-                      run_prefix)
+from ..stages import (HEAD, Phase, Stage, StagePartition, find_layouts,
+                      parse_stages, run_prefix)
 from .comparison import Comparison, Pair
 from .inheritance import Inheritance
 from .teachers import Taught, Teachers
@@ -165,9 +165,14 @@ class StageByStageDistiller(BaseModel):
         data = self.data_preprocessor(data, False)
         inputs, samples = data['inputs'], data.get('data_samples')
         self.input_shape = tuple(inputs.shape[-2:])
-        self.comparison = Comparison(stages, self._adapter_cfg,
-                                     self.input_shape)
         taught = self._teach(inputs, stages, samples)
+        layouts = [find_layouts(self.student, stages, 0, inputs)]
+        for number, teacher in enumerate(self.teachers, 1):
+            images = teacher.preprocess(inputs, _sizes(samples))
+            layouts.append(
+                find_layouts(teacher.model, stages, number, images))
+        self.comparison = Comparison(stages, self._adapter_cfg,
+                                     self.input_shape, layouts)
         self.partition = StagePartition(
             self.student,
             stages,
@@ -178,7 +183,7 @@ class StageByStageDistiller(BaseModel):
         for stage in stages:
             self.comparison.build_adapters(
                 stage, self.partition.features[stage.name], taught)
-        # They hold the whole graph's outputs: hundreds of MiB for a detector.
+        # Hundreds of MiB for a detector, which nobody needs any more.
         self.partition.features.clear()
         self._check_previous_taps()
         if self._reads_objects:
@@ -229,11 +234,9 @@ class StageByStageDistiller(BaseModel):
                 it that are compared with none.
         """
         names = [n for n in self.stages if not self.partition.in_head[n]][:-1]
-        # As maps, or not all of them.
-        otherwise = any(self.partition.shapes[name] !=
-                        [shape for shape, _ in self.tap_shapes[name]]
-                        for name in names)
-        if len(self.teachers) > 1 or self._pre_activation or otherwise:
+        passed_on = all(map(self.comparison.compares_whole, names))
+        if (len(self.teachers) > 1 or self._pre_activation
+                or not passed_on):
             raise ValueError(
                 "schedule='blockwise' feeds a stage with the feature that one "
                 'teacher passes on, in the form in which the student passes '

@@ -1,5 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from .auto import find_stages
+from .layout import find_layouts, from_canonical, to_canonical
 from .levels import pair_levels
 from .partition import HEAD, StagePartition
 from .phase import Phase
@@ -10,7 +11,8 @@ from .stage import Stage, parse_stages
 from .tokens import tokens_to_map
 
 __all__ = [
-    'HEAD', 'Phase', 'SCHEDULES', 'Stage', 'StagePartition', 'find_stages',
-    'pair_levels', 'parse_stages', 'plan_mimic_phases', 'plan_phases',
-    'run_prefix', 'tapped', 'tokens_to_map'
+    'HEAD', 'Phase', 'SCHEDULES', 'Stage', 'StagePartition', 'find_layouts',
+    'find_stages', 'from_canonical', 'pair_levels', 'parse_stages',
+    'plan_mimic_phases', 'plan_phases', 'run_prefix', 'tapped',
+    'to_canonical', 'tokens_to_map'
 ]

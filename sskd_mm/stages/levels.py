@@ -17,7 +17,8 @@ def pair_levels(student: Sequence[Tensor], teacher: Sequence[Tensor],
     embeddings) go by their order.
 
     Args:
-        student (Sequence[Tensor]): The features of the student's tap.
+        student (Sequence[Tensor]): The features of the student's tap: maps
+            (N, C, H, W), tokens (N, L, C) or embeddings (N, C).
         teacher (Sequence[Tensor]): Those of the teacher's.
         student_size (tuple[int]): Height and width of the student's input.
         teacher_size (tuple[int]): The same of the teacher's.
@@ -26,8 +27,9 @@ def pair_levels(student: Sequence[Tensor], teacher: Sequence[Tensor],
         list[tuple[int]]: Indices into ``student`` and ``teacher``.
 
     Raises:
-        ValueError: No two levels have one stride, or other features than
-            maps are not as many on both sides.
+        ValueError: No two levels have one stride, other features than
+            maps are not as many on both sides, or an embedding would meet
+            what has positions.
 
     Example:
         >>> pair_levels([torch.rand(1, 8, 16, 16), torch.rand(1, 8, 8, 8)],
@@ -35,6 +37,21 @@ def pair_levels(student: Sequence[Tensor], teacher: Sequence[Tensor],
         >>>             (128, 128), (128, 128))
         [(1, 0)]
     """
+    pairs = _pair(student, teacher, student_size, teacher_size)
+    for i, j in pairs:
+        if (student[i].dim() == 2) != (teacher[j].dim() == 2):
+            raise ValueError(
+                f'the student outputs {_shapes(student)}, the teacher '
+                f'{_shapes(teacher)}: one a vector for each image, the other '
+                'a feature for each position. Tap both networks before the '
+                'pooling, or both behind it; of a classifier of mmpretrain '
+                "that is 'neck'.")
+    return pairs
+
+
+def _pair(student: Sequence[Tensor], teacher: Sequence[Tensor],
+          student_size: Tuple[int, int],
+          teacher_size: Tuple[int, int]) -> List[Tuple[int, int]]:
     if len(student) == len(teacher) == 1:
         return [(0, 0)]
     if any(x.dim() != 4 for x in (*student, *teacher)):

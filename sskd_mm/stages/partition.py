@@ -47,7 +47,6 @@ class StagePartition:
         params (dict[str, list[str]]): Parameter names of each stage and of
             the head.
         features (dict[str, tuple[Tensor]]): The taps' outputs, by stage name.
-        shapes (dict[str, list[tuple]]): Their shapes without the batch.
         in_head (dict[str, list[str]]): For each stage the parameters of a
             head that its tap depends on.
     """
@@ -165,10 +164,6 @@ class StagePartition:
         self.features = {
             stage.name: tuple(x.detach() for x in features[stage.student])
             for stage in stages
-        }
-        self.shapes = {
-            name: [tuple(x.shape[1:]) for x in levels]
-            for name, levels in self.features.items()
         }
         return first_run
 

@@ -175,7 +175,7 @@ def _type_of(cfg: dict) -> str:
     """The same for a plain, a scoped, a dumped and a lazy config."""
     scope = DefaultScope.get_current_instance()
     return class_name(
-        cfg.get('type'), None if scope is None else scope.scope_name)
+        cfg.get('type', ''), None if scope is None else scope.scope_name)
 
 
 def _lay_out(phases: Sequence[Phase],

@@ -8,6 +8,9 @@ import torch.nn as nn
 from ..check_keys import check_keys
 from .auto import find_stages
 
+#: The axes that a layout may name, in alphabetical order.
+_LAYOUTS = {'CN', 'CLN', 'CHNW', 'CHLNW'}
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -18,11 +21,20 @@ class Stage:
         student (str): Module path of the tap in the student.
         teachers (tuple[str]): Module path of the tap in each teacher; None
             in one that does not teach this stage.
+        layouts (tuple[str]): What the config says of the axes of the tap in
+            the student and in each teacher, such as ``'NHWC'``; None where
+            it says nothing, empty where it says nothing at all.
     """
 
     name: str
     student: str
     teachers: Tuple[Optional[str], ...]
+    layouts: Tuple[Optional[str], ...] = ()
+
+    @property
+    def paths(self) -> Tuple[Optional[str], ...]:
+        """tuple[str]: The taps of the student and of each teacher."""
+        return self.student, *self.teachers
 
 
 def parse_stages(stages: Union[str, Sequence[Union[str, dict]]],
@@ -37,6 +49,11 @@ def parse_stages(stages: Union[str, Sequence[Union[str, dict]]],
             (``name`` is optional), or ``'auto'`` for those that it finds.
             With several teachers, ``teacher`` may be a list of one path for
             each, or None for one that does not teach this stage.
+            ``layout`` names the axes of a tap's output where its shape does
+            not tell them (``'NHWC'`` of a transformer whose channels are as
+            many as its rows): for all networks, or ``dict(student=...,
+            teacher=...)``, the latter again one for each of several
+            teachers.
         student (nn.Module): The student, e.g. an mmdet detector.
         teachers (Sequence[nn.Module]): The teachers.
 
@@ -53,6 +70,10 @@ def parse_stages(stages: Union[str, Sequence[Union[str, dict]]],
         >>> # Those of a classifier and its pooling, whose output the head
         >>> # reads:
         >>> stages = ['auto', 'neck']
+        >>> # Channels last in the student, as its tokens keep their places:
+        >>> stages = [dict(student='backbone.layers.5',
+        >>>                teacher='backbone.layer4',
+        >>>                layout=dict(student='NHWC'))]
         >>> # The first teacher for one, the second for the other:
         >>> stages = [
         >>>     dict(student='backbone.layer4',
@@ -67,30 +88,39 @@ def parse_stages(stages: Union[str, Sequence[Union[str, dict]]],
         entries += (
             _find_entries(student, teachers)
             if entry == 'auto' else [_parse_entry(entry, len(teachers))])
-    for name, student_path, paths in entries:
+    for name, student_path, paths, _ in entries:
         _check_path(student, student_path, 'student')
         for teacher, path in zip(teachers, paths):
             if path is not None:
                 _check_path(teacher, path, 'teacher')
     names = _unique_names(entries)
-    return [Stage(n, s, tuple(t)) for n, (_, s, t) in zip(names, entries)]
+    return [
+        Stage(n, s, tuple(t), layouts)
+        for n, (_, s, t, layouts) in zip(names, entries)
+    ]
+
+
+def default_name(path: str) -> str:
+    """The name of a stage that is given none: the student's path without its
+    first module."""
+    return path.split('.', 1)[-1]
 
 
 def _find_entries(student, teachers):
     found = find_stages(student)
     paths = [_pair(found, find_stages(teacher)) for teacher in teachers]
-    return [(None, s, t) for s, *t in zip(found, *paths)]
+    return [(None, s, t, ()) for s, *t in zip(found, *paths)]
 
 
 def _parse_entry(entry, num_teachers):
     if isinstance(entry, str):
-        return None, entry, [entry] * num_teachers
+        return None, entry, [entry] * num_teachers, ()
     check_keys(f'stages: the entry {dict(entry)}', entry,
-               ('student', 'teacher', 'name'))
+               ('student', 'teacher', 'name', 'layout'))
     if not {'student', 'teacher'} <= set(entry):
         raise ValueError(
             f'stages: the entry {dict(entry)} must have the keys student and '
-            'teacher (and may have name), each a module path.')
+            'teacher, each a module path, and may have name and layout.')
     paths = entry['teacher']
     if isinstance(paths, str):
         paths = [paths] * num_teachers
@@ -100,7 +130,34 @@ def _parse_entry(entry, num_teachers):
             f'{entry["student"]!r} must have one module path for each of the '
             f'{num_teachers} teachers, or None for one that does not teach '
             'it, but not for all.')
-    return entry.get('name'), entry['student'], paths
+    layouts = _parse_layout(entry, num_teachers)
+    return entry.get('name'), entry['student'], paths, layouts
+
+
+def _parse_layout(entry, num_teachers):
+    layout = entry.get('layout')
+    if layout is None:
+        return ()
+    if isinstance(layout, str):
+        layout = dict(student=layout, teacher=layout)
+    check_keys(f'stages: layout of the entry {dict(entry)}', layout,
+               ('student', 'teacher'))
+    teachers = layout.get('teacher')
+    if teachers is None or isinstance(teachers, str):
+        teachers = [teachers] * num_teachers
+    layouts = (layout.get('student'), *teachers)
+    for name in layouts:
+        if name is not None and ''.join(sorted(name)) not in _LAYOUTS:
+            raise ValueError(
+                f'stages: layout={name!r} of the entry {dict(entry)} must '
+                "name each axis once: 'NCHW' or 'NHWC' for a map, 'NLC' for "
+                "tokens, 'NC' for an embedding, 'NLHWC' for L places of H x W "
+                'cells.')
+    if len(teachers) != num_teachers:
+        raise ValueError(
+            f'stages: layout of the entry {dict(entry)} must name one for '
+            f'each of the {num_teachers} teachers, or None.')
+    return layouts
 
 
 def _pair(student_paths: List[str], teacher_paths: List[str]) -> List[str]:
@@ -131,7 +188,7 @@ def _check_path(model: nn.Module, path: str, role: str) -> None:
 
 
 def _unique_names(pairs) -> Iterable[str]:
-    names = [name or path.split('.', 1)[-1] for name, path, _ in pairs]
+    names = [name or default_name(path) for name, path, *_ in pairs]
     for name in names:
         if names.count(name) > 1 or name == 'head':
             raise ValueError(

@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from typing import Tuple
+from typing import Optional, Tuple
 
 from torch import Tensor
 
@@ -31,11 +31,31 @@ def tokens_to_map(tokens: Tensor, image_size: Tuple[int, int]) -> Tensor:
     length = tokens.shape[1]
     height, width = image_size
     for extra in range(min(MAX_EXTRA + 1, length)):
-        stride = (height * width / (length - extra))**0.5
-        grid = (round(height / stride), round(width / stride))
-        if grid[0] * grid[1] == length - extra:
+        grid = find_grid(length - extra, image_size)
+        if grid is not None:
             return tokens[:, extra:].transpose(1, 2).unflatten(2, grid)
     raise ValueError(
         f'{length} tokens make no grid of the proportions of an image of '
         f'{height} x {width}. Tap a module that outputs a feature map, or '
         'give both networks taps with as many tokens.')
+
+
+def find_grid(length: int,
+              image_size: Tuple[int, int]) -> Optional[Tuple[int, int]]:
+    """The rows and columns that so many places make.
+
+    Args:
+        length (int): Number of places.
+        image_size (tuple[int]): Height and width of the network's input.
+
+    Returns:
+        tuple[int]: Of the image's proportions; None if there is none.
+
+    Example:
+        >>> find_grid(12, (96, 128))
+        (3, 4)
+    """
+    height, width = image_size
+    stride = (height * width / length)**0.5
+    grid = (round(height / stride), round(width / stride))
+    return grid if grid[0] * grid[1] == length else None

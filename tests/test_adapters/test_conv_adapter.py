@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from mmengine.registry import MODELS
 
+from sskd_mm.adapters import build_adapter
+
 
 def _build(student, teacher, **kwargs):
     return MODELS.build(
@@ -60,3 +62,45 @@ def test_tokens_and_embeddings(shape):
                         adapter.conv.bias)
     torch.testing.assert_close(
         adapter(feature, (*shape[:-1], 12)), expected)
+
+
+@pytest.mark.parametrize('norm_cfg', [None, dict(type='BN')])
+def test_init_cfg_is_applied(norm_cfg):
+    cfg = dict(
+        type='ConvAdapter',
+        norm_cfg=norm_cfg,
+        init_cfg=dict(type='Constant', layer='Conv2d', val=0.25))
+    adapter = build_adapter(cfg, (2, 8, 5, 7), (2, 12, 5, 7))
+    conv, = (m for m in adapter.modules() if isinstance(m, torch.nn.Conv2d))
+    assert (conv.weight == 0.25).all()
+
+
+def test_it_starts_with_kaiming_s():
+    torch.manual_seed(0)
+    adapter = build_adapter(
+        dict(type='ConvAdapter'), (2, 256, 8, 8), (2, 512, 8, 8))
+    assert (adapter.conv.bias == 0).all()
+    # Of the outputs, which MMEngine takes: torch's own starts with 0.036.
+    weight = adapter.conv.weight.detach()
+    assert float(weight.std()) == pytest.approx(512**-0.5, rel=0.02)
+
+
+@pytest.mark.parametrize('source, target', [((2, 8, 5, 7), (2, 12, 5, 7)),
+                                            ((2, 9, 8), (2, 9, 12)),
+                                            ((2, 8), (2, 12))])
+def test_where_the_channels_are(source, target):
+    adapter = build_adapter(dict(type='ConvAdapter'), source, target)
+    assert adapter(torch.rand(source), target).shape == target
+
+
+def test_an_adapter_without_initialisation():
+    """A plain module of torch's is one, too."""
+
+    @MODELS.register_module(force=True)
+    class Plain(torch.nn.Linear):
+
+        def __init__(self, student_channels, teacher_channels):
+            super().__init__(student_channels, teacher_channels)
+
+    adapter = build_adapter(dict(type='Plain'), (2, 9, 8), (2, 9, 12))
+    assert adapter.weight.shape == (12, 8)

@@ -9,7 +9,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 
 from sskd_mm.distillers import lay_method_over
-from sskd_mm.losses.joint import JointLoss
+from sskd_mm.losses.joint import JointLoss, Knowledge
 from sskd_mm.stages import Phase
 
 RESNET = dict(type='ResNet_CIFAR', depth=18, base_channels=4, stem_channels=4)
@@ -313,3 +313,36 @@ def test_method_over_a_plain_config(root):
     with pytest.raises(ValueError, match="'ImageClassifier', which has no "
                        'student and teacher'):
         lay_method_over(cfg, str(root / 'configs/_base_/methods/kd.py'))
+
+
+def test_what_is_drawn_is_not_the_student_s(make, classifier_cfg, tmp_path):
+    """Adapters, feeders and losses are initialised, yet the random numbers
+    that follow are those of a run without them."""
+    distiller, _ = make([dict(type='FeatureLoss', weight=1.)], prepare=False)
+    dataloader = classifier_cfg(tmp_path, RESNET, 32).train_dataloader
+    taps = FINETUNE.trains[:-1]
+    mimic = Phase('mimic/blockwise', taps, taps, 'teacher')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        batch = next(iter(Runner.build_dataloader(dataloader, seed=0)))
+        before = torch.get_rng_state()
+        distiller.prepare(batch)
+        distiller.prepare_phases([mimic, FINETUNE], 20)
+    assert torch.equal(torch.get_rng_state(), before)
+    adapters = [
+        *distiller.adapters_of('layer1'), *distiller.feeders['layer1'],
+        distiller.joint_losses['feature'].adapters[0]
+    ]
+    for adapter in adapters:
+        assert (adapter.conv.bias == 0).all()
+
+
+def test_an_adapter_of_tokens():
+    loss = MODELS.build(dict(type='FeatureLoss', weight=1.))
+    student, teacher = (
+        Knowledge(features=(torch.rand(2, 9, channels), ))
+        for channels in (8, 12))
+    loss.prepare(student, teacher, 100)
+    expected = loss.adapters[0](student.features[0], (2, 9, 12))
+    assert torch.allclose(
+        loss(student, teacher, None, None),
+        (expected - teacher.features[0]).square().mean())

@@ -22,6 +22,29 @@ VIT = dict(
 NARROW_VIT = copy.deepcopy(VIT)
 NARROW_VIT['arch']['embed_dims'] = 8
 LAYERS = [f'backbone.layers.{i}' for i in range(4)]
+# Its blocks output (N, H, W, C).
+SAM = dict(
+    type='ViTSAM',
+    img_size=32,
+    patch_size=8,
+    window_size=2,
+    out_channels=0,
+    arch=dict(
+        embed_dims=16,
+        num_layers=4,
+        num_heads=2,
+        feedforward_channels=16,
+        global_attn_indexes=[3]))
+NARROW_SAM = copy.deepcopy(SAM)
+# As many as rows and columns.
+NARROW_SAM['arch']['embed_dims'] = 4
+# Its first blocks output (N, L, H, W, C).
+HIVIT = dict(
+    type='HiViT',
+    img_size=32,
+    arch=dict(embed_dims=32, depths=[1, 1, 8], num_heads=2),
+    out_indices=[7])
+CELLS = [f'backbone.blocks.{i}' for i in (1, 3, 7)]
 
 
 @pytest.fixture
@@ -30,6 +53,8 @@ def distill(classifier_cfg, tmp_path):
 
     def run(student, teacher, schedule='sequential', **model):
         cfg = classifier_cfg(tmp_path, *student)
+        # With more a transformer may diverge.
+        cfg.optim_wrapper.optimizer.lr = 0.01
         teacher = classifier_cfg(tmp_path, *teacher)
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             torch.manual_seed(0)
@@ -83,6 +108,30 @@ def distill(classifier_cfg, tmp_path):
     ((VIT, 16, None), (RESNET, 32),
      dict(stages=[dict(student=LAYERS[3], teacher='backbone.layer4')]), {
          'layers.3': [((16, 4, 4), (32, 4, 4))]
+     }),
+    # With their channels last, and a convolutional teacher beside them.
+    ((NARROW_SAM, 4), (SAM, 16), dict(), {
+        f'layers.{i}': [((4, 4, 4), (16, 4, 4))]
+        for i in range(4)
+    }),
+    ((SAM, 16), (RESNET, 32),
+     dict(stages=[dict(student=LAYERS[3], teacher='backbone.layer4')]), {
+         'layers.3': [((16, 4, 4), (32, 4, 4))]
+     }),
+    # And tokens.
+    ((VIT, 16, None), (SAM, 16),
+     dict(stages=[LAYERS[3]]), {
+         'layers.3': [((16, 4, 4), (16, 4, 4))]
+     }),
+    # Cells within places.
+    ((HIVIT, 32), (RESNET, 32),
+     dict(stages=[
+         dict(student=tap, teacher=f'backbone.layer{i}')
+         for tap, i in zip(CELLS, (2, 3, 4))
+     ]), {
+         'blocks.1': [((8, 8, 8), (8, 16, 16))],
+         'blocks.3': [((16, 4, 4), (16, 8, 8))],
+         'blocks.7': [((32, 2, 2), (32, 4, 4))]
      }),
 ])
 def test_all_phases(distill, student, teacher, options, shapes, tmp_path,
@@ -174,6 +223,20 @@ def test_blockwise_with_tokens(distill):
         distill((VIT, 16, None), (RESNET, 32),
                 schedule='blockwise',
                 stages=stages)
+
+
+@pytest.mark.parametrize('student, teacher, stages', [
+    ((NARROW_SAM, 4), (SAM, 16), LAYERS),
+    ((NARROW_SAM, 4), (RESNET, 32), [
+        dict(student=path, teacher=f'backbone.layer{i + 1}')
+        for i, path in enumerate(LAYERS)
+    ]),
+    ((HIVIT, 32), (HIVIT, 32), CELLS),
+])
+def test_blockwise_feeds_a_student_s_own_layout(distill, student, teacher,
+                                                stages):
+    runner = distill(student, teacher, 'blockwise', stages=stages)
+    assert len(runner.train_loop.distiller.feeders) == len(stages) - 1
 
 
 def test_off_is_plain_mmpretrain(classifier_cfg, tmp_path):

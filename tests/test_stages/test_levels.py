@@ -69,3 +69,11 @@ def test_error_lists_the_strides_of_both():
             ValueError, match=r'strides \[4, 8\], the teacher \[16, 32\]'):
         pair_levels(
             _maps(size, [4, 8]), _maps(size, [16, 32]), size, size)
+
+
+@pytest.mark.parametrize('shape', [(2, 4, 8, 8), (2, 64, 4), (2, 4, 1, 1)])
+def test_a_vector_is_not_compared_with_positions(shape):
+    vector, other = torch.rand(2, 4), torch.rand(shape)
+    for pair in (([vector], [other]), ([other], [vector])):
+        with pytest.raises(ValueError, match='before the pooling.*behind it'):
+            pair_levels(*pair, (64, 64), (64, 64))

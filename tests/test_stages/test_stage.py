@@ -112,3 +112,26 @@ def test_several_teachers():
         with pytest.raises(ValueError, match='for each of the 2 teachers'):
             parse_stages([dict(student='backbone.layer2', teacher=paths)],
                          student, [student, other])
+
+
+def test_layouts():
+    net = _net('layer1')
+
+    def parse(layout, teachers=1):
+        entry = dict(
+            student='backbone.layer1',
+            teacher='backbone.layer1',
+            layout=layout)
+        return parse_stages([entry], net, [net] * teachers)[0].layouts
+
+    assert parse('NHWC') == ('NHWC', 'NHWC')
+    assert parse(dict(student='NHWC')) == ('NHWC', None)
+    assert parse(dict(teacher='NLC'), 2) == (None, 'NLC', 'NLC')
+    assert parse(dict(teacher=[None, 'NHWC']), 2) == (None, None, 'NHWC')
+    for layout in ('HWC', 'NHWD', 'nhwc', 'NNHWC'):
+        with pytest.raises(ValueError, match=f"layout='{layout}'.*'NHWC'"):
+            parse(layout)
+    with pytest.raises(ValueError, match='each of the 2 teachers'):
+        parse(dict(teacher=['NHWC']), 2)
+    with pytest.raises(ValueError, match="key 'techer'.*'teacher'"):
+        parse(dict(techer='NHWC'))

@@ -1,9 +1,9 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from typing import Optional
 
-from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from ...adapters import build_adapter
 from ..objects import Objects
 from .joint_loss import JointLoss
 from .knowledge import Knowledge
@@ -27,11 +27,7 @@ class AdaptedLoss(JointLoss):
                 num_samples: int) -> None:
         """Build the adapters."""
         self.adapters = nn.ModuleList(
-            MODELS.build(
-                dict(
-                    self._adapter_cfg,
-                    student_channels=s.shape[1],
-                    teacher_channels=t.shape[1]))
+            build_adapter(self._adapter_cfg, s.shape, t.shape)
             for s, t in zip(student.features, teacher.features))
 
     def forward(self, student: Knowledge, teacher: Knowledge, labels: Tensor,

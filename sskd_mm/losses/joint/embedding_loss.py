@@ -2,6 +2,7 @@
 from mmengine.registry import MODELS
 from torch import Tensor
 
+from ...adapters import build_adapter
 from ..mimic_loss import MimicLoss
 from .joint_loss import JointLoss
 from .knowledge import Knowledge
@@ -53,11 +54,9 @@ class EmbeddingLoss(JointLoss):
     def prepare(self, student: Knowledge, teacher: Knowledge,
                 num_samples: int) -> None:
         """Build the map."""
-        self.adapter = MODELS.build(
-            dict(
-                self._adapter_cfg,
-                student_channels=student.embedding.shape[1],
-                teacher_channels=teacher.embedding.shape[1]))
+        self.adapter = build_adapter(self._adapter_cfg,
+                                     student.embedding.shape,
+                                     teacher.embedding.shape)
 
     def forward(self, student: Knowledge, teacher: Knowledge, labels: Tensor,
                 indices: Tensor) -> Tensor:

@@ -1,0 +1,305 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from contextlib import contextmanager
+from itertools import repeat
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+
+import torch
+import torch.nn as nn
+from mmengine.logging import MMLogger
+from torch import Tensor
+
+from .prefix import Features, run_prefix
+from .stage import Stage, default_name
+from .tokens import find_grid
+
+#: The forms in which features are compared.
+_CANONICAL = ('NC', 'NLC', 'NCHW')
+#: The order of so many axes. ``NLHWC`` are L places of H x W cells each, which
+#: become a map.
+_FORMS = {2: 'NC', 3: 'NLC', 4: 'NCHW', 5: 'NLHWC'}
+
+
+def find_layouts(model: nn.Module, stages: Sequence[Stage], network: int,
+                 inputs: Tensor) -> Dict[str, Tuple[str, ...]]:
+    """Find how the features of a network's taps are laid out.
+
+    What the config says holds. Otherwise vectors are embeddings (N, C), and
+    features of three axes tokens (N, L, C). Of four axes, two neighbours are
+    height and width: those that have the image's proportions. Where both
+    pairs have them (64 channels of 64 x 64), an image of twice the size
+    tells, since it doubles height and width alone.
+
+    Args:
+        model (nn.Module): A model with OpenMMLab's
+            ``forward(inputs, data_samples, mode='tensor')``.
+        stages (Sequence[Stage]): Where to compare, and what the config says.
+        network (int): 0 for the student, k for the k-th teacher.
+        inputs (Tensor): What the network gets of a batch, (N, C, H, W).
+
+    Returns:
+        dict[str, tuple[str]]: For each level of each tap the meaning of its
+        axes, such as ``'NCHW'`` or ``'NHWC'``.
+
+    Raises:
+        ValueError: A layout that nothing tells, that does not fit, or that
+            cannot be compared; the message says what to write.
+
+    Example:
+        >>> find_layouts(vit_sam, stages, 0, torch.rand(2, 3, 64, 64))
+        {'backbone.layers.2': ('NHWC',)}
+    """
+    taps = {s.paths[network]: s for s in stages if s.paths[network]}
+    features = _run(model, list(taps), inputs)
+    for path, stage in taps.items():
+        _check_said(_Tap(stage, network), features[path])
+    layouts = {
+        path: [
+            _find_layout(model, _Tap(stage, network), x, inputs)
+            for x in features[path]
+        ]
+        for path, stage in taps.items()
+    }
+    unknown = [path for path in taps if None in layouts[path]]
+    if unknown:
+        larger = _run_larger(model, unknown, inputs)
+        for path in unknown:
+            tap = _Tap(taps[path], network)
+            layouts[path] = [
+                layout or _by_growth(tap, x, y, inputs)
+                for layout, x, y in zip(layouts[path], features[path],
+                                        larger.get(path, repeat(None)))
+            ]
+    for path, found in layouts.items():
+        others = sorted({x for x in found if x not in _CANONICAL})
+        if others:
+            MMLogger.get_current_instance().info(
+                f'{_Tap(taps[path], network)} outputs '
+                f'{" and ".join(map(_axes, others))}, whose axes are permuted '
+                'to compare it.')
+    return {path: tuple(found) for path, found in layouts.items()}
+
+
+def to_canonical(features: Sequence[Tensor], layouts: Sequence[str],
+                 image_size: Sequence[int]) -> List[Tensor]:
+    """Bring a tap's outputs into the forms in which features are compared.
+
+    Args:
+        features (Sequence[Tensor]): The outputs, one a level.
+        layouts (Sequence[str]): Their layouts, see :func:`find_layouts`.
+        image_size (Sequence[int]): Height and width of the network's input.
+
+    Returns:
+        list[Tensor]: Maps (N, C, H, W), tokens (N, L, C) and embeddings
+        (N, C). Views, but for ``NLHWC``: a contiguous (N, H, W, C) becomes a
+        map in ``torch.channels_last``.
+
+    Raises:
+        ValueError: The places of a ``NLHWC`` make no grid of the image's
+            proportions.
+
+    Example:
+        >>> map, = to_canonical([torch.rand(2, 8, 8, 24)], ['NHWC'], (64, 64))
+        >>> map.shape
+        torch.Size([2, 24, 8, 8])
+    """
+    return [
+        _to_form(feature, layout, image_size)
+        for feature, layout in zip(features, layouts)
+    ]
+
+
+def from_canonical(features: Sequence[Tensor], layouts: Sequence[str],
+                   outputs: Sequence[Tensor]) -> List[Tensor]:
+    """The way back from :func:`to_canonical`, for features that go on
+    through the network in place of its own.
+
+    Args:
+        features (Sequence[Tensor]): In the forms in which they are compared.
+        layouts (Sequence[str]): The layouts to return them in.
+        outputs (Sequence[Tensor]): The network's own, in these layouts.
+
+    Returns:
+        list[Tensor]: Of the shapes of ``outputs``.
+    """
+    return [
+        _from_form(feature, layout, output)
+        for feature, layout, output in zip(features, layouts, outputs)
+    ]
+
+
+def _to_form(feature: Tensor, layout: str,
+             image_size: Sequence[int]) -> Tensor:
+    form = _FORMS[len(layout)]
+    if layout != form:
+        feature = feature.permute(*map(layout.index, form))
+    if form == 'NLHWC':
+        grid = find_grid(feature.shape[1], image_size)
+        if grid is None:
+            raise ValueError(
+                f'{feature.shape[1]} places make no grid of the proportions '
+                f'of an image of {image_size[0]} x {image_size[1]}.')
+        # (N, rows, columns, h, w, C) -> (N, C, rows, h, columns, w)
+        feature = feature.unflatten(1, grid).permute(0, 5, 1, 3, 2, 4)
+        feature = feature.flatten(4, 5).flatten(2, 3)
+    return feature
+
+
+def _from_form(feature: Tensor, layout: str, output: Tensor) -> Tensor:
+    form = _FORMS[len(layout)]
+    if form == 'NLHWC':
+        height, width = (output.shape[layout.index(x)] for x in 'HW')
+        # (N, C, rows, h, columns, w) -> (N, rows, columns, h, w, C)
+        feature = feature.unflatten(3, (-1, width)).unflatten(2, (-1, height))
+        feature = feature.permute(0, 2, 4, 3, 5, 1).flatten(1, 2)
+    elif layout == form:
+        return feature
+    feature = feature.permute(*map(form.index, layout))
+    # A network may view its own feature, which a permuted one does not allow.
+    return feature.contiguous() if output.is_contiguous() else feature
+
+
+class _Tap:
+    """A tap in one network, as messages name it."""
+
+    def __init__(self, stage: Stage, network: int) -> None:
+        self.stage, self.network = stage, network
+        self.path = stage.paths[network]
+        self.said = stage.layouts[network] if stage.layouts else None
+
+    def __str__(self) -> str:
+        role = 'teacher' if self.network else 'student'
+        return f"Stage {self.stage.name!r}: the {role}'s tap {self.path!r}"
+
+    def entry(self, layout: str) -> str:
+        """What to write in ``stages``."""
+        student, *teachers = self.stage.paths
+        said = [*(self.stage.layouts or [None] * len(self.stage.paths))]
+        said[self.network] = layout
+        one = len(teachers) == 1
+        entry = dict(student=student, teacher=teachers[0] if one else teachers)
+        if self.stage.name != default_name(student):
+            entry['name'] = self.stage.name
+        layouts = dict(student=said[0], teacher=said[1] if one else said[1:])
+        if not any(said[1:]):
+            del layouts['teacher']
+        if said[0] is None:
+            del layouts['student']
+        return f'dict({_arguments(entry)}, layout=dict({_arguments(layouts)}))'
+
+
+def _check_said(tap: _Tap, features: Features) -> None:
+    # Of a tap that outputs maps and tokens, it is about those of its axes.
+    if tap.said and len(tap.said) not in {x.dim() for x in features}:
+        raise ValueError(
+            f'{tap} outputs {[tuple(x.shape) for x in features]}, and '
+            f'layout={tap.said!r} names {len(tap.said)} axes.')
+
+
+def _find_layout(model: nn.Module, tap: _Tap, feature: Tensor,
+                 inputs: Tensor) -> Optional[str]:
+    """The layout of a feature; None if its shape does not tell."""
+    shape, axes = tuple(feature.shape), feature.dim()
+    if axes not in _FORMS:
+        raise ValueError(
+            f'{tap} outputs {shape}; features are compared as maps '
+            '(N, C, H, W), tokens (N, L, C) or embeddings (N, C). Tap a '
+            'module that outputs one of these.')
+    readings = _readings(shape, inputs) if axes == 4 else [_FORMS[axes]]
+    layout = readings[0] if len(readings) == 1 else None
+    if tap.said is not None and len(tap.said) == axes:
+        if layout not in (None, tap.said) and axes == 4:
+            MMLogger.get_current_instance().warning(
+                f'{tap} outputs {shape}, which looks like {_axes(layout)}; as '
+                f'layout={tap.said!r} it is compared as {_axes(tap.said)}.')
+        layout = tap.said
+    elif axes == 5 and not _has_places(model.get_submodule(tap.path)):
+        raise ValueError(
+            f'{tap} outputs {shape}, and what its five axes are is not known. '
+            'Tap a module that outputs maps, such as the whole backbone. If '
+            'they are (N, L, H, W, C), L places of the image row by row with '
+            f'H x W cells in each, write {tap.entry("NLHWC")} in `stages`.')
+    if shape[layout.index('N') if layout else 0] != len(inputs):
+        remedy = (' If its second axis is the images, write '
+                  f'{tap.entry("LNC")} in `stages`.') if axes == 3 else ''
+        raise ValueError(
+            f'{tap} outputs {shape} for {len(inputs)} images, so its first '
+            'axis is not the images: windows or boxes, maybe. Tap the module '
+            f'that holds it.{remedy}')
+    return layout
+
+
+def _has_places(module: nn.Module) -> bool:
+    """Whether its five axes are (N, L, H, W, C): mmpretrain's HiViT splits
+    each place into 4 x 4 cells and merges them on the way."""
+    return type(module).__module__.endswith('.hivit')
+
+
+def _readings(shape: Sequence[int], inputs: Tensor) -> List[str]:
+    """The layouts in which a feature of four axes would have channels and
+    the image's proportions."""
+    readings = dict(NCHW=(1, 2, 3), NHWC=(3, 1, 2))
+    return [
+        layout for layout, (c, h, w) in readings.items()
+        if shape[c] > 1 and _is_grid(shape[h], shape[w], inputs.shape[-2:])
+    ]
+
+
+def _is_grid(height: int, width: int, image_size: Sequence[int]) -> bool:
+    """Whether this has an image's proportions, as far as rounding on the way
+    leaves them, or is square, as pooling to a fixed size makes it."""
+    sides = list(zip(image_size, (height, width)))
+    # The strides that could have led here.
+    least = max(whole / (part + 1) for whole, part in sides)
+    most = min(whole / max(part - 1, 1e-9) for whole, part in sides)
+    return height == width or least < most
+
+
+def _by_growth(tap: _Tap, feature: Tensor, larger: Optional[Tensor],
+               inputs: Tensor) -> str:
+    """The layout whose height and width have grown with the image."""
+    shape = tuple(feature.shape[1:])
+    if larger is not None and larger.dim() == 4:
+        grown = [k for k in (1, 2, 3) if larger.shape[k] > feature.shape[k]]
+        if grown in ([2, 3], [1, 2]):
+            return 'NCHW' if grown == [2, 3] else 'NHWC'
+    height, width = inputs.shape[-2:]
+    raise ValueError(
+        f'{tap} outputs {shape} for each image of {height} x {width}, which '
+        'may be (C, H, W) or (H, W, C), and an image of twice the size does '
+        f"not tell either. Write {tap.entry('NCHW')} in the list `stages` if "
+        "channels come first, with 'NHWC' if they come last.")
+
+
+def _run_larger(model: nn.Module, taps: List[str],
+                inputs: Tensor) -> Dict[str, Features]:
+    """The features of the first image, tiled to twice its size; none if the
+    network takes one size only."""
+    try:
+        return _run(model, taps, inputs[:1].repeat(1, 1, 2, 2))
+    except Exception:  # Each network refuses in its own way.
+        return {}
+
+
+def _run(model: nn.Module, taps: List[str],
+         inputs: Tensor) -> Dict[str, Features]:
+    with _evaluating(model), torch.no_grad():
+        return run_prefix(model, taps, inputs)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _axes(layout: str) -> str:
+    return f'({", ".join(layout)})'
+
+
+def _arguments(values: dict) -> str:
+    return ', '.join(f'{key}={value!r}' for key, value in values.items())
