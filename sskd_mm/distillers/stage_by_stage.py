@@ -7,7 +7,6 @@ from typing import (Any, Callable, Collection, Dict, List, NamedTuple,
 import torch
 import torch.nn.functional as F
 from mmengine.logging import MMLogger
-from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
@@ -16,6 +15,7 @@ from ..losses.objects import Objects
 from ..stages import (HEAD, Phase, Stage, StagePartition, pair_levels,
                       parse_stages, run_prefix, tokens_to_map)
 from .spread_blocks import spread_blocks
+from .student_keys import StudentKeys
 from .teacher import Teacher
 from .teacher_cache import TeacherCache
 
@@ -36,7 +36,7 @@ class Pair(NamedTuple):
 
 
 @MODELS.register_module()
-class StageByStageDistiller(BaseModel):
+class StageByStageDistiller(StudentKeys):
     """A student that mimics a teacher's features, stage after stage.
 
     SSKD (*Feature Matters: A Stage-by-Stage Approach for Knowledge
@@ -158,9 +158,6 @@ class StageByStageDistiller(BaseModel):
         self._inherit = tuple(inherit)
         self._channels_last = channels_last
         self._compile_cfg = {} if compile is True else compile
-        self._register_state_dict_hook(_keep_student_only)
-        self._register_load_state_dict_pre_hook(self._accept_student_keys)
-        self.register_load_state_dict_post_hook(_expect_student_only)
 
     def __getattr__(self, name: str) -> Any:
         """What it has not is the student's, so that a hook which reaches
@@ -787,15 +784,6 @@ class StageByStageDistiller(BaseModel):
                         f'{name!r} have the shape {shape}. Leave the tap out '
                         'of `stages`, or `foreground` out of the loss.')
 
-    @staticmethod
-    def _accept_student_keys(state_dict, prefix, *args) -> None:
-        """Rename a checkpoint's plain keys to where they go in here."""
-        for key in list(state_dict):
-            if key.startswith(prefix) and not key.startswith(
-                    f'{prefix}student.'):
-                name = key[len(prefix):]
-                state_dict[f'{prefix}student.{name}'] = state_dict.pop(key)
-
 
 @torch.no_grad()
 def _distance(pairs: Sequence[Pair]) -> Tensor:
@@ -805,24 +793,6 @@ def _distance(pairs: Sequence[Pair]) -> Tensor:
         norm(adapted - teacher) / norm(teacher).clamp_min(1e-12)
         for _, adapted, teacher in pairs
     ]).mean()
-
-
-def _keep_student_only(module, state_dict, prefix, local_metadata) -> None:
-    """Save the student under its plain keys and nothing else."""
-    for keys in (state_dict, state_dict._metadata):
-        for key in list(keys):
-            if key.startswith(prefix):
-                value = keys.pop(key)
-                name = key[len(prefix):]
-                if name.startswith('student'):
-                    keys[prefix + name[len('student.'):]] = value
-
-
-def _expect_student_only(module, incompatible_keys) -> None:
-    """Adapters are no part of a ``state_dict``, so none is missing in it."""
-    incompatible_keys.missing_keys[:] = [
-        key for key in incompatible_keys.missing_keys if 'student.' in key
-    ]
 
 
 def _check_teacher(teacher: dict) -> dict:
