@@ -25,7 +25,8 @@ from mmengine.config import Config
 from mmengine.fileio import dump
 
 from sskd_mm.analysis import (Study, describe_cost, dry_runner, fit_epochs,
-                              read_metrics, spent, write_study_report)
+                              format_gflops, read_metrics, spent,
+                              write_study_report)
 
 ROOT = Path(__file__).resolve().parent.parent
 #: The trainings that are under way.
@@ -152,7 +153,8 @@ def plan(study: Study, teachers: dict) -> dict:
 def print_plan(planned: dict) -> None:
     for (pair, method), cost in planned.items():
         phases = ', '.join(f'{p["name"]} {p["epochs"]}' for p in cost)
-        print(f'{pair}, {method}: {phases}; {spent(cost):.2f} GFLOPs an image')
+        print(f'{pair}, {method}: {phases}; {format_gflops(spent(cost))} '
+              'GFLOPs an image')
 
 
 def main():

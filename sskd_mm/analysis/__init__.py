@@ -5,6 +5,7 @@ from .cka_matrix import measure_cka_matrix, plot_cka_matrix
 from .complexity import describe_parts, plot_complexity
 from .config_parser import ConfigParser
 from .costs import measure_costs, name_device
+from .count_flops import format_gflops
 from .curves import plot_losses, read_losses
 from .detections import draw_detections
 from .dry_run import dry_run, dry_runner
@@ -17,6 +18,7 @@ from .measure_metrics import Measured, measure_metrics
 from .phase_curves import draw_phase_curves
 from .plan import count_step, describe_network, describe_plan, print_plan
 from .report import write_report
+from .scalar_metrics import scalar_metrics
 from .study import Study, Trial
 from .study_report import read_metrics, write_study_report
 from .training_cost import describe_cost, fit_epochs, spent
@@ -27,11 +29,10 @@ __all__ = [
     'build_test_loader', 'check_teacher_metrics', 'count_step',
     'describe_cost', 'describe_network', 'describe_parts', 'describe_plan',
     'draw_detections', 'draw_feature_maps', 'draw_phase_curves', 'dry_run',
-    'dry_runner', 'fit_epochs', 'load_distiller', 'load_networks',
-    'measure_alignment', 'measure_cka_matrix', 'measure_costs',
-    'mean_and_deviation', 'measure_latency', 'measure_metrics', 'name_device',
-    'plot_cka_matrix',
-    'plot_complexity', 'plot_faces', 'plot_losses', 'print_plan',
-    'read_losses', 'read_metrics', 'spent', 'write_report',
-    'write_study_report'
+    'dry_runner', 'fit_epochs', 'format_gflops', 'load_distiller',
+    'load_networks', 'mean_and_deviation', 'measure_alignment',
+    'measure_cka_matrix', 'measure_costs', 'measure_latency',
+    'measure_metrics', 'name_device', 'plot_cka_matrix', 'plot_complexity',
+    'plot_faces', 'plot_losses', 'print_plan', 'read_losses', 'read_metrics',
+    'scalar_metrics', 'spent', 'write_report', 'write_study_report'
 ]
