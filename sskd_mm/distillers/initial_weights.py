@@ -29,7 +29,8 @@ def pretrained_modules(
 
 
 def check_initial_weights(student: nn.Module,
-                          load_from: Optional[str] = None) -> None:
+                          load_from: Optional[str] = None,
+                          resume: bool = False) -> None:
     """Load what a training starts from, as it will, and see that it fits.
 
     What is not on this machine (``torchvision://``, ``https://``) is not
@@ -38,6 +39,8 @@ def check_initial_weights(student: nn.Module,
     Args:
         student (nn.Module): It is changed, so not one that is to be trained.
         load_from (str, optional): The config's.
+        resume (bool): Whether the training goes on from there, so that the
+            classes have to be the same. Defaults to False.
 
     Raises:
         FileNotFoundError: No such file.
@@ -53,6 +56,7 @@ def check_initial_weights(student: nn.Module,
             module.init_weights()
             report.close()
     if load_from is not None and '://' not in load_from:
-        report = LoadReport(student, 'student', load_from, other_classes=True)
-        load_checkpoint(student, load_from, 'cpu')
+        report = LoadReport(
+            student, 'student', load_from, other_classes=not resume)
+        load_checkpoint(student, load_from, 'cpu', logger='silent')
         report.close()
