@@ -113,14 +113,14 @@ class Net(nn.Module):
     """A class layer, an embedding of classes, and a buffer for each of
     them."""
 
-    def __init__(self, num_classes=3, width=4):
+    def __init__(self, num_classes=3, width=4, hidden=4):
         super().__init__()
         self.backbone = make(width=width)
         self.head = nn.Module()
         self.head.num_classes = num_classes
-        self.head.convs = nn.Conv2d(width, 4, 1)
-        self.head.fc = nn.Linear(4, num_classes + 1)
-        self.head.boxes = nn.Linear(4, 4 * num_classes)
+        self.head.convs = nn.Conv2d(width, hidden, 1)
+        self.head.fc = nn.Linear(hidden, num_classes + 1)
+        self.head.boxes = nn.Linear(hidden, 4 * num_classes)
         self.query = nn.Module()
         self.query.num_classes = num_classes
         self.query.embedding = nn.Embedding(num_classes, 4)
@@ -150,6 +150,8 @@ def test_other_classes(load, messages):
     # A wrong network stays one.
     (Net(5, width=6), dict(other_classes=True),
      r'Another shape \(15\): backbone.stem.weight'),
+    (Net(hidden=6), dict(other_classes=True),
+     r'Another shape \(2\): head.fc.weight \(4, 6\)'),
 ])
 def test_no_other_classes(load, source, options, wrong):
     with pytest.raises(ValueError, match=wrong):
