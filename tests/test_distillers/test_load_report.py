@@ -150,8 +150,8 @@ def test_other_classes(load, messages):
     # A wrong network stays one.
     (Net(5, width=6), dict(other_classes=True),
      r'Another shape \(15\): backbone.stem.weight'),
-    (Net(hidden=6), dict(other_classes=True),
-     r'Another shape \(2\): head.fc.weight \(4, 6\)'),
+    (Net(5, hidden=6), dict(other_classes=True),
+     r'Another shape \(2\): head.fc.weight \(6, 6\)'),
 ])
 def test_no_other_classes(load, source, options, wrong):
     with pytest.raises(ValueError, match=wrong):
