@@ -21,7 +21,7 @@ from mmengine.runner import Runner, load_checkpoint
 from rich.console import Console
 from rich.table import Table
 
-from sskd_mm.analysis import draw_detections, plot_losses
+from sskd_mm.analysis import draw_detections, plot_losses, scalar_metrics
 from sskd_mm.datasets import make_digits_detection
 
 # mmdet recommends a package that is not needed here.
@@ -91,10 +91,7 @@ def run(name: str, args) -> dict:
         with contextlib.redirect_stdout(stdout):
             runner = Runner.from_cfg(cfg)
             runner.train()
-            metrics = {
-                key: float(value)
-                for key, value in runner.val_loop.run().items()
-            }
+            metrics = scalar_metrics(runner.val_loop.run())
     student = getattr(runner.model, 'student', runner.model)
     result = dict(
         metrics=metrics,

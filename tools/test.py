@@ -76,7 +76,7 @@ def watch(model: nn.Module, checkpoint: str) -> LoadReport:
     if is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
     if isinstance(model, StageByStageDistiller):
-        return LoadReport(model.student, 'student', checkpoint, 'student.')
+        return LoadReport(model.student, 'student', checkpoint)
     return LoadReport(model, 'The model', checkpoint)
 
 

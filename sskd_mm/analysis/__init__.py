@@ -5,6 +5,7 @@ from .cka_matrix import measure_cka_matrix, plot_cka_matrix
 from .complexity import describe_parts, plot_complexity
 from .config_parser import ConfigParser
 from .costs import measure_costs, name_device
+from .count_flops import format_gflops
 from .curves import plot_losses, read_losses
 from .detections import draw_detections
 from .dry_run import dry_run, dry_runner
@@ -17,6 +18,7 @@ from .measure_metrics import Measured, measure_metrics
 from .phase_curves import draw_phase_curves
 from .plan import count_step, describe_network, describe_plan, print_plan
 from .report import write_report
+from .scalar_metrics import scalar_metrics
 from .study import Study
 from .study_check import check_teacher, plan_study
 from .study_report import finished_trials, read_metrics, write_study_report
@@ -30,14 +32,15 @@ from .work_dir import WorkDir
 __all__ = [
     'Alignment', 'ConfigParser', 'Measured', 'Study', 'StudyRun',
     'TrainingFolder', 'Trial', 'WorkDir', 'build_test_loader',
-    'check_teacher', 'check_teacher_metrics', 'count_step', 'describe_cost',
-    'describe_network', 'describe_parts', 'describe_plan',
+    'check_teacher', 'check_teacher_metrics', 'count_step',
+    'describe_cost', 'describe_network', 'describe_parts', 'describe_plan',
     'describe_settings', 'draw_detections', 'draw_feature_maps',
     'draw_phase_curves', 'dry_run', 'dry_runner', 'finished_trials',
-    'fit_epochs', 'list_differences', 'load_distiller', 'load_networks',
-    'mean_and_deviation', 'measure_alignment', 'measure_cka_matrix',
-    'measure_costs', 'measure_latency', 'measure_metrics', 'name_device',
-    'plan_study', 'plot_cka_matrix', 'plot_complexity', 'plot_faces',
-    'plot_losses', 'print_plan', 'read_losses', 'read_metrics', 'spent',
+    'fit_epochs', 'format_gflops', 'list_differences', 'load_distiller',
+    'load_networks', 'mean_and_deviation', 'measure_alignment',
+    'measure_cka_matrix', 'measure_costs', 'measure_latency',
+    'measure_metrics', 'name_device', 'plan_study', 'plot_cka_matrix',
+    'plot_complexity', 'plot_faces', 'plot_losses', 'print_plan',
+    'read_losses', 'read_metrics', 'scalar_metrics', 'spent',
     'write_report', 'write_study_report'
 ]

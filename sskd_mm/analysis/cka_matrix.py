@@ -38,10 +38,12 @@ def measure_cka_matrix(
         inputs = distiller.data_preprocessor(batch, False)['inputs']
         ours = _levels(
             run_prefix(distiller.student, [s.student for s in stages],
-                       inputs), distiller.layouts[0], inputs.shape[-2:])
+                       inputs), distiller.comparison.layouts[0],
+            inputs.shape[-2:])
+        images = teacher.preprocess(inputs)
         theirs = _levels(
-            teacher.features(inputs, [s.teachers[0] for s in stages]),
-            distiller.layouts[1], teacher.image_size)
+            teacher.run(images, [s.teachers[0] for s in stages]),
+            distiller.comparison.layouts[1], images.shape[-2:])
         for (own, s), (other, t) in product(ours.items(), theirs.items()):
             # Nothing is adapted, and of the figures CKA alone is read.
             measures.setdefault((own, other), Alignment()).update(s, t, t)

@@ -6,9 +6,9 @@ import matplotlib
 import torch
 from matplotlib.figure import Figure
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from ..stages import find_stages
+from .count_flops import count_flops, gflops_of
 
 
 @torch.no_grad()
@@ -22,17 +22,19 @@ def describe_parts(model: nn.Module, batch: dict) -> List[Dict[str, float]]:
     Returns:
         list[dict]: ``part`` (the backbone's stages, what it has besides, and
         the other modules of the network), ``parameters``, and ``gflops`` of
-        the forward pass for each image, two for each multiply-add.
+        the forward pass for each image, two for each multiply-add, or None
+        if they are unknown, see :func:`count_flops`.
     """
     data = model.data_preprocessor(batch, False)
-    with FlopCounterMode(display=False) as counter:
-        model(**data, mode='tensor')
-    counts = counter.get_flop_counts()
     root = type(model).__name__
+    counts = count_flops(lambda: model(**data, mode='tensor'), f'a {root}',
+                         [model])
 
-    def count(path: str) -> int:
+    def count(path: str) -> float:
+        if counts is None:
+            return 0.
         if f'{root}.{path}' in counts:
-            return sum(counts[f'{root}.{path}'].values())
+            return gflops_of(counts, len(data['inputs']), f'{root}.{path}')
         # It is not called itself, such as a list, or mmdet's dense heads.
         return sum(
             count(f'{path}.{name}')
@@ -43,7 +45,7 @@ def describe_parts(model: nn.Module, batch: dict) -> List[Dict[str, float]]:
         return dict(
             part=path,
             parameters=sum(p.numel() for p in module.parameters()),
-            gflops=count(path) / len(data['inputs']) / 1e9)
+            gflops=count(path))
 
     parts = []
     for name, child in model.named_children():
@@ -64,6 +66,8 @@ def describe_parts(model: nn.Module, batch: dict) -> List[Dict[str, float]]:
             part for part in (rest, *stages)
             if part['parameters'] or part['gflops'] > 0
         ]
+    if counts is None:
+        parts = [dict(part, gflops=None) for part in parts]
     return parts
 
 
@@ -76,6 +80,7 @@ def plot_complexity(networks: Dict[str, List[dict]],
             its role.
         file (str or Path): The picture to write.
     """
+    unknown = ' (unknown)'
     names = list(
         dict.fromkeys(p['part'] for parts in networks.values()
                       for p in parts))
@@ -89,9 +94,9 @@ def plot_complexity(networks: Dict[str, List[dict]],
                 values = {p['part']: p[key] for p in parts}
                 axes.barh(
                     [i + number * height for i in range(len(names))],
-                    [values.get(name, 0) for name in names],
+                    [values.get(name) or 0 for name in names],
                     height,
-                    label=role)
+                    label=role + unknown * (None in values.values()))
             axes.set(xlabel='GFLOPs' if key == 'gflops' else key)
             axes.locator_params(axis='x', nbins=6)
             axes.legend()

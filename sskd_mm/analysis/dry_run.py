@@ -8,6 +8,8 @@ from typing import Any, Dict, Iterator
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from ..datasets import check_run_files
+from ..distillers.initial_weights import check_initial_weights
 from .plan import describe_plan
 
 
@@ -38,6 +40,9 @@ def dry_runner(cfg: Config) -> Iterator[Runner]:
 def dry_run(cfg: Config) -> Dict[str, Any]:
     """Plan a distillation: everything is built, nothing is trained.
 
+    Every file on this machine that the training will open is looked for, and
+    what the student starts from is loaded.
+
     Args:
         cfg (Config): Of a distillation. Data, teacher and its checkpoint
             have to be there.
@@ -46,11 +51,14 @@ def dry_run(cfg: Config) -> Dict[str, Any]:
         dict: The plan, see :func:`describe_plan`.
 
     Raises:
-        ValueError: The training has no phases.
+        FileNotFoundError: Names each file that is not there.
+        ValueError: The training has no phases, or ``load_from`` or an
+            ``init_cfg`` does not fit the student.
 
     Example:
         >>> print_plan(dry_run(Config.fromfile('my_distillation.py')))
     """
+    check_run_files(cfg)
     with dry_runner(cfg) as runner:
         loop = runner.train_loop
         if not hasattr(loop, 'phases'):
@@ -59,4 +67,6 @@ def dry_run(cfg: Config) -> Dict[str, Any]:
                 f'train_cfg of {cfg.filename} has '
                 f'type={type(loop).__name__!r}.')
         loop.check_optimizers()
+        check_initial_weights(loop.distiller.student, cfg.get('load_from'),
+                              cfg.get('resume', False))
         return describe_plan(loop)

@@ -1,7 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import copy
 from itertools import islice
-from typing import Callable, Dict, List, NamedTuple
+from typing import Any, Callable, Dict, List, NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -9,12 +9,15 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope
 from torch.utils.data import DataLoader
 
+from .scalar_metrics import scalar_metrics
+
 
 class Measured(NamedTuple):
     """What a network scores.
 
     Attributes:
-        metrics (dict[str, float]): As the config's evaluator calls them.
+        metrics (dict[str, float]): As the config's evaluator calls them;
+            those that are no number are left out.
         classes (dict[str, float]): Of each class its accuracy or AP; empty
             where the metrics know of no classes.
     """
@@ -82,9 +85,9 @@ def _by_class(cfg: Config) -> List[dict]:
     return metrics
 
 
-def _split(metrics: Dict[str, float], names) -> Measured:
+def _split(metrics: Dict[str, Any], names) -> Measured:
     classes: Dict[str, float] = {}
-    overall = {}
+    overall: Dict[str, Any] = {}
     precisions = {f'{name}_precision': name for name in names}
     for key, value in metrics.items():
         short = key.rpartition('/')[2]
@@ -93,5 +96,5 @@ def _split(metrics: Dict[str, float], names) -> Measured:
         elif short in precisions:
             classes[precisions[short]] = float(value)
         else:
-            overall[key] = float(value)
-    return Measured(overall, classes)
+            overall[key] = value
+    return Measured(scalar_metrics(overall), classes)

@@ -1,15 +1,16 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from typing import Any, Dict, List
+import copy
+from typing import Any, Dict, List, Optional
 
 import torch
 from mmengine.runner import set_random_seed
 from rich.console import Console
 from rich.table import Table
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from ..distillers.teacher_cache import TeacherCache
 from ..stages import Phase
+from .count_flops import count_flops, format_gflops, gflops_of
 
 
 def describe_plan(loop) -> Dict[str, Any]:
@@ -18,7 +19,9 @@ def describe_plan(loop) -> Dict[str, Any]:
     FLOPs are counted on one real image of the training set, two for each
     multiply-add: of a network its whole forward pass, of a phase one training
     step (both networks as far as the tap, with losses added to the task's
-    own the whole of both, and the backward pass).
+    own the whole of both, and the backward pass). Two-stage detectors have
+    as many proposals as they may at most, see :func:`fixed_proposals`. What
+    cannot be counted is None, with a warning that says why.
 
     Args:
         loop (StageByStageTrainLoop): A loop that has not run yet. Counting
@@ -71,17 +74,19 @@ def describe_network(model: nn.Module, batch: dict) -> Dict[str, Any]:
 
     Returns:
         dict: ``type``, ``parameters``, ``gflops`` of its forward pass for
-        each image, two for each multiply-add, and the ``image_size`` (height,
-        width) that this holds for.
+        each image, two for each multiply-add (None if they are unknown, see
+        :func:`count_flops`), and the ``image_size`` (height, width) that this
+        holds for.
     """
     data = model.data_preprocessor(batch, False)
     model.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(**data, mode='tensor')
+    with torch.no_grad():
+        counts = count_flops(lambda: model(**data, mode='tensor'),
+                             f'a {type(model).__name__}', [model])
     return dict(
         type=type(model).__name__,
         parameters=sum(p.numel() for p in model.parameters()),
-        gflops=counter.get_total_flops() / len(data['inputs']) / 1e9,
+        gflops=gflops_of(counts, len(data['inputs'])),
         image_size=list(data['inputs'].shape[-2:]))
 
 
@@ -117,7 +122,8 @@ def _describe_losses(distiller, phase: Phase) -> List[Dict[str, Any]]:
     return [task, *added] if added else []
 
 
-def _count_phase(distiller, phase: Phase, batch: dict) -> Dict[str, float]:
+def _count_phase(distiller, phase: Phase,
+                 batch: dict) -> Dict[str, Optional[float]]:
     if not phase.caches_teachers:
         return dict(gflops=count_step(distiller, batch), gflops_cached=0.)
     teachers, counts = distiller.teachers, []
@@ -133,7 +139,7 @@ def _count_phase(distiller, phase: Phase, batch: dict) -> Dict[str, float]:
     return dict(gflops=counts[0], gflops_cached=counts[1])
 
 
-def count_step(model: nn.Module, batch: dict) -> float:
+def count_step(model: nn.Module, batch: dict) -> Optional[float]:
     """Count what a training step computes.
 
     Args:
@@ -142,24 +148,26 @@ def count_step(model: nn.Module, batch: dict) -> float:
         batch (dict): A collated batch of the training set.
 
     Returns:
-        float: GFLOPs for each image, two for each multiply-add.
+        float or None: GFLOPs for each image, two for each multiply-add. None
+        where the step works, but not while it is counted.
     """
-    data = model.data_preprocessor(batch, True)
-    count = {torch.ops.aten.convolution_backward: _conv_backward}
-    with FlopCounterMode(display=False, custom_mapping=count) as counter:
+
+    images = 0
+
+    def step():
+        nonlocal images
+        # Some networks write into the samples that they get.
+        data = model.data_preprocessor(copy.deepcopy(batch), True)
+        images = len(data['inputs'])
         loss, _ = model.parse_losses(model(**data, mode='loss'))
         loss.backward()
-    return counter.get_total_flops() / len(data['inputs']) / 1e9
 
-
-def _conv_backward(grad_shape, x_shape, weight_shape, _bias, _stride, _padding,
-                   _dilation, transposed, _output_padding, _groups,
-                   output_mask, **kwargs) -> int:
-    """Each of the two gradients computes as much as the forward pass. By
-    torch's own count those of a grouped convolution's weights are of a full
-    one's."""
-    return sum(output_mask[:2]) * conv_flop_count(x_shape, weight_shape,
-                                                  grad_shape, transposed)
+    teachers = [t.model for t in getattr(model, 'teachers', ())]
+    counts = count_flops(step, 'a training step', [model, *teachers])
+    if counts is None:
+        # If it was not the counting that failed, training would, too.
+        step()
+    return gflops_of(counts, images)
 
 
 def print_plan(plan: Dict[str, Any]) -> None:
@@ -172,7 +180,7 @@ def print_plan(plan: Dict[str, Any]) -> None:
     for role, row in (*(('teacher', row) for row in plan['teachers']),
                       ('student', plan['student'])):
         networks.add_row(role, row['type'], f'{row["parameters"]:,}',
-                         f'{row["gflops"]:.2f}')
+                         format_gflops(row['gflops']))
     console.print(networks)
 
     taps = Table(title='Taps (channels x height x width)')
@@ -212,9 +220,9 @@ def print_plan(plan: Dict[str, Any]) -> None:
 
 
 def _gflops(phase: Dict[str, Any]) -> str:
-    text = f'{phase["gflops"]:.2f}'
+    text = format_gflops(phase['gflops'])
     if phase['cached_passes']:
-        text += (f', then {phase["gflops_cached"]:.2f} '
+        text += (f', then {format_gflops(phase["gflops_cached"])} '
                  f'(cached passes: {phase["cached_passes"]})')
     return text
 

@@ -15,6 +15,7 @@ from torch import nn
 from ..models import build_model
 from .cka_matrix import measure_cka_matrix
 from .costs import measure_costs, name_device
+from .count_flops import format_gflops
 from .detections import draw_detections
 from .feature_maps import draw_feature_maps
 from .load_networks import build_test_loader, load_distiller, name_teachers
@@ -76,7 +77,10 @@ def write_report(work_dirs: Sequence[Union[str, Path]],
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True)
-    environment.filters.update(number=_number, duration=_duration)
+    environment.filters.update(
+        number=_number,
+        duration=_duration,
+        gflops=lambda value: format_gflops(value, '.3g'))
     environment.tests.update(missing=lambda value: isinstance(value, Missing))
     page = environment.get_template('report.html').render(
         names=list(runs),

@@ -11,6 +11,7 @@ import matplotlib
 import torch
 from matplotlib.figure import Figure
 
+from .count_flops import format_gflops
 from .mean_and_deviation import mean_and_deviation
 from .study import Study
 from .study_trial import Trial
@@ -179,7 +180,7 @@ def _table(rows: List[dict], teacher: Optional[dict],
             f'{mean_and_deviation(values["best"], digits)} |{also} '
             f'{", ".join(map(str, row["seeds"]))} | '
             f'{statistics.mean(values["seconds"]):.0f} | '
-            f'{values["gflops"][0]:.2f} |')
+            f'{format_gflops(values["gflops"][0])} |')
     return lines
 
 

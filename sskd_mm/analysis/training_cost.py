@@ -1,6 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import copy
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -55,8 +55,11 @@ def count_cost(runner: Runner) -> List[Dict[str, Any]]:
     ]
 
 
-def spent(cost: List[Dict[str, Any]]) -> float:
-    """GFLOPs of a whole training, for each image of the training set."""
+def spent(cost: List[Dict[str, Any]]) -> Optional[float]:
+    """GFLOPs of a whole training, for each image of the training set; None
+    if those of a phase are unknown."""
+    if any(None in (p['gflops'], p['gflops_cached']) for p in cost):
+        return None
     total = 0
     computed: Dict[int, int] = {}
     for phase in cost:
@@ -84,7 +87,15 @@ def fit_epochs(cost: List[Dict[str, Any]], budget: float) -> Dict[str, int]:
 
     Returns:
         dict[str, int]: The epochs of each phase.
+
+    Raises:
+        ValueError: The FLOPs of one of the two trainings are unknown.
     """
+    if budget is None or spent(cost) is None:
+        raise ValueError(
+            'Trainings cannot be made to compute as much as each other, as '
+            'the FLOPs of a phase are unknown; a warning above says why. '
+            'Leave equal_compute out of the study and set max_epochs.')
 
     def scaled(longest: int) -> List[Dict[str, Any]]:
         factor = longest / max(p['epochs'] for p in cost if not _is_free(p))

@@ -1,6 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from .check_data_files import check_data_files
 from .check_num_classes import check_num_classes, head_classes, misfit_heads
+from .check_run_files import check_run_files
 from .cifar_in_memory import CIFARInMemory
 from .cifar_pickle import CIFARFileError, read_cifar_pickle
 from .crop_face import CropFace
@@ -21,6 +22,7 @@ __all__ = [
     'FaceBin', 'FaceBinError', 'FacePairs', 'FaceRecords', 'ListedImages',
     'PlainPickleError', 'Record', 'RecordFile', 'RecordFileError',
     'SeededDataset', 'check_data_files', 'check_num_classes',
-    'head_classes', 'load_plain_pickle', 'make_digits_detection',
-    'mark_repeats', 'misfit_heads', 'read_cifar_pickle', 'read_face_bin'
+    'check_run_files', 'head_classes', 'load_plain_pickle',
+    'make_digits_detection', 'mark_repeats', 'misfit_heads',
+    'read_cifar_pickle', 'read_face_bin'
 ]

@@ -1,6 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from typing import (Dict, Iterator, List, NamedTuple, Optional, Sequence,
-                    Tuple)
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +40,7 @@ class Comparison:
             student, then of each teacher.
 
     Attributes:
+        layouts (Sequence[dict]): As given.
         adapters (nn.ModuleDict): For each stage, for each of its teachers,
             one for each level.
         feeders (nn.ModuleDict): The same from the teacher's features to the
@@ -57,7 +57,7 @@ class Comparison:
         self.tap_shapes: Dict[str, List[Tuple[tuple, tuple]]] = {}
         self._adapter_cfg = adapter
         self._image_size = image_size
-        self._student_layouts, *self._teacher_layouts = layouts
+        self.layouts = layouts
         self._whole: Dict[str, bool] = {}
         # Once for all, since small images do not tell all strides.
         self._levels: Dict[str, List[List[Tuple[int, int]]]] = {}
@@ -167,7 +167,7 @@ class Comparison:
 
     def _student_forms(self, stage: Stage, features: Sequence[Tensor],
                        image_size: Tuple[int, int]) -> List[Tensor]:
-        return to_canonical(features, self._student_layouts[stage.student],
+        return to_canonical(features, self.layouts[0][stage.student],
                             image_size)
 
     def _teacher_forms(
@@ -175,7 +175,7 @@ class Comparison:
     ) -> Iterator[Tuple[Optional[str], Taught, List[Tensor]]]:
         """Each teacher's path, what it gave and its features."""
         for path, each, layouts in zip(stage.teachers, taught,
-                                       self._teacher_layouts):
+                                       self.layouts[1:]):
             yield path, each, [] if path is None else to_canonical(
                 each.features[path], layouts[path], each.image_size)
 
@@ -223,7 +223,7 @@ class Comparison:
             fed.append(mapped.detach().clone())
         if errors:
             losses[f'loss_feed_{stage.name}'] = sum(errors)
-        return from_canonical(fed, self._student_layouts[stage.student],
+        return from_canonical(fed, self.layouts[0][stage.student],
                               features)
 
 

@@ -1,9 +1,10 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+from itertools import chain
 from typing import Dict, Sequence
 
 import torch
 from mmengine.logging import MMLogger
-from torch import nn
+from torch import Tensor, nn
 
 from .spread_blocks import spread_blocks
 
@@ -36,10 +37,10 @@ class Inheritance:
                  teacher: nn.Module) -> None:
         self._parts = parts
         self._check(student=student, teacher=teacher)
-        source = teacher.state_dict()
+        source = _tensors(teacher)
         blocks = spread_blocks(student, teacher)
         self.sources: Dict[str, str] = {}
-        for name, tensor in student.state_dict().items():
+        for name, tensor in _tensors(student).items():
             if not self._covers(name):
                 continue
             other = name
@@ -68,7 +69,7 @@ class Inheritance:
     @torch.no_grad()
     def apply(self, student: nn.Module, teacher: nn.Module) -> None:
         """Copy the teacher's weights and report what was copied."""
-        own, source = student.state_dict(), teacher.state_dict()
+        own, source = _tensors(student), _tensors(teacher)
         for name, other in self.sources.items():
             own[name].copy_(source[other])
         if not self._parts:
@@ -86,3 +87,8 @@ class Inheritance:
             f'{", ".join(copied)}. Left as they were since the '
             f'teacher has none of the name and shape: '
             f'{", ".join(left) or "none"}.')
+
+
+def _tensors(model: nn.Module) -> Dict[str, Tensor]:
+    # By the names of modules, which a state_dict need not have.
+    return dict(chain(model.named_parameters(), model.named_buffers()))

@@ -1,10 +1,18 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import re
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import torch
 from mmengine.logging import MMLogger
-from torch import nn
+from torch import Tensor, nn
+
+from .find_weights import find_weights
+from .load_into import Loaded
+
+_MISFIT = re.compile(r'size mismatch for (.+?): .*?Size\(\[(.*?)\]\)'
+                     r'.*?Size\(\[(.*?)\]\)')
+
+Shape = Tuple[int, ...]
 
 
 class LoadReport:
@@ -30,11 +38,13 @@ class LoadReport:
     keys before.
 
     Args:
-        module (nn.Module): What is loaded into.
+        module (nn.Module): What is loaded into, by itself or as the student
+            of a distiller.
         name (str): What to call it.
         source (str): The file, for messages.
-        prefix (str): With which its keys arrive, where the file is loaded
-            into a larger module. Defaults to none.
+        other_classes (bool): Whether the file may have been trained on other
+            classes. A layer of a head that differs in its outputs alone then
+            stays as initialised, with a warning. Defaults to False.
 
     Raises:
         ValueError: While it is loaded, as said above.
@@ -49,14 +59,14 @@ class LoadReport:
                  module: nn.Module,
                  name: str,
                  source: str,
-                 prefix: str = '') -> None:
+                 other_classes: bool = False) -> None:
         self.module = module
         self.name = name
         self.source = source
-        self.prefix = prefix
+        self.other_classes = other_classes
         self._done = False
-        self._shapes: Dict[str, torch.Size] = {}
-        self._lists: Optional[Tuple[List[str], List[str]]] = None
+        self._file: Dict[str, Any] = {}
+        self._found: Optional[Loaded] = None
         self._handles = [
             module.register_load_state_dict_pre_hook(self._begin),
             module.register_load_state_dict_post_hook(self._end)
@@ -80,67 +90,134 @@ class LoadReport:
     def _begin(self, module, state_dict, prefix, local_metadata, strict,
                missing_keys, unexpected_keys, error_msgs) -> None:
         # The module may be loaded as part of a larger one, too.
-        if prefix != self.prefix:
+        if prefix:
             return
-        self._shapes = {
-            key[len(prefix):]: getattr(value, 'shape', None)
-            for key, value in state_dict.items()
-        }
-        # Both lists are filled while its parts are loaded.
-        self._lists = (missing_keys, unexpected_keys)
+        self._file = dict(state_dict)
+        # The lists are filled while its parts are loaded.
+        self._found = Loaded(missing_keys, unexpected_keys, error_msgs)
 
     def _end(self, module, incompatible_keys) -> None:
-        if self._lists is None:
+        if self._found is None:
             return
-        missing, unused = ([
-            key[len(self.prefix):] for key in keys
-            if key.startswith(self.prefix)
-        ] for keys in self._lists)
-        self._lists = None
+        file, self._file = self._file, {}
+        found, self._found = self._found, None
         self._done = True
-        self._report(missing, unused)
+        self._report(file, found)
 
-    def _report(self, missing: List[str], unused: List[str]) -> None:
-        file = self._shapes
-        own = {
-            k: v.shape
-            for k, v in self.module.state_dict().items()
-            if v.is_floating_point()
-        }
-        misfit = [k for k in own if k in file and file[k] != own[k]]
-        missing = [k for k in missing if k in own]
+    def _report(self, file: Dict[str, Any], found: Loaded) -> None:
+        own = float_shapes(self.module)
+        shapes = {k: getattr(v, 'shape', None) for k, v in file.items()}
+        misfit, failed = split_errors(found.errors)
+        missing = [k for k in found.missing if k in own]
         loaded = list(own.keys() - {*missing, *misfit})
         layers = {_layer(k) for k in loaded}
+        classes = {
+            k: misfit.pop(k)
+            for k in list(misfit)
+            if self.other_classes and _layer(k) not in layers
+            and _is_of_classes(self.module, k, misfit[k])
+        }
         rows = {_row(k, own) for k in loaded}
-        found = ''.join([
-            listed('Another shape', [
-                f'{k} {tuple(file[k])}, not {tuple(own[k])}' for k in misfit
-            ]),
+        errors = ''.join([
+            listed('Another shape',
+                   [f'{k} {a}, not {b}' for k, (a, b) in misfit.items()]),
+            listed('Not copied', failed),
             listed('Missing, though the rest of the layer is there',
                    [k for k in missing if _layer(k) in layers]),
             listed('Missing, though the file has others of the row',
                    [k for k in missing if _row(k, own) in rows]),
             listed('Unused, though others of the row are used',
-                   [k for k in unused if _row(k, file) in rows])
+                   [k for k in found.unexpected if _row(k, shapes) in rows])
         ])
         if not loaded:
-            found += (f'\nThe file has: {", ".join(_outermost(file, []))}. '
-                      f'Wanted: {", ".join(_outermost(own, []))}.')
-        if found:
+            errors += (f'\nThe file has: {", ".join(_outermost(shapes, []))}. '
+                       f'Wanted: {", ".join(_outermost(own, []))}.')
+        if errors:
             raise ValueError(
                 f'{self.name} was not loaded as it should from '
                 f'{self.source!r}: {len(loaded)} of {len(own)} weights fit.'
-                f'{found}\nGive a file of the same architecture (depth, '
-                'widths, num_classes). To take only parts of a file, set '
-                "init_cfg=dict(type='Pretrained', checkpoint=..., "
-                "prefix='backbone.') at these, the prefix being what their "
-                'keys begin with in the file.')
-        MMLogger.get_current_instance().info(
+                f'{errors}\n{self._remedy(file, own, bool(loaded))}')
+        logger = MMLogger.get_current_instance()
+        logger.info(
             f'{self.name}: {len(loaded)} of {len(own)} weights loaded from '
             f'{self.source}. Not in the file, so as initialised: '
             f'{", ".join(_outermost(missing, loaded)) or "none"}. In the '
             'file, but of no use: '
-            f'{", ".join(_outermost(unused, loaded)) or "none"}.')
+            f'{", ".join(_outermost(found.unexpected, loaded)) or "none"}.')
+        if classes:
+            logger.warning(
+                f'{self.name}: {self.source} has other classes, so these '
+                'stay as initialised:' + ''.join(
+                    f'\n  {k} {b}, in the file {a}'
+                    for k, (a, b) in classes.items()))
+
+    def _remedy(self, file: Dict[str, Any], own: Dict[str, Shape],
+                some_fit: bool) -> str:
+        places = [] if some_fit else find_weights(file, own)
+        if places and not places[0].key:
+            return (f'Its weights lie under {places[0]}. Set init_cfg='
+                    f"dict(type='Pretrained', checkpoint={self.source!r}, "
+                    f'prefix={places[0].prefix!r}) at {self.name} instead.')
+        if places:
+            return (f'Its weights lie under {places[0]}. Save them to a file '
+                    'of their own: dict(state_dict=...) with plain names.')
+        return ('Give a file of the same architecture (depth, widths, '
+                'num_classes). To take only parts of a file, set '
+                "init_cfg=dict(type='Pretrained', checkpoint=..., "
+                "prefix='backbone.') at these, the prefix being what their "
+                'keys begin with in the file.')
+
+
+def float_shapes(module: nn.Module) -> Dict[str, Shape]:
+    """Shapes of the weights that a checkpoint of a module has to fill.
+
+    Args:
+        module (nn.Module): Any.
+
+    Returns:
+        dict[str, tuple]: Of parameters and persistent buffers of floating
+        point, by the names that they have in the module, whatever hooks make
+        of these in its ``state_dict``.
+    """
+    tensors: Dict[str, Tensor] = {}
+    for path, part in module.named_modules(remove_duplicate=False):
+        dot = f'{path}.' if path else ''
+        tensors.update({dot + k: v for k, v in part._parameters.items()})
+        tensors.update({
+            dot + k: v
+            for k, v in part._buffers.items()
+            if k not in part._non_persistent_buffers_set
+        })
+    return {
+        k: tuple(v.shape)
+        for k, v in tensors.items() if v is not None and v.is_floating_point()
+    }
+
+
+def split_errors(
+        errors: Sequence[str]
+) -> Tuple[Dict[str, Tuple[Shape, Shape]], List[str]]:
+    """Sort torch's messages of what could not be copied.
+
+    Args:
+        errors (list[str]): See :class:`Loaded`.
+
+    Returns:
+        tuple: The shapes in the file and in the module of each weight whose
+        shapes differ, by its name; and all other messages.
+    """
+    misfit, others = {}, []
+    for error in errors:
+        found = _MISFIT.search(error)
+        if found is None:
+            others.append(error)
+            continue
+        key, *sizes = found.groups()
+        in_file, in_module = (
+            tuple(int(size) for size in text.split(',') if size.strip())
+            for text in sizes)
+        misfit[key] = in_file, in_module
+    return misfit, others
 
 
 def listed(title: str, names: Sequence[str]) -> str:
@@ -149,6 +226,24 @@ def listed(title: str, names: Sequence[str]) -> str:
         return ''
     more = f', and {len(names) - 5} more' if len(names) > 5 else ''
     return f'\n{title} ({len(names)}): {", ".join(names[:5])}{more}.'
+
+
+def _is_of_classes(module: nn.Module, key: str,
+                   shapes: Tuple[Shape, Shape]) -> bool:
+    """Whether a weight follows from the number of classes: it is of a module
+    that knows this number, and nothing but its outputs differs. A network of
+    another width has layers that differ in their inputs, too."""
+    in_file, own = shapes
+    if not own or len(in_file) != len(own) or in_file[1:] != own[1:]:
+        return False
+    parts = key.split('.')[:-1]
+    for end in range(len(parts) + 1):
+        owner = module.get_submodule('.'.join(parts[:end]))
+        for name in ('num_classes', 'num_labels'):
+            number = getattr(owner, name, None)
+            if isinstance(number, int) and number > 0:
+                return True
+    return False
 
 
 def _layer(key: str) -> str:

@@ -5,7 +5,6 @@ from typing import (Any, Callable, Collection, Dict, List, Optional, Sequence,
                     Tuple, Union)
 
 import torch
-from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
@@ -15,11 +14,12 @@ from ..stages import (HEAD, Phase, Stage, StagePartition, find_layouts,
                       parse_stages, run_prefix)
 from .comparison import Comparison, Pair
 from .inheritance import Inheritance
+from .student_keys import StudentKeys
 from .teachers import Taught, Teachers
 
 
 @MODELS.register_module()
-class StageByStageDistiller(BaseModel):
+class StageByStageDistiller(StudentKeys):
     """A student that mimics a teacher's features, stage after stage.
 
     SSKD (*Feature Matters: A Stage-by-Stage Approach for Knowledge
@@ -130,9 +130,6 @@ class StageByStageDistiller(BaseModel):
         self._inherit = tuple(inherit)
         self._channels_last = channels_last
         self._compile_cfg = {} if compile is True else compile
-        self._register_state_dict_hook(_keep_student_only)
-        self._register_load_state_dict_pre_hook(self._accept_student_keys)
-        self.register_load_state_dict_post_hook(_expect_student_only)
 
     def __getattr__(self, name: str) -> Any:
         """What it has not is the student's, so that a hook which reaches
@@ -582,15 +579,6 @@ class StageByStageDistiller(BaseModel):
                         f'{name!r} have the shape {shape}. Leave the tap out '
                         'of `stages`, or `foreground` out of the loss.')
 
-    @staticmethod
-    def _accept_student_keys(state_dict, prefix, *args) -> None:
-        """Rename a checkpoint's plain keys to where they go in here."""
-        for key in list(state_dict):
-            if key.startswith(prefix) and not key.startswith(
-                    f'{prefix}student.'):
-                name = key[len(prefix):]
-                state_dict[f'{prefix}student.{name}'] = state_dict.pop(key)
-
 
 @torch.no_grad()
 def _distance(pairs: Sequence[Pair]) -> Tensor:
@@ -600,24 +588,6 @@ def _distance(pairs: Sequence[Pair]) -> Tensor:
         norm(adapted - teacher) / norm(teacher).clamp_min(1e-12)
         for _, adapted, teacher in pairs
     ]).mean()
-
-
-def _keep_student_only(module, state_dict, prefix, local_metadata) -> None:
-    """Save the student under its plain keys and nothing else."""
-    for keys in (state_dict, state_dict._metadata):
-        for key in list(keys):
-            if key.startswith(prefix):
-                value = keys.pop(key)
-                name = key[len(prefix):]
-                if name.startswith('student'):
-                    keys[prefix + name[len('student.'):]] = value
-
-
-def _expect_student_only(module, incompatible_keys) -> None:
-    """Adapters are no part of a ``state_dict``, so none is missing in it."""
-    incompatible_keys.missing_keys[:] = [
-        key for key in incompatible_keys.missing_keys if 'student.' in key
-    ]
 
 
 def _check_teacher(teacher: dict) -> dict:

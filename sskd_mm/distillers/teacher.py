@@ -2,21 +2,17 @@
 import hashlib
 import json
 import os.path as osp
-from collections import OrderedDict
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
+from typing import Callable, Dict, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.config import Config
 from mmengine.hub import get_config
-from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
-from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 from torchvision.transforms import v2
 
-from ..compat import load_checkpoint_file
 from ..stages import run_prefix
-from .load_report import listed
+from .load_teacher_weights import load_teacher_weights
 from .renormalize import Renormalize
 
 
@@ -192,41 +188,3 @@ def read_teacher_config(path: str) -> Config:
             f'{osp.abspath(".")!r}). Give the path of a config, or '
             "'mmdet::...' for one that mmdet ships.")
     return Config.fromfile(path)
-
-
-def load_teacher_weights(model: nn.Module, checkpoint: Optional[str]) -> None:
-    """Load a teacher's weights and see that every one was loaded."""
-    if not checkpoint:
-        raise ValueError(
-            'teacher.checkpoint is not set. A teacher without trained weights '
-            'teaches noise: give the path or URL of its checkpoint.')
-    state_dict = _state_dict(load_checkpoint_file(checkpoint))
-    own = model.state_dict()
-    misfit = [
-        f'{k} {tuple(v.shape)}, in the model {tuple(own[k].shape)}'
-        for k, v in state_dict.items() if k in own and v.shape != own[k].shape
-    ]
-    for entry in misfit:
-        state_dict.pop(entry.split(' ')[0])
-    missing, unexpected = model.load_state_dict(state_dict, strict=False)
-    # Old checkpoints lack these counters, which eval mode does not read.
-    missing = [k for k in missing if not k.endswith('num_batches_tracked')]
-    if missing or unexpected or misfit:
-        raise ValueError(
-            f'The teacher\'s checkpoint {checkpoint!r} does not belong to its '
-            f'config: {len(own.keys() & state_dict.keys())} of {len(own)} '
-            'weights fit.'
-            f'{listed("Missing or of another shape", missing)}'
-            f'{listed("Unexpected", unexpected)}'
-            f'{listed("Other shape", misfit)}'
-            '\nGive the config that the checkpoint was trained with '
-            '(depth, num_classes, widths).')
-    MMLogger.get_current_instance().info(
-        f'teacher: all {len(own)} weights loaded from {checkpoint}.')
-
-
-def _state_dict(checkpoint: Dict[str, Any]) -> Dict[str, Tensor]:
-    state_dict = OrderedDict(checkpoint.get('state_dict', checkpoint))
-    # Left there by trainings that saved the DDP wrapper with the network.
-    consume_prefix_in_state_dict_if_present(state_dict, 'module.')
-    return state_dict

@@ -110,7 +110,8 @@ class StagePartition:
         each module first ran in."""
         student = self.student
         first_run: Dict[str, str] = {}
-        fired: List[str] = []
+        # Once each: run_prefix may begin anew.
+        fired: Dict[str, None] = {}
         handles = []
 
         def note_run(name):
@@ -121,7 +122,7 @@ class StagePartition:
             return hook
 
         def note_tap(stage):
-            return lambda *_: fired.append(stage)
+            return lambda *_: fired.setdefault(stage)
 
         for name, module in student.named_modules():
             handles.append(module.register_forward_pre_hook(note_run(name)))
@@ -146,9 +147,10 @@ class StagePartition:
             for module, training in modes.items():
                 module.training = training
         expected = [stage.name for stage in stages[:-1]]
-        if fired != expected or list(features) != [s.student for s in stages]:
+        taps = [stage.student for stage in stages]
+        if list(fired) != expected or list(features) != taps:
             raise ValueError(
-                f'stages: the taps {[s.student for s in stages]} run in the '
+                f'stages: the taps {taps} run in the '
                 f'order {list(features)}; write them in the order of '
                 'execution.')
         names = {p: name for name, p in student.named_parameters()}

@@ -30,7 +30,9 @@ def run_prefix(
 
     Args:
         model (nn.Module): A model with OpenMMLab's
-            ``forward(inputs, data_samples, mode='tensor')``.
+            ``forward(inputs, data_samples, mode='tensor')``. Where that does
+            not get as far, ``extract_feat(inputs)`` runs instead, which does
+            for taps in the backbone and the neck.
         taps (Sequence[str]): Module paths. Their outputs are a tensor, or a
             list or tuple of them: all are features then, such as an HRNet's
             branches. Of an output with sizes in it, as the stages of a Swin
@@ -57,21 +59,35 @@ def run_prefix(
         >>> run_prefix(detector, ['backbone.layer1'], torch.rand(2, 3, 64, 64))
         {'backbone.layer1': (<Tensor of shape (2, 64, 16, 16)>,)}
     """
-    with tapped(model, taps, pre_activation, pass_on, end=True) as features:
+
+    def run(forward: Callable[[], Any]) -> Dict[str, Features]:
+        with tapped(model, taps, pre_activation, pass_on, True) as features:
+            try:
+                forward()
+            except _LastTapReached:
+                pass
+            except (AttributeError, TypeError) as error:
+                if 'NoneType' not in str(error):
+                    raise
+                missing = [path for path in taps if path not in features]
+                raise RuntimeError(
+                    f'{type(model).__name__} asked for annotations before the '
+                    f'tap(s) {missing} ran ({error}), but features are '
+                    'compared without. Tap modules that run earlier: of a '
+                    'two-stage detector the backbone and the neck.') from error
+        return features
+
+    try:
+        return run(lambda: model(inputs, None, mode='tensor'))
+    except Exception as error:
+        # Training never calls mode='tensor', so that some detectors leave it
+        # empty or let it fail.
+        if not hasattr(model, 'extract_feat'):
+            raise
         try:
-            model(inputs, None, mode='tensor')
-        except _LastTapReached:
-            pass
-        except (AttributeError, TypeError) as error:
-            if 'NoneType' not in str(error):
-                raise
-            missing = [path for path in taps if path not in features]
-            raise RuntimeError(
-                f'{type(model).__name__} asked for annotations before the '
-                f'tap(s) {missing} ran ({error}), but features are compared '
-                'without. Tap modules that run earlier: of a two-stage '
-                'detector the backbone and the neck.') from error
-    return features
+            return run(lambda: model.extract_feat(inputs))
+        except Exception:
+            raise error
 
 
 @contextmanager

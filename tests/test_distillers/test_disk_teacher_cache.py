@@ -118,11 +118,14 @@ def test_spoilt_bytes_are_not_believed(tmp_path):
 def test_other_images_of_the_same_number(tmp_path):
     _fill(tmp_path)
     cache = _cache(tmp_path)
-    assert cache.recall((0, 0), IMAGES + 1, lambda: 'new', CPU) == 'new'
+    _assert_same(
+        cache.recall((0, 0), IMAGES + 1, lambda: _result(9), CPU), _result(9))
     assert cache.missed == 1
-    # It has taken the other's place, for those who come later too.
+    # Both are there for those who come later.
     for cache in (cache, _cache(tmp_path)):
-        assert cache.recall((0, 0), IMAGES + 1, _never, CPU) == 'new'
+        for identity, value in ((IMAGES, 0), (IMAGES + 1, 9)):
+            _assert_same(
+                cache.recall((0, 0), identity, _never, CPU), _result(value))
 
 
 def test_another_rank_has_files_of_its_own(tmp_path):

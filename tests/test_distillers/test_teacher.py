@@ -4,6 +4,7 @@ import pickle
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.model import ImgDataPreprocessor
 from mmengine.registry import MODELS
 
@@ -89,13 +90,117 @@ def test_one_key_more(cfg, teacher_checkpoint, tmp_path):
         Teacher(cfg, str(path), IMAGENET)
 
 
-def test_student_and_teacher_in_one_file(cfg, teacher_checkpoint, tmp_path):
-    """As other projects save a distillation."""
+@pytest.fixture
+def load(cfg, teacher_checkpoint, tmp_path):
+    """Returns a function that saves the teacher's weights in another layout
+    and loads a teacher from there."""
     weights = torch.load(teacher_checkpoint, weights_only=True)['state_dict']
-    path = tmp_path / 'both.pth'
-    torch.save({f'student.{k}': v for k, v in weights.items()}, path)
-    with pytest.raises(ValueError, match='config: 0 of .* weights fit'):
-        Teacher(cfg, str(path), IMAGENET)
+
+    def load(layout):
+        path = str(tmp_path / 'other.pth')
+        torch.save(layout(weights), path)
+        own = Teacher(cfg, path, IMAGENET).model.state_dict()
+        assert all(torch.equal(own[k], v) for k, v in weights.items())
+
+    return load
+
+
+@pytest.fixture
+def messages(monkeypatch):
+    """What is logged, by level."""
+    messages = dict(info=[], warning=[])
+    for level, found in messages.items():
+        monkeypatch.setattr(
+            MMLogger.get_current_instance(), level,
+            lambda text, *args, found=found: found.append(text))
+    return messages
+
+
+def under(prefix, weights):
+    return {prefix + k: v for k, v in weights.items()}
+
+
+@pytest.mark.parametrize('layout, place', [
+    (lambda w: dict(state_dict=under('model.', w)), "the prefix 'model.'"),
+    (lambda w: under('module.teacher.', w), "the prefix 'module.teacher.'"),
+    (lambda w: dict(state_dict=under('architecture.', w), epoch=3),
+     "the prefix 'architecture.'"),
+    (lambda w: dict(model=w, optimizer=dict(state={}), epoch=3),
+     "the key 'model'"),
+    (lambda w: dict(checkpoint=dict(net=under('module.', w))),
+     "the key 'checkpoint/net' and the prefix 'module.'"),
+    (lambda w: dict(ema_state_dict={
+        'steps': torch.tensor(3), **under('module.', w)}),
+     "the key 'ema_state_dict' and the prefix 'module.'"),
+    # A second network, of which fewer weights fit, is none to choose.
+    (lambda w: {**under('teacher.', w),
+                **under('student.', {
+                    k: v for k, v in w.items() if 'layer3.5' not in k})},
+     "the prefix 'teacher.'"),
+])  # yapf: disable
+def test_weights_within_a_file(load, messages, layout, place):
+    load(layout)
+    text, = messages['info']
+    assert text.endswith(f', under {place}.') and 'all 295 weights' in text
+
+
+def test_weights_of_ema_beside_those_of_the_model(load, messages):
+    """MMEngine's EMAHook swaps them, so ``state_dict`` is the average."""
+    load(lambda w: dict(
+        state_dict=w,
+        ema_state_dict=under('module.', {k: v + 1 for k, v in w.items()})))
+    assert 'under' not in messages['info'][0]
+
+
+@pytest.mark.parametrize('layout, places', [
+    (lambda w: {**under('student.', w), **under('teacher.', w)},
+     "under the prefix 'student.' and under the prefix 'teacher.'"),
+    (lambda w: dict(model=w, model_ema=w),
+     "under the key 'model' and under the key 'model_ema'"),
+    # As other projects save a distillation.
+    (lambda w: under('student.', w), "under the prefix 'student.'"),
+])
+def test_weights_that_are_not_said_to_be_the_teacher_s(load, layout, places):
+    with pytest.raises(ValueError, match=f'{places}. Save those of the'):
+        load(layout)
+
+
+def test_weights_of_another_model_under_a_prefix(load):
+
+    def layout(weights):
+        weights = dict(weights, **{'neck.more.weight': torch.ones(1)})
+        del weights['backbone.layer1.0.conv1.weight']
+        return dict(model=weights)
+
+    with pytest.raises(ValueError) as error:
+        load(layout)
+    assert "294 of 295 weights fit, under the key 'model'." in str(error.value)
+    assert 'Missing (1): backbone.layer1.0.conv1' in str(error.value)
+    assert 'Unexpected (1): neck.more.weight' in str(error.value)
+
+
+def test_entries_that_are_no_weights(load, messages):
+    mean = IMAGENET.mean.clone()
+    more = {
+        # Saved by MMEngine before 0.2.
+        'data_preprocessor.mean': mean,
+        'data_preprocessor.std': IMAGENET.std.clone(),
+        # mmdet 2's EMAHook.
+        'ema_backbone_conv1_weight': torch.ones(64, 3, 7, 7),
+        'ema_backbone_bn1_num_batches_tracked': torch.tensor(3),
+        # thop, a counter and a table of indices.
+        'total_ops': torch.zeros(1, dtype=torch.float64),
+        'backbone.layer1.total_params': torch.zeros(1, dtype=torch.float64),
+        'backbone.relative_position_index': torch.arange(9),
+    }
+    load(lambda w: dict(state_dict={**w, **more}))
+    assert not messages['warning']
+    load(lambda w: dict(state_dict={
+        **{k: v for k, v in w.items() if v.is_floating_point()}, **more,
+        'data_preprocessor.mean': mean / 255}))
+    text, = messages['warning']
+    assert 'data_preprocessor.mean is [0.485, 0.456, 0.406] in' in text
+    assert '[123.675, 116.28, 103.53] by its config' in text
 
 
 def test_one_key_less(cfg, teacher_checkpoint, tmp_path):

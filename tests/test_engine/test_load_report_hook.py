@@ -89,7 +89,43 @@ def test_load_from_a_part(start, weights, tmp_path):
     assert 'so as initialised: roi_head.' in log
 
 
+CLASS_LAYERS = [
+    f'roi_head.bbox_head.{layer}.{name}' for layer in ('fc_cls', 'fc_reg')
+    for name in ('weight', 'bias')
+]
+
+
+def other_classes(weights, factor=8):
+    """The same detector with more classes."""
+    return {
+        k: torch.cat([v] * factor) if k in CLASS_LAYERS else v
+        for k, v in weights.items()
+    }
+
+
 def test_load_from_with_other_classes(start, weights, tmp_path):
+    """Which is mmdet's documented way to fine-tune."""
+    path = save(tmp_path / 'x.pth', other_classes(weights))
+    log, runner = start(load_from=path)
+    for key in CLASS_LAYERS:
+        assert f'\n  {key} ({weights[key].shape[0]},' in log
+    student = runner.model.student.state_dict()
+    for key, value in weights.items():
+        assert torch.equal(student[key], value) == (key not in CLASS_LAYERS)
+    assert log.count('stay as initialised') == 1
+
+
+def test_pretrained_with_other_classes(start, weights, tmp_path):
+    path = save(tmp_path / 'x.pth', other_classes(weights))
+    log, _ = start(
+        **{
+            'model.student.init_cfg': dict(
+                type='Pretrained', checkpoint=path)
+        })
+    assert f'\n  {CLASS_LAYERS[0]} (' in log
+
+
+def test_load_from_with_a_part_of_a_layer(start, weights, tmp_path):
     key = 'roi_head.bbox_head.fc_cls.weight'
     path = save(tmp_path / 'x.pth', {
         **weights, key: torch.zeros(81, weights[key].shape[1])
@@ -98,6 +134,19 @@ def test_load_from_with_other_classes(start, weights, tmp_path):
                        rf'{key} \(81, ') as error:
         start(load_from=path)
     assert 'student was not loaded as it should from' in str(error.value)
+
+
+def test_load_from_with_a_prefix(start, weights, tmp_path):
+    path = save(tmp_path / 'x.pth', {f'model.{k}': v
+                                     for k, v in weights.items()})
+    with pytest.raises(ValueError) as error:
+        start(load_from=path)
+    text = str(error.value)
+    assert "Its weights lie under the prefix 'model.'" in text
+    remedy = re.search(r'init_cfg=(dict\(.*\)) at student', text).group(1)
+    log, runner = start(**{'model.student.init_cfg': eval(remedy)})
+    key = 'backbone.conv1.weight'
+    assert torch.equal(runner.model.student.state_dict()[key], weights[key])
 
 
 def test_pretrained_backbone(start, weights, tmp_path):

@@ -131,3 +131,60 @@ def test_other_features_can_be_passed_on(net):
     assert torch.equal(features['third'][0], net.third(other))
     assert torch.equal(features['second'][0],
                        net.second(net.first(inputs).relu()))
+
+
+class Detector(Net):
+    """Trains by ``loss``, as OpenMMLab's detectors do."""
+
+    def extract_feat(self, inputs):
+        return Net.forward(self, inputs)
+
+
+class Empty(Detector):
+    """As Co-DETR."""
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        pass
+
+
+class Unfinished(Detector):
+    """As mmdet's ``Detectron2Wrapper``."""
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        raise NotImplementedError
+
+
+class NeedsSamples(Detector):
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        self.first(inputs)
+        return self.extract_feat(inputs), data_samples[0].metainfo
+
+
+class FailsOnTheWay(Detector):
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        self.first(inputs)
+        raise KeyError('head')
+
+
+@pytest.mark.parametrize(
+    'detector', [Detector, Empty, Unfinished, NeedsSamples, FailsOnTheWay])
+def test_no_mode_tensor(detector):
+    net = detector()
+    net.load_state_dict(Net().state_dict())
+    inputs = torch.rand(2, 3, 8, 8)
+    features = run_prefix(net, ['first', 'second'], inputs)
+    assert torch.equal(features['first'][0], net.first(inputs))
+    assert torch.equal(features['second'][0],
+                       net.second(net.first(inputs).relu()))
+    assert net.runs == ['first'], 'what follows the last tap must not run'
+
+
+def test_the_first_error_is_told():
+    net = Unfinished()
+    net.extract_feat = lambda inputs, more: None
+    with pytest.raises(NotImplementedError):
+        run_prefix(net, ['first'], torch.rand(1, 3, 8, 8))
+    with pytest.raises(RuntimeError, match="never ran.*'unused'"):
+        run_prefix(Empty(), ['first', 'unused'], torch.rand(1, 3, 8, 8))

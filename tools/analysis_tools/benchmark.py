@@ -14,8 +14,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from sskd_mm.analysis import (ConfigParser, build_test_loader, load_networks,
-                              measure_costs, name_device)
+from sskd_mm.analysis import (ConfigParser, build_test_loader, format_gflops,
+                              load_networks, measure_costs, name_device)
 
 
 def main():
@@ -77,7 +77,7 @@ def show(result: dict, args) -> None:
             column, justify='right' if column else 'left', overflow='fold')
     for name, row in result.items():
         table.add_row(name, row['type'], f'{row["parameters"]:,}',
-                      f'{row["gflops"]:.2f}', f'{row["median_ms"]:.2f}',
+                      format_gflops(row['gflops']), f'{row["median_ms"]:.2f}',
                       f'{row["p5_ms"]:.2f} - {row["p95_ms"]:.2f}',
                       f'{row["fps"]:.1f}')
     Console().print(table)

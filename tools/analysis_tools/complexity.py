@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sskd_mm.analysis import (ConfigParser, build_test_loader, describe_parts,
-                              load_networks, plot_complexity)
+                              format_gflops, load_networks, plot_complexity)
 
 
 def main():
@@ -31,10 +31,12 @@ def main():
                 column, justify='left' if column == 'part' else 'right')
         for part in parts:
             table.add_row(part['part'], f'{part["parameters"]:,}',
-                          f'{part["gflops"]:.4f}')
+                          format_gflops(part['gflops'], '.4f'))
         table.add_section()
-        table.add_row('all', f'{sum(p["parameters"] for p in parts):,}',
-                      f'{sum(p["gflops"] for p in parts):.4f}')
+        gflops = [part['gflops'] for part in parts]
+        table.add_row(
+            'all', f'{sum(p["parameters"] for p in parts):,}',
+            format_gflops(None if None in gflops else sum(gflops), '.4f'))
         Console().print(table)
     plot_complexity(networks, args.out)
     print(f'Written: {args.out}')

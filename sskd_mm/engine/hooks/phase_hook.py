@@ -12,7 +12,8 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import HOOKS
 from torch import Tensor
 
-from ...analysis import check_teacher_metrics, measure_alignment
+from ...analysis import (check_teacher_metrics, measure_alignment,
+                         scalar_metrics)
 from ...compat import installed_distributions
 from ...datasets import head_classes, misfit_heads
 from ...stages import Phase
@@ -107,7 +108,7 @@ class PhaseHook(Hook):
                 'see that its checkpoint and preprocessing are right.')
             return None
         runner.logger.info('Evaluating the teacher ...')
-        metrics = _plain(loop.validate_teacher(teacher))
+        metrics = scalar_metrics(loop.validate_teacher(teacher))
         runner.logger.info(f'Teacher: {_line(metrics)}')
         if not loop.accept_weak_teacher:
             classes = head_classes(teacher.model).values()
@@ -226,14 +227,16 @@ class PhaseHook(Hook):
         if self._phase is None:
             return
         if not runner.train_loop.state.done:
-            note = _plain(metrics)
+            note = scalar_metrics(metrics)
             runner.message_hub.update_info('sskd/inherited_head', note)
             runner.logger.info(
                 'The inherited head, before it is trained, on what was '
                 f'mimicked: {_line(note)}')
             return
         note = dict(
-            epoch=runner.epoch, iteration=runner.iter, **_plain(metrics))
+            epoch=runner.epoch,
+            iteration=runner.iter,
+            **scalar_metrics(metrics))
         curve = [*(self._notes(runner, 'student') or []), note]
         runner.message_hub.update_info('sskd/student', curve)
 
@@ -275,15 +278,6 @@ def _drop_unadapted(alignment: Dict[str, dict], distiller) -> None:
         if next(distiller.adapters_of(tap).parameters(), None) is not None:
             for key in set(values) - {'cka'}:
                 del values[key]
-
-
-def _plain(metrics: Dict[str, Any]) -> Dict[str, float]:
-    """Numbers as JSON and ``weights_only`` loading take them."""
-    return {
-        name: float(value)
-        for name, value in metrics.items()
-        if isinstance(value, (int, float)) or hasattr(value, 'item')
-    }
 
 
 def _line(metrics: Dict[str, float]) -> str:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
+from ...analysis import scalar_metrics
 from ...stages import Phase
 
 
@@ -145,7 +146,7 @@ class ProgressHook(Hook):
 
     def after_val_epoch(self, runner, metrics: Optional[dict] = None) -> None:
         """Show the first metric, which is the one that counts."""
-        for name, value in list((metrics or {}).items())[:1]:
+        for name, value in list(scalar_metrics(metrics or {}).items())[:1]:
             self._say(runner, f'{name} {value:.3f}')
 
     def after_run(self, runner) -> None:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from ...check_keys import arguments, check_keys
 from ...compat import allow_pickle
-from ...datasets import check_data_files, check_num_classes
+from ...datasets import check_data_files, check_num_classes, check_run_files
 from ...distillers import StageByStageDistiller, Teacher
 from ...stages import Phase, plan_phases
 from ..build_optimizer import build_optimizer
@@ -121,6 +121,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                  **unknown) -> None:
         _check_arguments(type(self), unknown)
         check_data_files(runner.cfg)
+        check_run_files(runner.cfg)
         check_runner(runner)
         allow_pickle(runner.cfg.get('allow_pickle', []))
         self.distiller = _find_distiller(runner.model)

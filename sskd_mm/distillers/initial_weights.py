@@ -1,0 +1,63 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from typing import Iterator, Optional, Tuple
+
+from mmengine.model import BaseModule, PretrainedInit
+from mmengine.runner import load_checkpoint
+from torch import nn
+
+from ..compat import class_name
+from .load_report import LoadReport
+
+
+def pretrained_modules(
+        model: nn.Module) -> Iterator[Tuple[str, nn.Module, str]]:
+    """Modules that ``init_weights`` will fill from a file.
+
+    Args:
+        model (nn.Module): A student that is not initialised.
+
+    Yields:
+        tuple[str, nn.Module, str]: Its path, the module, and the file or
+        address in ``init_cfg=dict(type='Pretrained', checkpoint=...)``.
+    """
+    for name, module in model.named_modules():
+        if not isinstance(module, BaseModule) or module.is_init:
+            continue
+        cfgs = module.init_cfg or []
+        for cfg in [cfgs] if isinstance(cfgs, dict) else cfgs:
+            if class_name(cfg['type']) == class_name(PretrainedInit):
+                yield name, module, cfg['checkpoint']
+
+
+def check_initial_weights(student: nn.Module,
+                          load_from: Optional[str] = None,
+                          resume: bool = False) -> None:
+    """Load what a training starts from, as it will, and see that it fits.
+
+    What is not on this machine (``torchvision://``, ``https://``) is not
+    fetched for it.
+
+    Args:
+        student (nn.Module): It is changed, so not one that is to be trained.
+        load_from (str, optional): The config's.
+        resume (bool): Whether the training goes on from there, so that the
+            classes have to be the same. Defaults to False.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: One does not fit, see :class:`LoadReport`.
+    """
+    for name, module, file in list(pretrained_modules(student)):
+        if '://' not in file:
+            report = LoadReport(
+                module,
+                f'student.{name}' if name else 'student',
+                file,
+                other_classes=True)
+            module.init_weights()
+            report.close()
+    if load_from is not None and '://' not in load_from:
+        report = LoadReport(
+            student, 'student', load_from, other_classes=not resume)
+        load_checkpoint(student, load_from, 'cpu', logger='silent')
+        report.close()
