@@ -3,11 +3,11 @@ import copy
 import os.path as osp
 from typing import Optional, Sequence, Union
 
-import mmcv
 import numpy as np
 from mmengine.dataset import BaseDataset, force_full_init
 from mmengine.registry import DATASETS
 
+from .decode_image import ImageError, decode_image
 from .find_faces import find_faces
 from .record_file import RecordFile, RecordFileError
 
@@ -65,10 +65,10 @@ class FaceRecords(BaseDataset):
         if self._fully_initialized:
             return
         self.file = RecordFile(osp.splitext(self.ann_file)[0] + '.rec')
-        self.image_keys, identities = find_faces(self.file)
-        if self.with_label and identities is not None:
-            self._metainfo.setdefault('classes',
-                                      tuple(map(str, range(identities))))
+        self.image_keys, identities = find_faces(
+            self.file, self.with_label and 'classes' not in self._metainfo)
+        if identities is not None:
+            self._metainfo['classes'] = tuple(map(str, range(identities)))
         self._identities = len(self._metainfo.get('classes', ())) or None
         self._fully_initialized = True
         if self._chosen is not None:
@@ -114,11 +114,12 @@ class FaceRecords(BaseDataset):
         """
         key = int(self.image_keys[idx])
         record = self.file.read(key)
-        img = mmcv.imfrombytes(record.data) if record.data else None
-        if img is None:
+        try:
+            img = decode_image(record.data)
+        except ImageError as error:
             raise RecordFileError(
                 f'{self.file.path!r}: record {key} has {len(record.data)} '
-                'bytes that are no image.')
+                f'bytes that are no image: it {error}.') from error
         info = dict(
             img=img,
             img_shape=img.shape[:2],

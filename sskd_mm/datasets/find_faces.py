@@ -13,7 +13,8 @@ MAX_IDENTITIES = 20_000_000
 _SAMPLES = 64
 
 
-def find_faces(file: RecordFile) -> Tuple[np.ndarray, Optional[int]]:
+def find_faces(file: RecordFile,
+               count: bool = True) -> Tuple[np.ndarray, Optional[int]]:
     """Find out which records are images, and of how many identities.
 
     A set of insightface begins with record 0, which has no image but the keys
@@ -25,10 +26,12 @@ def find_faces(file: RecordFile) -> Tuple[np.ndarray, Optional[int]]:
 
     Args:
         file (RecordFile): The records.
+        count (bool): Whether identities are to be counted. Defaults to True.
 
     Returns:
         tuple: The images' keys, ascending, (N, ), and the number of
-        identities: None in a file without record 0.
+        identities: None in a file without record 0, or if they are not to be
+        counted.
 
     Raises:
         RecordFileError: Record 0 does not tell what it should, or claims more
@@ -44,6 +47,8 @@ def find_faces(file: RecordFile) -> Tuple[np.ndarray, Optional[int]]:
     if not len(images):
         raise RecordFileError(f'{file.path!r} has no image: record 0 says '
                               f'that images end at key {end}.')
+    if not count:
+        return images, None
     records = int((keys >= end).sum())
     return images, _count_identities(file, images, records, claimed)
 
