@@ -31,7 +31,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sskd_mm.analysis import plot_faces
-from sskd_mm.compat import allow_pickle, load_checkpoint_file
+from sskd_mm.compat import (add_pickle_option, apply_pickle_option,
+                            load_checkpoint_file)
 from sskd_mm.evaluation import (IJB, IJBA, Verification, all_pairs,
                                 extract_embeddings, identify,
                                 normalize_embeddings)
@@ -84,12 +85,7 @@ def parse_args():
         '--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--work-dir', help='where to write embeddings, '
                         'figures and plots')
-    parser.add_argument(
-        '--allow-pickle',
-        nargs='+',
-        metavar='FILE',
-        help='checkpoints that you trust to run code when they are read; '
-        'of any other only tensors and plain data are')
+    add_pickle_option(parser)
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -118,7 +114,7 @@ def main():
                                  osp.splitext(osp.basename(name))[0])
     os.makedirs(args.work_dir, exist_ok=True)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    allow_pickle(args.allow_pickle or cfg.get('allow_pickle', []))
+    apply_pickle_option(args, cfg)
     model = None if args.embeddings else load_model(cfg, args)
 
     figures, verifications, identifications = {}, {}, {}

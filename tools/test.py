@@ -14,7 +14,8 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from sskd_mm.compat import allow_pickle, setup_cpu_distributed
+from sskd_mm.compat import (add_pickle_option, apply_pickle_option,
+                            setup_cpu_distributed)
 from sskd_mm.datasets import check_data_files
 from sskd_mm.distillers import LoadReport, StageByStageDistiller
 
@@ -31,12 +32,7 @@ def parse_args():
         action='store_true',
         help="with the config's tta_model, on the views that its tta_pipeline "
         'makes, or without one on each image and the mirrored one')
-    parser.add_argument(
-        '--allow-pickle',
-        nargs='+',
-        metavar='FILE',
-        help='checkpoints that you trust to run code when they are read; '
-        'of any other only tensors and plain data are')
+    add_pickle_option(parser)
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -89,8 +85,6 @@ def main():
     cfg.launcher = args.launcher
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
-    if args.allow_pickle is not None:
-        cfg.allow_pickle = args.allow_pickle
     name = osp.splitext(osp.basename(args.config))[0]
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
@@ -103,7 +97,7 @@ def main():
     if args.tta:
         use_tta(cfg)
     check_data_files(cfg)
-    allow_pickle(cfg.get('allow_pickle', []))
+    apply_pickle_option(args, cfg)
     setup_cpu_distributed(cfg)
     runner = Runner.from_cfg(cfg)
     report = watch(runner.model, args.checkpoint)

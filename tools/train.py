@@ -16,7 +16,8 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from sskd_mm.analysis import dry_run, print_plan
-from sskd_mm.compat import allow_pickle, setup_cpu_distributed
+from sskd_mm.compat import (add_pickle_option, apply_pickle_option,
+                            setup_cpu_distributed)
 from sskd_mm.datasets import check_data_files
 from sskd_mm.distillers import lay_method_over
 from sskd_mm.engine import ParallelBlocks
@@ -51,12 +52,7 @@ def parse_args():
         'adapters, what trains and what is frozen, parameters and FLOPs')
     parser.add_argument(
         '--json', action='store_true', help='print the --dry-run as JSON')
-    parser.add_argument(
-        '--allow-pickle',
-        nargs='+',
-        metavar='FILE',
-        help='checkpoints that you trust to run code when they are read; '
-        'of any other only tensors and plain data are')
+    add_pickle_option(parser)
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -91,8 +87,6 @@ def load_config(args) -> Config:
         name += f'_{osp.splitext(osp.basename(args.method))[0]}'
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
-    if args.allow_pickle is not None:
-        cfg.allow_pickle = args.allow_pickle
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
@@ -117,7 +111,7 @@ def main():
     args = parse_args()
     cfg = load_config(args)
     check_data_files(cfg)
-    allow_pickle(cfg.get('allow_pickle', []))
+    apply_pickle_option(args, cfg)
     if args.parallel_blocks:
         with contextlib.redirect_stdout(sys.stderr):
             blocks = ParallelBlocks(cfg)

@@ -5,9 +5,11 @@ from .checkpoint import (TruncatedCheckpointError, UntrustedCheckpointError,
                          allow_pickle, load_checkpoint_file)
 from .cpu_distributed import setup_cpu_distributed
 from .is_a import is_a
+from .pickle_option import add_pickle_option, apply_pickle_option
 from .versions import check_stack, installed_distributions
 
 __all__ = [
+    'add_pickle_option', 'apply_pickle_option',
     'TruncatedCheckpointError', 'UntrustedCheckpointError', 'allow_pickle',
     'atomic_backend', 'check_stack', 'checkpoint_loader', 'config_scope',
     'config_text', 'installed_distributions', 'is_a',
