@@ -9,8 +9,8 @@ from .pickle_option import add_pickle_option, apply_pickle_option
 from .versions import check_stack, installed_distributions
 
 __all__ = [
-    'add_pickle_option', 'apply_pickle_option',
-    'TruncatedCheckpointError', 'UntrustedCheckpointError', 'allow_pickle',
+    'TruncatedCheckpointError', 'UntrustedCheckpointError',
+    'add_pickle_option', 'allow_pickle', 'apply_pickle_option',
     'atomic_backend', 'check_stack', 'checkpoint_loader', 'config_scope',
     'config_text', 'installed_distributions', 'is_a',
     'load_checkpoint_file', 'mmcv_ext', 'setup_cpu_distributed'

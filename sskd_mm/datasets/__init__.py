@@ -8,7 +8,9 @@ from .digits_detection import make_digits_detection
 from .face_bin import FaceBin
 from .face_pairs import FacePairs
 from .face_records import FaceRecords
+from .innermost_datasets import innermost_datasets
 from .listed_images import ListedImages
+from .paired_faces import PairedFaces, Pairs
 from .plain_pickle import PlainPickleError, load_plain_pickle
 from .read_face_bin import FaceBinError, read_face_bin
 from .record_file import Record, RecordFile, RecordFileError
@@ -17,9 +19,9 @@ from .transforms import AlignFace
 
 __all__ = [
     'AlignFace', 'CIFARFileError', 'CIFARInMemory', 'CropFace', 'FaceBin',
-    'FaceBinError', 'FacePairs', 'FaceRecords', 'ListedImages',
-    'PlainPickleError', 'Record', 'RecordFile', 'RecordFileError',
+    'FaceBinError', 'FacePairs', 'FaceRecords', 'ListedImages', 'PairedFaces',
+    'Pairs', 'PlainPickleError', 'Record', 'RecordFile', 'RecordFileError',
     'SeededDataset', 'check_data_files', 'check_num_classes', 'head_classes',
-    'load_plain_pickle', 'make_digits_detection', 'misfit_heads',
-    'read_cifar_pickle', 'read_face_bin'
+    'innermost_datasets', 'load_plain_pickle', 'make_digits_detection',
+    'misfit_heads', 'read_cifar_pickle', 'read_face_bin'
 ]

@@ -38,8 +38,10 @@ class SearchResult(NamedTuple):
         Raises:
             ValueError: No probe has its subject in the gallery.
         """
-        rank = self.rank[self._some(self.mated, 'has its subject')]
-        return (rank[:, None] <= np.arange(1, ranks + 1)).mean(0)
+        probes = self._some(self.mated, 'has its subject')
+        hits = self.rank[probes, None] <= np.arange(1, ranks + 1)
+        # With fewer subjects than ranks, a failed one is no hit either.
+        return (hits & (self.mate[probes, None] > -np.inf)).mean(0)
 
     def rank_rate(self, k: int) -> float:
         """The share of mated probes whose subject is among the first k."""
