@@ -83,9 +83,9 @@ def load_config(args) -> Config:
     cfg.launcher = args.launcher
     name = osp.splitext(osp.basename(args.config))[0]
     if args.method is not None:
-        lay_method_over(cfg, args.method)
+        lay_method_over(cfg, args.method, args.cfg_options)
         name += f'_{osp.splitext(osp.basename(args.method))[0]}'
-    if args.cfg_options is not None:
+    elif args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir

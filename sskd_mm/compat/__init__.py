@@ -3,6 +3,7 @@ from . import (atomic_backend, checkpoint_loader, config_scope, config_text,
                mmcv_ext)
 from .checkpoint import (TruncatedCheckpointError, UntrustedCheckpointError,
                          allow_pickle, load_checkpoint_file)
+from .class_names import class_names, find_class
 from .cpu_distributed import setup_cpu_distributed
 from .is_a import is_a
 from .pickle_option import add_pickle_option, apply_pickle_option
@@ -11,7 +12,7 @@ from .versions import check_stack, installed_distributions
 __all__ = [
     'TruncatedCheckpointError', 'UntrustedCheckpointError',
     'add_pickle_option', 'allow_pickle', 'apply_pickle_option',
-    'atomic_backend', 'check_stack', 'checkpoint_loader', 'config_scope',
-    'config_text', 'installed_distributions', 'is_a',
-    'load_checkpoint_file', 'mmcv_ext', 'setup_cpu_distributed'
+    'atomic_backend', 'check_stack', 'checkpoint_loader', 'class_names',
+    'config_scope', 'config_text', 'find_class', 'installed_distributions',
+    'is_a', 'load_checkpoint_file', 'mmcv_ext', 'setup_cpu_distributed'
 ]

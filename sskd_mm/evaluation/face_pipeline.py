@@ -1,9 +1,10 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from typing import List, Optional, Set
+from typing import List, Optional
 
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 
+from ..compat import class_names
 from ..datasets.innermost_datasets import innermost_datasets
 from ..models.build_model import model_config
 
@@ -42,7 +43,7 @@ def face_pipeline(cfg: Config,
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}
     dataset = next(innermost_datasets(loader.get('dataset')), {})
     steps = list(dataset.get('pipeline') or [dict(type='PackInputs')])
-    kinds = [_names(step['type']) for step in steps]
+    kinds = [class_names(step['type'], TRANSFORMS) for step in steps]
     is_load = ['LoadImageFromFile' in kind for kind in kinds]
     if any(is_load):
         load = steps.pop(is_load.index(True))
@@ -65,14 +66,3 @@ def _cut(kind: Optional[str], size: int) -> dict:
     if kind is None:
         return dict(type='Resize', scale=(size, size))
     return dict(type=kind, size=size)
-
-
-def _names(kind: object) -> Set[str]:
-    """Of a transform's class and those that it inherits from, whether the
-    config has the class, its name, or its name with a scope or a module."""
-    if isinstance(kind, str):
-        found = TRANSFORMS.get(kind)
-        if found is None:
-            return {kind}  # the data set says what it is not
-        kind = found
-    return {base.__name__ for base in getattr(kind, '__mro__', [])}
