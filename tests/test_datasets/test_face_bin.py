@@ -17,7 +17,6 @@ from sskd_mm.datasets import FaceBinError, RecordFileError, read_face_bin
 pytestmark = pytest.mark.usefixtures('quick_garbage_collection')
 
 
-
 def encode(image):
     return cv2.imencode('.png', image)[1].tobytes()
 

@@ -8,7 +8,6 @@ from mmengine.registry import DATASETS
 pytestmark = pytest.mark.usefixtures('quick_garbage_collection')
 
 
-
 def read(tmp_path, faces='faces'):
     return DATASETS.build(
         dict(

@@ -13,7 +13,6 @@ from mmengine.runner import Runner
 
 from sskd_mm.evaluation import Verification
 
-
 pytestmark = pytest.mark.usefixtures('quick_garbage_collection')
 
 
