@@ -2,6 +2,7 @@
 """Data sets of faces, and what wraps them, through MMEngine's dataloader and
 evaluator: an image's index is its own within one data set alone."""
 import pickle
+import sys
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import Runner
 
-from sskd_mm.evaluation import Verification
+from sskd_mm.evaluation import Verification, collect_pairs
 
 pytestmark = pytest.mark.usefixtures('quick_garbage_collection')
 
@@ -148,7 +149,8 @@ def test_some_of_the_images(tmp_path, indices):
 
 def test_pairs_that_are_cut_in_two(tmp_path, monkeypatch):
     warnings = []
-    monkeypatch.setattr('sskd_mm.evaluation.collect_pairs.print_log',
+    # Not by its path, where the function is.
+    monkeypatch.setattr(sys.modules[collect_pairs.__module__], 'print_log',
                         lambda text, **kwargs: warnings.append(text))
     dataset = bin_file(tmp_path / 'x.bin', 1)
     assert score(dict(dataset, indices=27))['face/accuracy'] == 100
