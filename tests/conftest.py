@@ -1,5 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import copy
+import gc
 import itertools
 import os
 import pickle
@@ -225,3 +226,12 @@ def pytest_configure(config):
     # Two test processes on two cores would otherwise fight for them.
     torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', 2)))
     leave_configs_unformatted()
+
+
+@pytest.fixture
+def quick_garbage_collection():
+    """MMEngine collects garbage for each data set that it reads, which takes
+    most of a second where all packages are imported."""
+    gc.freeze()
+    yield
+    gc.unfreeze()

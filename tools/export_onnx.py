@@ -82,10 +82,6 @@ def main():
         type=int,
         metavar=('HEIGHT', 'WIDTH'),
         help='of the images, padded; default: of the first test image')
-    parser.add_argument(
-        '--allow-pickle',
-        action='store_true',
-        help='the checkpoint is trusted to run code when it is read')
     args = parser.parse_args()
     missing = [
         name for name in ('onnx', 'onnxscript', 'onnxruntime')
@@ -95,8 +91,6 @@ def main():
         raise ImportError(f'The export needs {", ".join(missing)}: '
                           "pip install 'sskd-mm[onnx]'")
     cfg = parser.read_config(args)
-    if args.allow_pickle:
-        cfg.allow_pickle = [args.checkpoint]
     # The teacher has no part in it.
     cfg.model = cfg.model.get('student', cfg.model)
     model = load_networks(cfg, None, args.checkpoint)['model']

@@ -6,7 +6,8 @@ python tools/face_eval.py CONFIG CHECKPOINT --protocol ijbc --data data/IJBC
 python tools/face_eval.py --embeddings x.npy --protocol folder --data faces
 
 The config may be a distiller's or the student's plain one; its test pipeline
-says what is done to an image after it was loaded and aligned.
+says how an image is loaded, to which size a face is cut (AlignFace, CropFace)
+and what is done to it then.
 
     bin     insightface's pickles of pairs, one or several
     pairs   lists of pairs, with the images below --image-root
@@ -20,7 +21,7 @@ import hashlib
 import json
 import os
 import os.path as osp
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -31,14 +32,14 @@ from rich.console import Console
 from rich.table import Table
 
 from sskd_mm.analysis import plot_faces
-from sskd_mm.compat import allow_pickle, load_checkpoint_file
+from sskd_mm.compat import (add_pickle_option, apply_pickle_option,
+                            load_checkpoint_file)
 from sskd_mm.evaluation import (IJB, IJBA, Verification, all_pairs,
-                                extract_embeddings, identify,
+                                extract_embeddings, face_pipeline, identify,
                                 normalize_embeddings)
 from sskd_mm.models import build_model, model_config
 
 FARS = (0.1, 0.01, 0.001)
-LOADING = ('LoadImageFromFile', 'AlignFace', 'CropFace')
 
 
 def parse_args():
@@ -84,12 +85,7 @@ def parse_args():
         '--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--work-dir', help='where to write embeddings, '
                         'figures and plots')
-    parser.add_argument(
-        '--allow-pickle',
-        nargs='+',
-        metavar='FILE',
-        help='checkpoints that you trust to run code when they are read; '
-        'of any other only tensors and plain data are')
+    add_pickle_option(parser)
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -118,16 +114,16 @@ def main():
                                  osp.splitext(osp.basename(name))[0])
     os.makedirs(args.work_dir, exist_ok=True)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    allow_pickle(args.allow_pickle or cfg.get('allow_pickle', []))
+    apply_pickle_option(args, cfg)
     model = None if args.embeddings else load_model(cfg, args)
 
     figures, verifications, identifications = {}, {}, {}
     for number, data in enumerate(args.data):
-        dataset, score = PROTOCOLS[args.protocol](data, args)
+        dataset, cut, score = PROTOCOLS[args.protocol](data, args)
         if args.embeddings:
             x = load_embeddings(args.embeddings[number], dataset)
         else:
-            x = extract(model, cfg, dataset, data, args)
+            x = extract(model, cfg, dataset, cut, data, args)
         parts, figures[osp.basename(osp.abspath(data))] = score(
             torch.as_tensor(x, device=args.device))
         for name, (verification, identification) in parts.items():
@@ -169,24 +165,24 @@ def load_model(cfg: Config, args) -> torch.nn.Module:
 
 
 def load_embeddings(file: str, dataset: dict) -> np.ndarray:
-    x = np.load(file, mmap_mode='r', allow_pickle=False)
+    try:
+        x = np.load(file, mmap_mode='r', allow_pickle=False)
+    except (EOFError, ValueError) as error:
+        raise ValueError(
+            f'{file!r} was not read: {error}. It must be an .npy file of '
+            'numbers (N, D); copy it again if it is cut off.') from error
     count = len(DATASETS.build(dict(dataset, pipeline=[])))
-    if x.ndim != 2 or len(x) != count:
-        raise ValueError(f'{file!r} has shape {x.shape}, but there are '
+    shape = getattr(x, 'shape', None)  # None of an archive of several
+    if shape is None or len(shape) != 2 or len(x) != count:
+        raise ValueError(f'{file!r} has shape {shape}, but there are '
                          f'{count} images: it must be (N, D).')
     return np.array(x, np.float32)
 
 
-def extract(model, cfg: Config, dataset: dict, data: str,
+def extract(model, cfg: Config, dataset: dict, cut: Optional[str], data: str,
             args) -> np.ndarray:
     """Embeddings of a set's images, kept in the work directory."""
-    loader = cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}
-    rest = [
-        step for step in loader.get('dataset', {}).get(
-            'pipeline', [dict(type='PackInputs')])
-        if step['type'] not in LOADING
-    ]
-    pipeline = [*dataset['pipeline'], *rest]
+    pipeline = face_pipeline(cfg, dataset['type'] == 'FaceBin', cut)
     built = DATASETS.build(
         dict(dataset, pipeline=pipeline, test_mode=True))
     name = '_'.join(osp.abspath(data).split(os.sep)[-2:])
@@ -227,24 +223,24 @@ def digest_images(dataset) -> str:
     return hashed.hexdigest()[:16]
 
 
-Scores = Callable[[torch.Tensor], Tuple[dict, dict]]
+#: The data set, how its faces are cut, and what scores their embeddings.
+Protocol = Tuple[dict, Optional[str], Callable[[torch.Tensor], Tuple[dict,
+                                                                     dict]]]
 
 
-def bins(data: str, args) -> Tuple[dict, Scores]:
-    return scored_pairs(
-        dict(type='FaceBin', ann_file=data, pipeline=[]), data)
+def bins(data: str, args) -> Protocol:
+    return scored_pairs(dict(type='FaceBin', ann_file=data), data)
 
 
-def pairs(data: str, args) -> Tuple[dict, Scores]:
+def pairs(data: str, args) -> Protocol:
     return scored_pairs(
         dict(
             type='FacePairs',
             ann_file=data,
-            data_prefix=dict(img_path=args.image_root),
-            pipeline=[dict(type='LoadImageFromFile')]), data)
+            data_prefix=dict(img_path=args.image_root)), data)
 
 
-def scored_pairs(dataset: dict, data: str) -> Tuple[dict, Scores]:
+def scored_pairs(dataset: dict, data: str) -> Protocol:
     listed = DATASETS.build(dict(dataset, pipeline=[])).metainfo['pairs']
 
     def score(x):
@@ -252,14 +248,11 @@ def scored_pairs(dataset: dict, data: str) -> Tuple[dict, Scores]:
         name = osp.splitext(osp.basename(data))[0]
         return {name: (result, None)}, result.summary(FARS)
 
-    return dataset, score
+    return dataset, None, score
 
 
-def folder(data: str, args) -> Tuple[dict, Scores]:
-    dataset = dict(
-        type='mmpretrain.CustomDataset',
-        data_prefix=data,
-        pipeline=[dict(type='LoadImageFromFile')])
+def folder(data: str, args) -> Protocol:
+    dataset = dict(type='mmpretrain.CustomDataset', data_prefix=data)
     listed = DATASETS.build(dict(dataset, pipeline=[]))
     labels = np.array(
         [listed.get_data_info(i)['gt_label'] for i in range(len(listed))])
@@ -280,17 +273,17 @@ def folder(data: str, args) -> Tuple[dict, Scores]:
         return {osp.basename(osp.abspath(data)): (verification, closed)
                 }, figures
 
-    return dataset, score
+    return dataset, None, score
 
 
-def ijb(data: str, args) -> Tuple[dict, Scores]:
+def ijb(data: str, args) -> Protocol:
     protocol = IJB.read(data, args.protocol)
 
     def score(x):
         if args.quality_weights:
             x = x * torch.as_tensor(protocol.scores[:, None]).to(x)
         else:
-            x = normalize_embeddings(x)
+            x = normalize_embeddings(x, allow_failures=True)
         parts = protocol.score(x)
         return {args.protocol: parts}, protocol.summary(*parts)
 
@@ -298,19 +291,16 @@ def ijb(data: str, args) -> Tuple[dict, Scores]:
         dict(img_path=file, landmarks=points)
         for file, points in zip(protocol.images, protocol.landmarks)
     ]
-    return dict(
-        type='ListedImages',
-        images=images,
-        pipeline=[dict(type='LoadImageFromFile'),
-                  dict(type='AlignFace')]), score
+    return dict(type='ListedImages', images=images), 'AlignFace', score
 
 
-def ijba(data: str, args) -> Tuple[dict, Scores]:
+def ijba(data: str, args) -> Protocol:
     protocol = IJBA.read(data)
 
     def score(x):
-        splits = protocol.score(
-            x if args.quality_weights else normalize_embeddings(x))
+        if not args.quality_weights:
+            x = normalize_embeddings(x, allow_failures=True)
+        splits = protocol.score(x)
         return {
             f'split {k}': parts
             for k, parts in enumerate(splits, 1)
@@ -320,11 +310,7 @@ def ijba(data: str, args) -> Tuple[dict, Scores]:
         dict(img_path=osp.join(args.image_root, file), box=box)
         for file, *box in protocol.faces
     ]
-    return dict(
-        type='ListedImages',
-        images=images,
-        pipeline=[dict(type='LoadImageFromFile'),
-                  dict(type='CropFace')]), score
+    return dict(type='ListedImages', images=images), 'CropFace', score
 
 
 PROTOCOLS: Dict[str, Callable] = dict(

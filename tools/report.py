@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from sskd_mm.analysis import write_report
+from sskd_mm.compat import add_pickle_option
 
 
 def parse_args():
@@ -36,13 +37,15 @@ def parse_args():
         '--device',
         default='cuda' if torch.cuda.is_available() else 'cpu',
         help='default: %(default)s')
+    add_pickle_option(parser)
     return parser.parse_args()
 
 
 def main():
     args = parse_args()
     out = args.out or args.work_dirs[0] / 'report.html'
-    write_report(args.work_dirs, out, args.images, args.device)
+    write_report(args.work_dirs, out, args.images, args.device,
+                 args.allow_pickle)
     print(f'Written: {out}')
 
 

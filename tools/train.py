@@ -16,7 +16,8 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from sskd_mm.analysis import dry_run, print_plan
-from sskd_mm.compat import allow_pickle, setup_cpu_distributed
+from sskd_mm.compat import (add_pickle_option, apply_pickle_option,
+                            setup_cpu_distributed)
 from sskd_mm.datasets import check_data_files
 from sskd_mm.distillers import lay_method_over
 
@@ -50,12 +51,7 @@ def parse_args():
         'adapters, what trains and what is frozen, parameters and FLOPs')
     parser.add_argument(
         '--json', action='store_true', help='print the --dry-run as JSON')
-    parser.add_argument(
-        '--allow-pickle',
-        nargs='+',
-        metavar='FILE',
-        help='checkpoints that you trust to run code when they are read; '
-        'of any other only tensors and plain data are')
+    add_pickle_option(parser)
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -81,12 +77,10 @@ def load_config(args) -> Config:
     cfg.launcher = args.launcher
     name = osp.splitext(osp.basename(args.config))[0]
     if args.method is not None:
-        lay_method_over(cfg, args.method)
+        lay_method_over(cfg, args.method, args.cfg_options)
         name += f'_{osp.splitext(osp.basename(args.method))[0]}'
-    if args.cfg_options is not None:
+    elif args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
-    if args.allow_pickle is not None:
-        cfg.allow_pickle = args.allow_pickle
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
@@ -111,7 +105,7 @@ def main():
     args = parse_args()
     cfg = load_config(args)
     check_data_files(cfg)
-    allow_pickle(cfg.get('allow_pickle', []))
+    apply_pickle_option(args, cfg)
     if args.dry_run:
         # Libraries print while they build.
         with contextlib.redirect_stdout(sys.stderr):

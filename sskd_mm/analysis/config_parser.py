@@ -3,12 +3,14 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
 from mmengine.config import Config, DictAction
 
+from ..compat import add_pickle_option, apply_pickle_option
+
 
 class ConfigParser(ArgumentParser):
     """The command line of a tool that looks at a config.
 
-    It takes ``config``, first of all, and ``--cfg-options``, as tools of
-    OpenMMLab do.
+    It takes ``config``, first of all, ``--cfg-options``, as tools of OpenMMLab
+    do, and ``--allow-pickle``.
 
     Args:
         description (str): What the tool does, as it is to be shown.
@@ -32,6 +34,7 @@ class ConfigParser(ArgumentParser):
             action=DictAction,
             help='override settings of the config: key=value, nested keys '
             'with dots, lists as key="[a,b]"')
+        add_pickle_option(self)
 
     @staticmethod
     def read_config(args) -> Config:
@@ -43,4 +46,5 @@ class ConfigParser(ArgumentParser):
         cfg = Config.fromfile(args.config)
         if args.cfg_options is not None:
             cfg.merge_from_dict(args.cfg_options)
+        apply_pickle_option(args, cfg)
         return cfg

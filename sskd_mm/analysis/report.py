@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from mmengine.runner import load_checkpoint
 from torch import nn
 
+from ..compat import allow_pickle
 from ..models import build_model
 from .cka_matrix import measure_cka_matrix
 from .costs import measure_costs, name_device
@@ -36,7 +37,8 @@ WIDE, NARROW = 1600, 480
 def write_report(work_dirs: Sequence[Union[str, Path]],
                  file: Union[str, Path],
                  images: int = 256,
-                 device: str = 'cpu') -> None:
+                 device: str = 'cpu',
+                 trusted: Sequence[str] = ()) -> None:
     """Write a web page about one or several trainings.
 
     The page is a single file: style, curves and pictures are in it, and
@@ -53,6 +55,9 @@ def write_report(work_dirs: Sequence[Union[str, Path]],
         images (int): The first so many images of the test set are predicted.
             Defaults to 256.
         device (str): Where networks run. Defaults to ``'cpu'``.
+        trusted (Sequence[str]): Checkpoints that may run code when they are
+            read, besides those of the trainings' own ``allow_pickle``, see
+            :func:`~sskd_mm.compat.allow_pickle`. Defaults to none.
 
     Raises:
         FileNotFoundError: A directory is not that of a training.
@@ -65,6 +70,11 @@ def write_report(work_dirs: Sequence[Union[str, Path]],
         name: WorkDir(path)
         for name, path in zip(_names(work_dirs), work_dirs)
     }
+    for run in runs.values():
+        if run.config is not None and trusted:
+            run.config.allow_pickle = [
+                *run.config.get('allow_pickle', []), *trusted
+            ]
     scratch = next((r for r in runs.values() if not r.distils), None)
     sections = [
         _describe(name, run, None if run is scratch else scratch, images,
@@ -131,6 +141,7 @@ class _Networks:
 def _load_student(run: WorkDir) -> nn.Module:
     if run.checkpoint is None:
         raise FileNotFoundError(f'{run.path} holds no checkpoint.')
+    allow_pickle(run.config.get('allow_pickle', []))
     model = build_model(run.config)
     load_checkpoint(model, str(run.checkpoint), 'cpu', strict=True)
     return model

@@ -4,17 +4,20 @@ from . import (atomic_backend, checkpoint_loader, config_scope, config_text,
 from .checkpoint import (TruncatedCheckpointError, UntrustedCheckpointError,
                          allow_pickle, load_checkpoint_file)
 from .class_name import class_name
+from .class_names import class_names, find_class
 from .cpu_distributed import setup_cpu_distributed
 from .dumped_config import read_dumped_config
 from .is_a import is_a
+from .pickle_option import add_pickle_option, apply_pickle_option
 from .safe_yaml import InvalidYamlError, read_yaml
 from .versions import check_stack, installed_distributions
 
 __all__ = [
     'InvalidYamlError', 'TruncatedCheckpointError',
-    'UntrustedCheckpointError', 'allow_pickle', 'atomic_backend',
-    'check_stack', 'checkpoint_loader', 'class_name', 'config_scope',
-    'config_text', 'installed_distributions', 'is_a', 'load_checkpoint_file',
-    'mmcv_ext', 'read_dumped_config', 'read_yaml', 'safe_yaml',
-    'setup_cpu_distributed'
+    'UntrustedCheckpointError', 'add_pickle_option', 'allow_pickle',
+    'apply_pickle_option', 'atomic_backend', 'check_stack',
+    'checkpoint_loader', 'class_name', 'class_names', 'config_scope',
+    'config_text', 'find_class', 'installed_distributions', 'is_a',
+    'load_checkpoint_file', 'mmcv_ext', 'read_dumped_config', 'read_yaml',
+    'safe_yaml', 'setup_cpu_distributed'
 ]

@@ -10,7 +10,9 @@ from .draw import Draw, mark_repeats
 from .face_bin import FaceBin
 from .face_pairs import FacePairs
 from .face_records import FaceRecords
+from .innermost_datasets import innermost_datasets
 from .listed_images import ListedImages
+from .paired_faces import PairedFaces, Pairs
 from .plain_pickle import PlainPickleError, load_plain_pickle
 from .read_face_bin import FaceBinError, read_face_bin
 from .record_file import Record, RecordFile, RecordFileError
@@ -20,9 +22,9 @@ from .transforms import AlignFace
 __all__ = [
     'AlignFace', 'CIFARFileError', 'CIFARInMemory', 'CropFace', 'Draw',
     'FaceBin', 'FaceBinError', 'FacePairs', 'FaceRecords', 'ListedImages',
-    'PlainPickleError', 'Record', 'RecordFile', 'RecordFileError',
-    'SeededDataset', 'check_data_files', 'check_num_classes',
-    'check_run_files', 'head_classes', 'load_plain_pickle',
-    'make_digits_detection', 'mark_repeats', 'misfit_heads',
-    'read_cifar_pickle', 'read_face_bin'
+    'PairedFaces', 'Pairs', 'PlainPickleError', 'Record', 'RecordFile',
+    'RecordFileError', 'SeededDataset', 'check_data_files',
+    'check_num_classes', 'check_run_files', 'head_classes',
+    'innermost_datasets', 'load_plain_pickle', 'make_digits_detection',
+    'mark_repeats', 'misfit_heads', 'read_cifar_pickle', 'read_face_bin'
 ]

@@ -1,8 +1,10 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import os.path as osp
-from typing import Any, Iterator, List
+from typing import List
 
 from mmengine.config import ConfigDict
+
+from .innermost_datasets import innermost_datasets
 
 
 def check_data_files(cfg: ConfigDict) -> None:
@@ -21,7 +23,8 @@ def check_data_files(cfg: ConfigDict) -> None:
     """
     missing: List[str] = []
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        for dataset in _inmost((cfg.get(key) or {}).get('dataset')):
+        loader = cfg.get(key) or {}
+        for dataset in innermost_datasets(loader.get('dataset')):
             root = dataset.get('data_root') or ''
             prefix = dataset.get('data_prefix') or {}
             folders = list(prefix.values()) if isinstance(prefix,
@@ -41,15 +44,3 @@ def check_data_files(cfg: ConfigDict) -> None:
             'val_dataloader.dataset.data_root=PATH/ '
             'val_evaluator.ann_file=PATH/FILE.json. A small set to try: '
             'python tools/dataset_converters/make_digits.py')
-
-
-def _inmost(dataset: Any) -> Iterator[dict]:
-    """The data sets in wrappers such as RepeatDataset and ConcatDataset."""
-    if not isinstance(dataset, dict):
-        return
-    inner = dataset.get('datasets', dataset.get('dataset'))
-    if inner is None:
-        yield dataset
-    else:
-        for each in inner if isinstance(inner, (list, tuple)) else [inner]:
-            yield from _inmost(each)

@@ -1,8 +1,17 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+import io
 import pickle
 from typing import Any, Callable, Union
 
 import numpy as np
+
+from .check_opcodes import check_opcodes
+from .plain_pickle import PLAIN_OPCODES
+
+#: Plain data, dicts and floats.
+_OPCODES = PLAIN_OPCODES | {
+    'EMPTY_DICT', 'DICT', 'SETITEM', 'SETITEMS', 'FLOAT', 'BINFLOAT', 'STRING'
+}
 
 
 class CIFARFileError(ValueError):
@@ -34,13 +43,15 @@ def read_cifar_pickle(path: str) -> Any:
         (10000, 3072)
     """
     with open(path, 'rb') as file:
-        try:
-            content = _Unpickler(file, encoding='latin1').load()
-        except Exception as error:
-            # A broken or hostile pickle raises nearly anything.
-            raise CIFARFileError(
-                f'{path} was not read: {type(error).__name__}: '
-                f'{error}') from error
+        data = file.read()
+    try:
+        check_opcodes(data, _OPCODES)
+        content = _Unpickler(io.BytesIO(data), encoding='latin1').load()
+    except Exception as error:
+        # A broken or hostile pickle raises nearly anything.
+        raise CIFARFileError(
+            f'{path} was not read: {type(error).__name__}: '
+            f'{error}') from error
     if isinstance(content, dict):
         content = {
             key: value.array if isinstance(value, _Array) else value

@@ -1,21 +1,22 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from typing import List
 
-import mmcv
 import numpy as np
-from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
+from .decode_image import ImageError, decode_image
+from .paired_faces import PairedFaces
 from .read_face_bin import FaceBinError, read_face_bin
 
 
 @DATASETS.register_module()
-class FaceBin(BaseDataset):
+class FaceBin(PairedFaces):
     """The images of insightface's ``.bin`` files, for verification.
 
     An item is an image; the pairs are in ``metainfo['pairs']``: first image,
     second image and whether they show one person, each an array of shape
-    (P, ). See :func:`read_face_bin`.
+    (P, ). See :func:`read_face_bin` and :class:`PairedFaces`. Several files
+    go into a ``ConcatDataset``; ``FaceVerification`` scores each by itself.
 
     Args:
         ann_file (str): ``lfw.bin``, ``cfp_fp.bin``, ``agedb_30.bin``, ...
@@ -41,7 +42,7 @@ class FaceBin(BaseDataset):
         # Not in the list, which is copied: an image may be in many pairs.
         self._images, same = read_face_bin(self.ann_file)
         first = np.arange(0, len(self._images), 2)
-        self._metainfo['pairs'] = first, first + 1, same
+        self.set_pairs(first, first + 1, same)
         return [
             dict(number=number, img_path=f'{self.ann_file}#{number}')
             for number in range(len(self._images))
@@ -51,7 +52,7 @@ class FaceBin(BaseDataset):
         """An image, decoded.
 
         Args:
-            idx (int): Its number.
+            idx (int): Its index.
 
         Returns:
             dict: With ``img`` (H, W, 3), ``img_shape``, ``ori_shape``,
@@ -59,13 +60,10 @@ class FaceBin(BaseDataset):
         """
         info = super().get_data_info(idx)
         try:
-            image = mmcv.imfrombytes(self._images[info['number']])
-        except Exception:  # of OpenCV, for an empty buffer
-            image = None
-        if image is None:
-            raise FaceBinError(
-                f'{info["img_path"]!r}: the image cannot be decoded. Copy the '
-                'file again.')
+            image = decode_image(self._images[info['number']])
+        except ImageError as error:
+            raise FaceBinError(f'{info["img_path"]!r}: the image {error}. '
+                               'Copy the file again.') from error
         info.update(
             img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2])
         return info

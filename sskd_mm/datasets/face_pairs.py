@@ -1,27 +1,38 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+import csv
 import os.path as osp
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import numpy as np
-from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
+
+from .paired_faces import PairedFaces
+from .read_lines import read_lines
+
+#: What LFW's images may have been saved as, and what stands for any of them.
+_EXTENSIONS = ('.jpg', '.png', '.jpeg', '.bmp', '.webp')
+_ANY = '.*'
+_Pair = Tuple[str, str, bool]
 
 
 @DATASETS.register_module()
-class FacePairs(BaseDataset):
+class FacePairs(PairedFaces):
     """The images of a list of pairs, for verification.
 
     An item is an image; the pairs are in ``metainfo['pairs']``: first image,
     second image and whether they show one person, each an array of shape
-    (P, ). An image that is in several pairs comes once.
+    (P, ). An image that is in several pairs comes once. See
+    :class:`PairedFaces`.
 
-    The list is a text file with a pair a line, in one of two forms:
+    The list is a text file in UTF-8 with a pair a line, in one of two forms:
 
     - ``a/1.jpg b/7.jpg 0``: two paths below ``data_prefix`` and a label;
     - as LFW's ``pairs.txt``: ``Name 1 4`` for images 1 and 4 of a person,
       ``Name 1 Other 3`` for images of two; these are ``Name/Name_0001.jpg``
-      and so on. The line of numbers at its head is skipped. Fields are parted
-      by tabs.
+      and so on, or ``.png`` and others if there is no ``.jpg``. The line of
+      numbers at its head is skipped.
+
+    Fields are parted by tabs, commas or spaces.
 
     Args:
         ann_file (str): The list.
@@ -30,7 +41,8 @@ class FacePairs(BaseDataset):
         **kwargs: Others of MMEngine's ``BaseDataset``.
 
     Raises:
-        ValueError: A line has neither form; it is named.
+        ValueError: A line has neither form; it is named. Or the file is no
+            text in UTF-8.
 
     Example:
         >>> dict(type='FacePairs', data_root='data/lfw',
@@ -43,42 +55,74 @@ class FacePairs(BaseDataset):
         """Read the list.
 
         Returns:
-            list[dict]: An image each, with ``img_path``.
+            list[dict]: An image each, with ``img_path`` and its ``number``.
         """
+        prefix = self.data_prefix.get('img_path', '')
         numbers: Dict[str, int] = {}
         pairs: List[Tuple[int, int, bool]] = []
-        with open(self.ann_file) as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip() or number == 1 and all(
-                        x.isdigit() for x in line.split()):
-                    continue
-                first, second, same = self._parse(line, number)
-                pairs.append((numbers.setdefault(first, len(numbers)),
-                              numbers.setdefault(second, len(numbers)), same))
+        for number, line in enumerate(read_lines(self.ann_file), 1):
+            if not line.strip() or number == 1 and _is_header(line):
+                continue
+            pair = _parse(line)
+            if pair is None:
+                raise ValueError(
+                    f'{self.ann_file!r}, line {number}: {line.strip()!r} is '
+                    "no pair. Write 'PATH PATH LABEL' with 1 for one person "
+                    'and 0 for two, parted by tabs where paths have spaces or '
+                    "commas, or LFW's form 'NAME N N' and 'NAME N NAME N'.")
+            first, second = (
+                numbers.setdefault(path, len(numbers)) for path in pair[:2])
+            pairs.append((first, second, pair[2]))
         if not pairs:
             raise ValueError(f'{self.ann_file!r} holds no pairs.')
-        a, b, same = zip(*pairs)
-        self._metainfo['pairs'] = np.array(a), np.array(b), np.array(same)
-        prefix = self.data_prefix.get('img_path', '')
-        return [dict(img_path=osp.join(prefix, path)) for path in numbers]
+        self.set_pairs(*map(np.array, zip(*pairs)))
+        return [
+            dict(img_path=_find(osp.join(prefix, path)), number=number)
+            for path, number in numbers.items()
+        ]
 
-    def _parse(self, line: str, number: int) -> Tuple[str, str, bool]:
-        fields = line.strip().split('\t')
-        if len(fields) == 1:
-            fields = line.split()
-        if len(fields) == 3:
-            if fields[1].isdigit() and fields[2].isdigit():
-                return (_lfw(*fields[:2]), _lfw(fields[0], fields[2]), True)
-            if fields[2] in ('0', '1'):
-                return fields[0], fields[1], fields[2] == '1'
-        if len(fields) == 4 and fields[1].isdigit() and fields[3].isdigit():
-            return _lfw(*fields[:2]), _lfw(*fields[2:]), False
-        raise ValueError(
-            f'{self.ann_file!r}, line {number}: {line.strip()!r} is no pair. '
-            "Write 'PATH PATH LABEL' with 1 for one person and 0 for two, "
-            "parted by tabs where paths have spaces, or LFW's form 'NAME N "
-            "N' and 'NAME N NAME N'.")
+
+def _find(path: str) -> str:
+    """Where an image lies. LFW's list does not say in which format."""
+    if not path.endswith(_ANY):
+        return path
+    path = path[:-len(_ANY)]
+    return next((path + extension for extension in _EXTENSIONS
+                 if osp.isfile(path + extension)), path + _EXTENSIONS[0])
+
+
+def _is_header(line: str) -> bool:
+    """LFW's numbers of folds and pairs, or the names of a table's columns."""
+    fields = line.strip().split(',')
+    return all(field.isdigit() for field in line.split()) or (
+        len(fields) > 2
+        and not any(field.isdigit() or '.' in field for field in fields))
+
+
+def _parse(line: str) -> Optional[_Pair]:
+    for fields in (line.split('\t'), next(csv.reader([line])), line.split()):
+        fields = [field.strip() for field in fields]
+        while fields and not fields[-1]:  # as a table with four columns has
+            fields.pop()
+        pair = _parse_fields(fields)
+        # With one the line is parted in two ways, and no path ends so.
+        if pair and not any(path.endswith((',', ';')) for path in pair[:2]):
+            return pair
+    return None
+
+
+def _parse_fields(fields: List[str]) -> Optional[_Pair]:
+    if not all(fields):
+        return None
+    if len(fields) == 3:
+        if fields[1].isdigit() and fields[2].isdigit():
+            return _lfw(*fields[:2]), _lfw(fields[0], fields[2]), True
+        if fields[2] in ('0', '1'):
+            return fields[0], fields[1], fields[2] == '1'
+    if len(fields) == 4 and fields[1].isdigit() and fields[3].isdigit():
+        return _lfw(*fields[:2]), _lfw(*fields[2:]), False
+    return None
 
 
 def _lfw(name: str, number: str) -> str:
-    return f'{name}/{name}_{int(number):04d}.jpg'
+    return f'{name}/{name}_{int(number):04d}{_ANY}'

@@ -1,12 +1,14 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+import copy
 import os.path as osp
 from typing import Optional, Sequence, Union
 
-import mmcv
 import numpy as np
 from mmengine.dataset import BaseDataset, force_full_init
 from mmengine.registry import DATASETS
 
+from .decode_image import ImageError, decode_image
+from .find_faces import find_faces
 from .record_file import RecordFile, RecordFileError
 
 
@@ -18,7 +20,9 @@ class FaceRecords(BaseDataset):
     Images are read at random by as many workers as you like, without MXNet,
     see :class:`RecordFile`. Only their places are held in memory, 16 bytes
     an image. A pipeline begins with the image read: it gets ``img`` (BGR),
-    ``gt_label`` and ``img_path``, which names the file and the record.
+    ``gt_label`` and ``img_path``, which names the file and the record. How
+    many identities there are is found by :func:`find_faces`, unless
+    ``metainfo=dict(classes=...)`` says so.
 
     Args:
         data_root (str): The folder.
@@ -27,7 +31,8 @@ class FaceRecords(BaseDataset):
         with_label (bool): Whether images come with the number of their
             identity. Defaults to True.
         indices (int or Sequence[int], optional): The first so many images,
-            or those of these numbers. Defaults to all.
+            the last so many if it is negative, or those of these numbers.
+            Defaults to all.
         **kwargs: As of MMEngine's ``BaseDataset``.
 
     Raises:
@@ -56,31 +61,42 @@ class FaceRecords(BaseDataset):
         super().__init__(ann_file=ann_file, data_root=data_root, **kwargs)
 
     def full_init(self) -> None:
-        """Read the index, and from the first record what the others are."""
+        """Read the index, and which of its records are images."""
         if self._fully_initialized:
             return
         self.file = RecordFile(osp.splitext(self.ann_file)[0] + '.rec')
-        keys = self.file.keys
-        first = self.file.read(keys[0])
-        if keys[0] == 0 and not first.data:
-            # It describes the others: images come first, then a record for
-            # each identity, which has no image.
-            end = np.array(first.label)
-            if len(end) != 2 or not np.all((0 < end) & (end == end.round())):
-                raise RecordFileError(
-                    f'{self.file.path!r}: record 0 has no image, so it has to '
-                    'tell the keys at which the images and the identities '
-                    f'end, but it has {first.label}.')
-            keys = keys[(keys > 0) & (keys < end[0])]
-            if self.with_label:
-                names = map(str, range(int(end[1] - end[0])))
-                self._metainfo.setdefault('classes', tuple(names))
-        if self._chosen is not None:
-            keys = (
-                keys[:self._chosen]
-                if isinstance(self._chosen, int) else keys[self._chosen])
-        self.image_keys = keys
+        self.image_keys, identities = find_faces(
+            self.file, self.with_label and 'classes' not in self._metainfo)
+        if identities is not None:
+            self._metainfo['classes'] = tuple(map(str, range(identities)))
+        self._identities = len(self._metainfo.get('classes', ())) or None
         self._fully_initialized = True
+        if self._chosen is not None:
+            self.get_subset_(self._chosen)
+
+    @force_full_init
+    def get_subset_(self, indices: Union[int, Sequence[int]]) -> None:
+        """Keep some images alone.
+
+        Args:
+            indices (int or Sequence[int]): The first so many, the last so
+                many if it is negative, or those of these numbers.
+        """
+        if not isinstance(indices, int):
+            self.image_keys = self.image_keys[np.asarray(indices, int)]
+        elif indices < 0:
+            self.image_keys = self.image_keys[indices:]
+        else:
+            self.image_keys = self.image_keys[:indices]
+
+    @force_full_init
+    def get_subset(self, indices: Union[int, Sequence[int]]) -> 'FaceRecords':
+        """A copy with some images alone, see :meth:`get_subset_`."""
+        subset = copy.copy(self)
+        # It reads by a handle of its own.
+        subset.file = copy.copy(self.file)
+        subset.get_subset_(indices)
+        return subset
 
     @force_full_init
     def get_data_info(self, idx: int) -> dict:
@@ -98,11 +114,12 @@ class FaceRecords(BaseDataset):
         """
         key = int(self.image_keys[idx])
         record = self.file.read(key)
-        img = mmcv.imfrombytes(record.data) if record.data else None
-        if img is None:
+        try:
+            img = decode_image(record.data)
+        except ImageError as error:
             raise RecordFileError(
                 f'{self.file.path!r}: record {key} has {len(record.data)} '
-                'bytes that are no image.')
+                f'bytes that are no image: it {error}.') from error
         info = dict(
             img=img,
             img_shape=img.shape[:2],
@@ -115,6 +132,11 @@ class FaceRecords(BaseDataset):
                 raise RecordFileError(
                     f'{self.file.path!r}: record {key} has the label {label}, '
                     'which numbers no identity.')
+            if self._identities is not None and label >= self._identities:
+                raise RecordFileError(
+                    f'{self.file.path!r}: record {key} has the label {label}, '
+                    f'but there are {self._identities} identities. If there '
+                    'are more, say how many: metainfo=dict(classes=[...]).')
             info['gt_label'] = int(label)
         return info
 

@@ -2,14 +2,15 @@
 import io
 import math
 import pickle
-import pickletools
 from typing import Any, Callable, Dict, List, Tuple
 
 import numpy as np
 
+from .check_opcodes import check_opcodes
+
 #: What builds lists, tuples, bytes, numbers and arrays. No dicts, no sets, no
 #: instances of classes, no persistent ids, no extension codes.
-_OPCODES = frozenset('''
+PLAIN_OPCODES = frozenset('''
     PROTO FRAME STOP MARK POP POP_MARK NONE NEWTRUE NEWFALSE INT BININT BININT1
     BININT2 LONG LONG1 LONG4 BINSTRING SHORT_BINSTRING BINBYTES
     SHORT_BINBYTES BINBYTES8 BYTEARRAY8 UNICODE BINUNICODE SHORT_BINUNICODE
@@ -40,7 +41,10 @@ def load_plain_pickle(data: bytes) -> Any:
     Raises:
         PlainPickleError: It is cut off, damaged, or holds anything else.
     """
-    _check_opcodes(data)
+    try:
+        check_opcodes(data, PLAIN_OPCODES)
+    except pickle.UnpicklingError as error:
+        raise PlainPickleError(str(error)) from error
     try:
         loaded = _Unpickler(io.BytesIO(data), encoding='bytes').load()
         return _arrays(loaded, [len(data)])
@@ -48,26 +52,6 @@ def load_plain_pickle(data: bytes) -> Any:
         raise
     except Exception as error:  # a damaged pickle may fail in any way
         raise PlainPickleError(f'it is damaged: {error}') from error
-
-
-def _check_opcodes(data: bytes) -> None:
-    """See that it is whole and asks for nothing that is not plain data."""
-    try:
-        for opcode, argument, position in pickletools.genops(data):
-            if opcode.name not in _OPCODES:
-                raise PlainPickleError(
-                    f'it holds objects that are no plain data ({opcode.name} '
-                    f'at byte {position})')
-            if opcode.name in ('PUT', 'LONG_BINPUT') and argument > len(data):
-                # Room is made for as many objects as the number says.
-                raise PlainPickleError(
-                    f'it numbers an object {argument} at byte {position}, '
-                    'which is more than it can hold')
-    except PlainPickleError:
-        raise
-    except Exception as error:
-        raise PlainPickleError(f'it is cut off or no pickle: '
-                               f'{error}') from error
 
 
 class _DType:

@@ -1,4 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+import codecs
 import os
 import os.path as osp
 import struct
@@ -162,7 +163,9 @@ class RecordFile:
 def _read_index(path: str) -> Tuple[np.ndarray, np.ndarray]:
     """Keys, ascending, and offsets, from lines of a key and an offset."""
     with open(path, 'rb') as file:
-        numbers = file.read().split()
+        text = file.read()
+    # Of editors on Windows.
+    numbers = (text[3:] if text.startswith(codecs.BOM_UTF8) else text).split()
     try:
         numbers = np.array(numbers, dtype=np.int64).reshape(-1, 2)
     except (ValueError, OverflowError) as error:

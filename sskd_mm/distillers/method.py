@@ -1,4 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+from typing import Optional
+
 from mmengine.config import Config
 
 #: What a method takes from the distillation that it is laid over.
@@ -8,7 +10,9 @@ _TRAIN = ('type', 'evaluate_teacher', 'accept_weak_teacher', 'val_begin',
           'val_interval')
 
 
-def lay_method_over(cfg: Config, path: str) -> None:
+def lay_method_over(cfg: Config,
+                    path: str,
+                    options: Optional[dict] = None) -> None:
     """Distil a config's pair of networks by another method.
 
     Networks, stages, data and the protocol of training (optimizer, learning
@@ -22,6 +26,9 @@ def lay_method_over(cfg: Config, path: str) -> None:
         cfg (Config): Of a distillation, changed in place.
         path (str): The method's: ``model`` without networks, and
             ``train_cfg``.
+        options (dict, optional): Settings of the config, by dotted keys, that
+            have the last word, as of ``--cfg-options``: of the method, or
+            ``max_epochs``. Defaults to None.
 
     Raises:
         ValueError: ``cfg`` is no distillation, or does not tell how long
@@ -31,6 +38,7 @@ def lay_method_over(cfg: Config, path: str) -> None:
         >>> cfg = Config.fromfile('configs/sskd/PAIR.py')
         >>> lay_method_over(cfg, 'configs/_base_/methods/kd.py')
     """
+    options = options or {}
     if not {'student', 'teacher'} <= set(cfg.model):
         raise ValueError(
             f'{cfg.filename} has model.type={cfg.model.get("type")!r}, which '
@@ -43,10 +51,15 @@ def lay_method_over(cfg: Config, path: str) -> None:
     cfg.train_cfg = {**train_cfg, 'finetune': {}, **method.train_cfg}
     finetune = cfg.train_cfg.finetune
     # None: the method has no such phase.
-    if finetune is not None and 'max_epochs' not in finetune:
-        if 'max_epochs' not in cfg:
+    if finetune is not None and not (
+            'max_epochs' in finetune
+            or 'train_cfg.finetune.max_epochs' in options):
+        length = options.get('max_epochs', cfg.get('max_epochs'))
+        if length is None:
             raise ValueError(
                 f'{cfg.filename} does not tell how long training from scratch '
                 'is, so how long the method may train. Write e.g. '
-                'max_epochs = 240 in it, beside train_cfg.')
-        finetune.max_epochs = cfg.max_epochs
+                'max_epochs = 240 in it, beside train_cfg, or say '
+                '--cfg-options max_epochs=240.')
+        finetune.max_epochs = length
+    cfg.merge_from_dict(options)

@@ -1,7 +1,9 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from .all_pairs import all_pairs
+from .collect_pairs import collect_pairs
 from .embedding_store import EmbeddingStore
 from .extract_embeddings import extract_embeddings
+from .face_pipeline import face_pipeline
 from .identification import Identification
 from .identify import identify
 from .ijb import IJB
@@ -19,7 +21,7 @@ from .verification import Verification
 __all__ = [
     'EmbeddingStore', 'FaceIdentification', 'FaceVerification',
     'FoldAccuracy', 'IJB', 'IJBA', 'Identification', 'RocCurve',
-    'SearchResult', 'Verification', 'all_pairs', 'extract_embeddings',
-    'identify', 'normalize_embeddings', 'pair_distances', 'pool_templates',
-    'search_gallery', 'ten_fold_accuracy'
+    'SearchResult', 'Verification', 'all_pairs', 'collect_pairs',
+    'extract_embeddings', 'face_pipeline', 'identify', 'normalize_embeddings',
+    'pair_distances', 'pool_templates', 'search_gallery', 'ten_fold_accuracy'
 ]

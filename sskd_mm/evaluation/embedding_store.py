@@ -2,7 +2,7 @@
 import json
 import os
 import os.path as osp
-from typing import Dict
+from typing import Dict, Tuple
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -24,7 +24,8 @@ class EmbeddingStore:
 
     Raises:
         ValueError: The file holds embeddings of something else; the message
-            says in what it differs.
+            says in what it differs. Or it, or one beside it, is damaged, as a
+            copy that is cut off.
 
     Example:
         >>> store = EmbeddingStore('lfw.npy', 12000, 512, dict(checkpoint=...))
@@ -44,8 +45,8 @@ class EmbeddingStore:
         note = f'{base}.json'
         if osp.isfile(note) and osp.isfile(file):
             self._check(note, key)
-            self._rows = open_memmap(file, 'r+')
-            self._done = open_memmap(done, 'r+')
+            self._rows = _map(file, (count, dim), np.float32)
+            self._done = _map(done, (count, ), bool)
         elif osp.exists(file):
             raise ValueError(
                 f'{file!r} is there, but nothing says what it is of '
@@ -55,13 +56,20 @@ class EmbeddingStore:
             part = f'{base}.part.npy'
             self._rows = open_memmap(part, 'w+', np.float32, (count, dim))
             self._done = open_memmap(done, 'w+', bool, (count, ))
-            with open(note, 'w') as output:
+            with open(note, 'w', encoding='utf-8') as output:
                 json.dump(key, output, indent=1)
             os.replace(part, file)  # last: with it all three are there
 
     def _check(self, note: str, key: dict) -> None:
-        with open(note) as stored:
-            stored = json.load(stored)
+        try:
+            with open(note, encoding='utf-8') as file:
+                stored = json.load(file)
+            if not isinstance(stored, dict):
+                raise ValueError(f'it holds a {type(stored).__name__}')
+        except ValueError as error:
+            raise ValueError(f'{note!r} is damaged ({error}). Remove '
+                             f'{self.file!r}, whose embeddings it describes, '
+                             'or copy both again.') from error
         differ = sorted(k for k in {*stored, *key}
                         if stored.get(k) != key.get(k))
         if differ:
@@ -101,3 +109,20 @@ class EmbeddingStore:
                 f'{missing} of {len(self._done)} embeddings of {self.file!r} '
                 'are missing: the run that writes them has not finished.')
         return np.load(self.file, mmap_mode='c')
+
+
+def _map(file: str, shape: Tuple[int, ...], dtype: type) -> np.ndarray:
+    """Map a file that was written before, to go on with it."""
+    try:
+        # To be read, since numpy makes a file that is to be written longer,
+        # by zeros, where it is cut off.
+        found = np.load(file, mmap_mode='r', allow_pickle=False)
+        if found.shape != shape or found.dtype != dtype:
+            raise ValueError(f'it holds {found.dtype} of shape {found.shape} '
+                             f'instead of {np.dtype(dtype)} of {shape}')
+    except Exception as error:  # a damaged header may fail in any way
+        raise ValueError(
+            f'{file!r} is missing, cut off or damaged ({error}). Copy the '
+            'embeddings again, or remove all of their files to compute them '
+            'anew.') from error
+    return open_memmap(file, 'r+')

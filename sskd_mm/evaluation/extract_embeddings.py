@@ -42,8 +42,8 @@ def extract_embeddings(model: nn.Module,
         mapped from there.
 
     Raises:
-        ValueError: The data set is empty, the feature is no embedding, or
-            the file is of something else.
+        ValueError: The data set is empty, its images differ in size, the
+            feature is no embedding, or the file is of something else.
     """
     if not len(dataset):
         raise ValueError('The data set has no images.')
@@ -73,6 +73,13 @@ def extract_embeddings(model: nn.Module,
 
 
 def _embed(model: nn.Module, batch: dict, mirror: bool) -> Tensor:
+    sizes = {tuple(image.shape[-2:]) for image in batch['inputs']}
+    if len(sizes) > 1:
+        raise ValueError(
+            'Images differ in size: '
+            f'{", ".join(f"{h} x {w}" for h, w in sorted(sizes)[:3])}. Resize '
+            "them in the test pipeline: dict(type='Resize', scale=(112, 112))."
+        )
     inputs = model.data_preprocessor(batch, False)['inputs']
     x = _last(model.extract_feat(inputs))
     if mirror:

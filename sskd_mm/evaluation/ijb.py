@@ -6,11 +6,13 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 import numpy as np
 from torch import Tensor
 
+from ..datasets.read_lines import read_lines
 from .identification import Identification
 from .pool_templates import pool_templates
 from .search_gallery import search_gallery
 from .take_templates import take_templates
 from .verification import Verification
+from .warn_of_failures import warn_of_failures
 
 
 class IJB(NamedTuple):
@@ -70,7 +72,11 @@ class IJB(NamedTuple):
                 f'{len(faces[0])} and {len(names)} lines.')
         # Millions of lines, of numbers alone.
         pairs = np.loadtxt(
-            f'{meta}_template_pair_label.txt', int, ndmin=2, unpack=True)
+            f'{meta}_template_pair_label.txt',
+            int,
+            ndmin=2,
+            unpack=True,
+            encoding='utf-8-sig')
         # IJB-B's galleries are called S1 and S2.
         letter = 'S' if name == 'ijbb' else 'G'
         lists = [
@@ -91,7 +97,8 @@ class IJB(NamedTuple):
         Args:
             embeddings (Tensor): Of all faces, shape (N, D), in the order of
                 ``images``. Their length weighs in a template: normalise them
-                for faces to count alike.
+                for faces to count alike. Zeros where a face could not be
+                embedded: a template without any other is missed.
 
         Returns:
             tuple[Verification, Identification]: Of the templates.
@@ -103,11 +110,13 @@ class IJB(NamedTuple):
         if len(embeddings) != len(self.images):
             raise ValueError(f'{len(embeddings)} embeddings of '
                              f'{len(self.images)} faces.')
+        warn_of_failures(embeddings)
         numbers, pooled = pool_templates(embeddings, self.templates,
                                          self.media)
         first, second = (
             take_templates(numbers, x, 'pairs') for x in self.pairs[:2])
-        verification = Verification(pooled, first, second, self.pairs[2])
+        verification = Verification(
+            pooled, first, second, self.pairs[2], allow_failures=True)
         probes = pooled[take_templates(numbers, self.probes[0], 'probes')]
         return verification, Identification([
             search_gallery(
@@ -132,21 +141,21 @@ def _read(file: str,
           skip: int = 0) -> List[np.ndarray]:
     """The first columns of a text file."""
     columns: List[list] = [[] for _ in types]
-    with open(file, newline='') as lines:
-        for number, row in enumerate(csv.reader(lines, delimiter=delimiter)):
-            if number < skip or not row:
-                continue
-            try:
-                for column, kind, field in zip(columns, types, row):
-                    column.append(kind(field))
-                if len(row) < len(types):
-                    raise ValueError(f'{len(row)} columns')
-            except ValueError as error:
-                raise ValueError(
-                    f'{file!r}, line {number + 1}: {delimiter.join(row)!r} '
-                    f'should begin with {len(types)} columns of '
-                    f'{", ".join(t.__name__ for t in types)} ({error}).'
-                ) from error
+    rows = csv.reader(read_lines(file), delimiter=delimiter)
+    for number, row in enumerate(rows):
+        if number < skip or not row:
+            continue
+        try:
+            for column, kind, field in zip(columns, types, row):
+                column.append(kind(field))
+            if len(row) < len(types):
+                raise ValueError(f'{len(row)} columns')
+        except ValueError as error:
+            raise ValueError(
+                f'{file!r}, line {number + 1}: {delimiter.join(row)!r} '
+                f'should begin with {len(types)} columns of '
+                f'{", ".join(t.__name__ for t in types)} ({error}).'
+            ) from error
     return [np.array(column) for column in columns]
 
 

@@ -6,11 +6,13 @@ from typing import Dict, List, NamedTuple, Tuple
 import numpy as np
 from torch import Tensor
 
+from ..datasets.read_lines import read_lines
 from .identification import Identification
 from .pool_templates import pool_templates
 from .search_gallery import search_gallery
 from .take_templates import take_templates
 from .verification import Verification
+from .warn_of_failures import warn_of_failures
 
 #: What tells two faces apart: the file and the box in it.
 FACE = ('FILE', 'FACE_X', 'FACE_Y', 'FACE_WIDTH', 'FACE_HEIGHT')
@@ -80,7 +82,8 @@ class IJBA(NamedTuple):
                                f'{verify}comparisons_{k}.csv',
                                int,
                                delimiter=',',
-                               ndmin=2),
+                               ndmin=2,
+                               encoding='utf-8-sig'),
                            _rows(f'{search}gallery_{k}.csv', numbers),
                            _rows(f'{search}probe_{k}.csv', numbers)))
         return cls(list(numbers), result)
@@ -93,7 +96,8 @@ class IJBA(NamedTuple):
         Args:
             embeddings (Tensor): Of all faces, shape (N, D), in the order of
                 ``faces``. Their length weighs in a template: normalise them
-                for faces to count alike.
+                for faces to count alike. Zeros where a face could not be
+                embedded: a template without any other is missed.
 
         Returns:
             list[tuple[Verification, Identification]]: A split each.
@@ -105,13 +109,18 @@ class IJBA(NamedTuple):
         if len(embeddings) != len(self.faces):
             raise ValueError(f'{len(embeddings)} embeddings of '
                              f'{len(self.faces)} faces.')
+        warn_of_failures(embeddings)
         result = []
         for verify, pairs, gallery, probe in self.splits:
             numbers, pooled = verify.pool(embeddings)
             rows = take_templates(numbers, pairs, 'comparisons')
             who = verify.subjects_of(pairs)
-            verification = Verification(pooled, rows[:, 0], rows[:, 1],
-                                        who[:, 0] == who[:, 1])
+            verification = Verification(
+                pooled,
+                rows[:, 0],
+                rows[:, 1],
+                who[:, 0] == who[:, 1],
+                allow_failures=True)
             enrolled, g = gallery.pool(embeddings)
             searched, p = probe.pool(embeddings)
             found = search_gallery(p, probe.subjects_of(searched), g,
@@ -146,23 +155,22 @@ class IJBA(NamedTuple):
 
 
 def _rows(file: str, numbers: Dict[tuple, int]) -> Rows:
-    with open(file, newline='') as lines:
-        reader = csv.DictReader(lines, skipinitialspace=True)
-        lacking = {'TEMPLATE_ID', 'SUBJECT_ID', 'MEDIA_ID', *FACE
-                   } - {*(reader.fieldnames or ())}
-        if lacking:
-            raise ValueError(f'{file!r} has no column {sorted(lacking)}. It '
-                             "should be one of IJB-A's own metadata files.")
-        rows = []
-        for line in reader:
-            try:
-                face = (line['FILE'], *(float(line[k]) for k in FACE[1:]))
-                rows.append((numbers.setdefault(face, len(numbers)),
-                             *(int(line[k]) for k in (
-                                 'TEMPLATE_ID', 'MEDIA_ID', 'SUBJECT_ID'))))
-            except (TypeError, ValueError) as error:
-                raise ValueError(f'{file!r}, line {reader.line_num}: '
-                                 f'{error}.') from error
+    reader = csv.DictReader(read_lines(file), skipinitialspace=True)
+    lacking = {'TEMPLATE_ID', 'SUBJECT_ID', 'MEDIA_ID', *FACE
+               } - {*(reader.fieldnames or ())}
+    if lacking:
+        raise ValueError(f'{file!r} has no column {sorted(lacking)}. It '
+                         "should be one of IJB-A's own metadata files.")
+    rows = []
+    for line in reader:
+        try:
+            face = (line['FILE'], *(float(line[k]) for k in FACE[1:]))
+            rows.append((numbers.setdefault(face, len(numbers)),
+                         *(int(line[k]) for k in (
+                             'TEMPLATE_ID', 'MEDIA_ID', 'SUBJECT_ID'))))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f'{file!r}, line {reader.line_num}: '
+                             f'{error}.') from error
     if not rows:
         raise ValueError(f'{file!r} has no faces.')
     return Rows(*np.array(rows).T)

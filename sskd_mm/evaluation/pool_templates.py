@@ -17,7 +17,9 @@ def pool_templates(embeddings: Tensor,
     The frames of one video are averaged, then the media of a template, each
     still image being a medium of its own: a video of 500 frames counts as
     much as a photograph. The result is normalised. Images are taken as they
-    are given; normalise them before if their length should not weigh.
+    are given; normalise them before if their length should not weigh. An image
+    whose embedding is all zeros could not be embedded and takes no part; a
+    template that has no other image is all zeros, too.
 
     Args:
         embeddings (Tensor): Of the images, shape (N, D), on any device.
@@ -32,15 +34,21 @@ def pool_templates(embeddings: Tensor,
         (T, ), and their embeddings, shape (T, D), float32.
 
     Raises:
-        ValueError: The lengths differ, there are no images, or a template
-            has no embedding, see :func:`normalize_embeddings`.
+        ValueError: The lengths differ, there are no images that could be
+            embedded, or the mean of a template has no direction, see
+            :func:`normalize_embeddings`.
     """
     if not len(embeddings) == len(templates) == len(media) > 0:
         raise ValueError(
             f'{len(embeddings)} embeddings, {len(templates)} template and '
             f'{len(media)} media numbers: there must be one each an image, '
             'and at least one image.')
+    everyone = np.unique(templates)
     order = np.lexsort((media, templates))
+    order = order[embeddings.any(1).cpu().numpy()[order]]
+    if not len(order):
+        raise ValueError(f'All {len(embeddings)} embeddings are zeros: no '
+                         'image could be embedded.')
     templates, media = np.asarray(templates)[order], np.asarray(media)[order]
     numbers, starts = np.unique(templates, return_index=True)
     ends = np.append(starts[1:], len(templates))
@@ -59,7 +67,11 @@ def pool_templates(embeddings: Tensor,
         x = _mean(_mean(x.double(), frames), count)
         pooled.append(x.float())
         begin = end
-    return numbers, normalize_embeddings(torch.cat(pooled), 'templates')
+    found = normalize_embeddings(torch.cat(pooled), 'templates')
+    result = found.new_zeros(len(everyone), found.shape[1])
+    rows = np.searchsorted(everyone, numbers)
+    result[torch.as_tensor(rows).to(found.device)] = found
+    return everyone, result
 
 
 def _mean(x: Tensor, lengths: np.ndarray) -> Tensor:

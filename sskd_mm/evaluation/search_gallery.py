@@ -18,6 +18,10 @@ def search_gallery(probes: Tensor,
     once. They are computed in float64 and rounded to float32, so that the
     size of the blocks does not show in the result, nor does TF32.
 
+    Embeddings that are all zeros stand for templates none of whose faces could
+    be embedded. They are like nobody: such a probe is never found and never
+    falsely identified, such an entry never found.
+
     Args:
         probes (Tensor): Embeddings of length 1, shape (P, D).
         probe_subjects (np.ndarray): Who each shows, shape (P, ).
@@ -65,6 +69,7 @@ def search_gallery(probes: Tensor,
         block = slice(begin, begin + block_size)
         x, row = probes[block].double(), own[block]
         columns = torch.arange(len(x), device=device)
+        lost = ~x.any(1)
         m = _mate_similarity(x, row, gallery, starts, block_size)
         above = torch.zeros(len(x), dtype=torch.int64, device=device)
         best_other = torch.full_like(m, -torch.inf)
@@ -77,6 +82,7 @@ def search_gallery(probes: Tensor,
                 1)
             entries = gallery[starts[first]:starts[last]].double()
             best = (entries @ x.T).float()  # (entries, probes)
+            best.masked_fill_(lost | ~entries.any(1, keepdim=True), -torch.inf)
             lengths = counts[first:last]
             if lengths.max() > 1:
                 best = torch.segment_reduce(
@@ -114,6 +120,8 @@ def _mate_similarity(probes: Tensor, own: Tensor, gallery: Tensor,
     for begin in range(0, len(probe), block_size):
         p, r = (torch.as_tensor(x[begin:begin + block_size]).to(probes.device)
                 for x in (probe, row))
-        similarity = (probes[p] * gallery[r].double()).sum(1).float()
+        x, y = probes[p], gallery[r].double()
+        similarity = (x * y).sum(1).float()
+        similarity.masked_fill_(~(x.any(1) & y.any(1)), -torch.inf)
         mate.scatter_reduce_(0, p, similarity, 'amax')
     return mate

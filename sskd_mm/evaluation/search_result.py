@@ -12,8 +12,10 @@ class SearchResult(NamedTuple):
             shape (P, ).
         rank (np.ndarray): Of its subject among the gallery's subjects, from
             1; 0 if it is not there. Ties count against the probe: an
-            embedding that is the same for all faces ranks last.
-        mate (np.ndarray): Similarity to its own subject, NaN without one.
+            embedding that is the same for all faces ranks last, and one of a
+            probe or entry that could not be embedded behind the last.
+        mate (np.ndarray): Similarity to its own subject, NaN without one,
+            -inf if either could not be embedded.
         other (np.ndarray): Highest similarity to any other subject, -inf if
             there is none. Of a probe without a mate this is what decides
             whether it is falsely identified.
@@ -36,8 +38,10 @@ class SearchResult(NamedTuple):
         Raises:
             ValueError: No probe has its subject in the gallery.
         """
-        rank = self.rank[self._some(self.mated, 'has its subject')]
-        return (rank[:, None] <= np.arange(1, ranks + 1)).mean(0)
+        probes = self._some(self.mated, 'has its subject')
+        hits = self.rank[probes, None] <= np.arange(1, ranks + 1)
+        # With fewer subjects than ranks, a failed one is no hit either.
+        return (hits & (self.mate[probes, None] > -np.inf)).mean(0)
 
     def rank_rate(self, k: int) -> float:
         """The share of mated probes whose subject is among the first k."""
@@ -74,6 +78,7 @@ class SearchResult(NamedTuple):
         found = self.mate[hit]
         accepted = found > alarms[allowed] if allowed < len(
             alarms) else np.ones(len(found), bool)
+        accepted &= found > -np.inf
         if first:
             accepted &= self.rank[hit] == 1
         return float(accepted.mean())

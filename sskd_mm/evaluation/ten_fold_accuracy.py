@@ -1,7 +1,9 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+import logging
 from typing import NamedTuple
 
 import numpy as np
+from mmengine.logging import print_log
 
 #: Of the squared L2 distance of embeddings of length 1.
 THRESHOLDS = np.arange(0, 4, 0.01)
@@ -28,10 +30,11 @@ def ten_fold_accuracy(distances: np.ndarray,
                       folds: int = 10) -> FoldAccuracy:
     """Accuracy of 1:1 verification by the protocol of LFW.
 
-    The pairs are split into folds in the order they come. In each the
-    threshold is the one that is best on the others: of 0, 0.01, ..., 3.99 the
-    lowest with the highest accuracy. A pair is taken for genuine if its
-    distance is below the threshold.
+    The pairs are split into folds in the order they come, so each tenth of a
+    list needs both genuine and impostor pairs, as in LFW's; otherwise there is
+    a warning. In each fold the threshold is the one that is best on the
+    others: of 0, 0.01, ..., 3.99 the lowest with the highest accuracy. A pair
+    is taken for genuine if its distance is below the threshold.
 
     Source: Huang et al., Labeled Faces in the Wild, 2007, "view 2"; the
     thresholds are those of FaceNet's and insightface's public code.
@@ -57,6 +60,16 @@ def ten_fold_accuracy(distances: np.ndarray,
     if np.isnan(distances).any():
         raise ValueError(f'{int(np.isnan(distances).sum())} of {len(same)} '
                          'distances are NaN.')
+    kinds = [{*fold.tolist()} for fold in np.array_split(same, folds)]
+    single = sum(len(kind) == 1 for kind in kinds)
+    if single and len({*same.tolist()}) == 2:
+        print_log(
+            f'{single} of {folds} folds have only genuine or only impostor '
+            'pairs, so the deviation of the accuracy over folds means '
+            'nothing, and each threshold was chosen on other proportions. '
+            'Pairs are taken in the order of the list: mix both kinds in it.',
+            logger='current',
+            level=logging.WARNING)
     from sklearn.model_selection import KFold  # takes a second to import
 
     # The first threshold at which a pair is accepted.

@@ -25,6 +25,10 @@ class Verification:
             depends on the order of pairs, so leave it out where that means
             nothing. Defaults to None.
         block_size (int): Pairs in memory at a time. Defaults to 16384.
+        allow_failures (bool): Whether embeddings may be all zeros, as of
+            templates none of whose faces could be embedded. Their pairs get
+            the lowest similarity, -1: a genuine pair is missed, an impostor
+            pair rejected. Defaults to False: they are an error.
 
     Raises:
         ValueError: An embedding is NaN or zero, there are only genuine or
@@ -43,9 +47,13 @@ class Verification:
                  second: np.ndarray,
                  same: np.ndarray,
                  folds: Optional[int] = None,
-                 block_size: int = 16384) -> None:
-        distances = pair_distances(
-            normalize_embeddings(embeddings), first, second, block_size)
+                 block_size: int = 16384,
+                 allow_failures: bool = False) -> None:
+        embeddings = normalize_embeddings(
+            embeddings, allow_failures=allow_failures)
+        distances = pair_distances(embeddings, first, second, block_size)
+        failed = ~embeddings.any(1).cpu().numpy()
+        distances[failed[first] | failed[second]] = 4
         self.same = np.asarray(same, bool)
         self.similarities = 1 - distances / 2
         self.roc = RocCurve(self.similarities, self.same)

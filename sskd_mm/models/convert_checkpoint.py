@@ -9,7 +9,8 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
-from ..compat import load_checkpoint_file
+from ..compat import (add_pickle_option, apply_pickle_option,
+                      load_checkpoint_file)
 from ..distillers.load_report import listed
 
 
@@ -97,6 +98,8 @@ def convert_from_command_line(
     parser.add_argument('config', help='plain config of the network')
     parser.add_argument('src', help='path or URL of the public weights')
     parser.add_argument('dst', help='checkpoint to write')
+    add_pickle_option(parser)
     args = parser.parse_args()
+    apply_pickle_option(args)
     convert_checkpoint(args.config, args.src, args.dst, rename)
     print(f'{args.dst} loads in {args.config}.')

@@ -1,6 +1,8 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import os
 import pickle
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -10,7 +12,9 @@ from mmengine.dataset import DefaultSampler, pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
 from torch.utils.data import DataLoader
 
-from sskd_mm.datasets import FaceBinError, read_face_bin
+from sskd_mm.datasets import FaceBinError, RecordFileError, read_face_bin
+
+pytestmark = pytest.mark.usefixtures('quick_garbage_collection')
 
 
 def encode(image):
@@ -113,3 +117,49 @@ def test_damaged_image(tmp_path, faces, image):
     dataset = DATASETS.build(dict(type='FaceBin', ann_file=file))
     with pytest.raises(FaceBinError, match='x.bin#1.*cannot be decoded'):
         dataset[1]
+
+
+def huge_png(side):
+    """Black, of one bit a pixel, which OpenCV decodes into three bytes."""
+    rows = zlib.compressobj(9)
+    data = b''.join(
+        rows.compress(bytes(side // 8 + 1)) for _ in range(side))
+    chunks = (b'IHDR', struct.pack('>2I5B', side, side, 1, 0, 0, 0, 0)), (
+        b'IDAT', data + rows.flush()), (b'IEND', b'')
+    return b'\x89PNG\r\n\x1a\n' + b''.join(
+        struct.pack('>I', len(data)) + name + data +
+        struct.pack('>I', zlib.crc32(name + data)) for name, data in chunks)
+
+
+@pytest.mark.parametrize('side', [8200, 11000, 20000])
+def test_small_file_of_a_huge_image(tmp_path, side):
+    image = huge_png(side)
+    assert len(image) < 10**5
+    dataset = DATASETS.build(
+        dict(
+            type='FaceBin',
+            ann_file=write(tmp_path / 'x.bin', ([image] * 2, [True]))))
+    with pytest.raises(FaceBinError, match='x.bin#0.* 67,108,864 pixels'):
+        dataset[0]
+    header = struct.pack('<IfQQ', 0, 0., 1, 0)
+    frame = struct.pack('<II', 0xced7230a, len(header + image))
+    (tmp_path / 'train.rec').write_bytes(frame + header + image + b'\0' * 3)
+    (tmp_path / 'train.idx').write_text('1\t0\n')
+    dataset = DATASETS.build(
+        dict(type='FaceRecords', data_root=str(tmp_path)))
+    with pytest.raises(RecordFileError, match='record 1 .* 67,108,864 pixels'):
+        dataset[0]
+
+
+def test_formats_of_opencv(tmp_path, faces):
+    """Whether or not PIL knows them."""
+    for extension in ('.jpg', '.png', '.bmp', '.webp', '.ppm', '.tiff',
+                      '.ras', '.hdr'):
+        image = cv2.imencode(extension, faces[0])[1].tobytes()
+        dataset = DATASETS.build(
+            dict(
+                type='FaceBin',
+                ann_file=write(tmp_path / 'x.bin', ([image] * 2, [True]))))
+        assert np.array_equal(
+            dataset[0]['img'],
+            cv2.imdecode(np.frombuffer(image, np.uint8), 1)), extension

@@ -3,6 +3,7 @@
 import multiprocessing
 import pickle
 import struct
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -304,3 +305,117 @@ def test_missing(tmp_path, missing):
     (tmp_path / missing).unlink()
     with pytest.raises(FileNotFoundError, match=f'{missing}.*pair of files'):
         build(tmp_path)
+
+
+# --- How many images and identities -----------------------------------------
+
+
+def numbered(folder, labels, header, identities, first=1):
+    """Images of these labels, a header and so many records of identities;
+    without one the index ends with the images."""
+    records = [(0, pack(header, b''))]
+    records += [(first + i, pack(float(label), image(i)[1]))
+                for i, label in enumerate(labels)]
+    end = first + len(labels)
+    records += [(end + i, pack((1., 2.), b'')) for i in range(identities)]
+    return write(folder, records)
+
+
+FIVE = [0, 0, 1, 2, 2, 3, 4]
+
+
+@pytest.mark.parametrize('labels, header, identities', [
+    (FIVE, (8., 13.), 5),
+    # Rounded by float32, as the keys of Glint360K are.
+    (FIVE, (8., 12.), 5),
+    (FIVE, (8., 14.), 5),
+    (FIVE, (8., 12.), 0),
+    # Somebody has no image.
+    (FIVE, (8., 14.), 6),
+    (FIVE, (8., 20.), 12),
+    # In any order the records tell, unless a label says otherwise.
+    (FIVE[::-1], (8., 13.), 5),
+    (FIVE[::-1], (8., 11.), 3),
+])
+def test_identities_are_counted(tmp_path, labels, header, identities):
+    numbered(tmp_path, labels, header, identities)
+    dataset = build(tmp_path)
+    assert [x['gt_label'] for x in dataset] == labels
+    assert len(dataset.metainfo['classes']) == 5
+    # Those of the whole set, whichever images are chosen.
+    assert len(build(tmp_path, indices=2).metainfo['classes']) == 5
+
+
+@pytest.mark.parametrize('images', [
+    2**24 - 3, 2**24 - 2, 2**24 - 1, 2**24, 2**24 + 1, 2**25 + 1, 2**25 + 2,
+    2**25 + 3
+])
+@pytest.mark.parametrize('identities', [3, 1001])
+def test_keys_that_float32_rounds(tmp_path, images, identities):
+    """The last keys of a set as large as Glint360K."""
+    first = images - 9
+    end = first + 10
+    numbered(tmp_path, [0] * 5 + [1] * 5,
+             (float(end), float(end + identities)), identities, first)
+    dataset = build(tmp_path, metainfo=dict(classes=['a'] * identities))
+    assert dataset.image_keys.tolist() == list(range(first, end))
+    assert len(dataset[9]['img']) == 12
+
+
+@pytest.mark.parametrize('header', [
+    (8., 1e8), (8., 3e38), (8., float('inf')), (float('inf'), ) * 2,
+    (3e38, 3e38), (1e19, 1e19), (-float('inf'), 8.), (13., 8.)
+])
+@pytest.mark.parametrize('identities', [0, 5])
+def test_header_that_claims_too_much(tmp_path, header, identities):
+    numbered(tmp_path, FIVE, header, identities)
+    tracemalloc.start()
+    with pytest.raises(RecordFileError, match='record 0 (has no|claims)'):
+        build(tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 1e7
+    tracemalloc.stop()
+
+
+def test_header_of_other_images(tmp_path):
+    numbered(tmp_path, FIVE, (5., 10.), 5)
+    with pytest.raises(RecordFileError, match='record 5 is an image'):
+        build(tmp_path)
+    numbered(tmp_path, FIVE, (1., 2.), 0, first=2)
+    with pytest.raises(RecordFileError, match='has no image'):
+        build(tmp_path)
+
+
+def test_label_beyond_the_identities(tmp_path):
+    """Which would end in an index error on the device, in training."""
+    numbered(tmp_path, [0, 1, 9, 1], (5., 7.), 2)
+    dataset = build(tmp_path, metainfo=dict(classes=['a', 'b']))
+    assert dataset[3]['gt_label'] == 1
+    with pytest.raises(RecordFileError, match='record 3 has the label 9.*2'):
+        dataset[2]
+
+
+@pytest.mark.parametrize('indices, expected', [
+    (4, [0, 1, 2, 3]), (-2, [4, 5]), (0, []), (99, list(range(6))),
+    ([5, 1], [5, 1]), ((5, 1), [5, 1]), (np.array([0, -1]), [0, 5]),
+    (range(1, 6, 2), [1, 3, 5])
+])
+def test_subsets(tmp_path, indices, expected):
+    """As MMEngine's BaseDataset takes them."""
+    face_set(tmp_path)
+    whole = build(tmp_path)
+    copied = whole.get_subset(indices)
+    changed = build(tmp_path)
+    changed.get_subset_(indices)
+    for dataset in (build(tmp_path, indices=indices), copied, changed):
+        assert [x['img_path'].split('#')[1]
+                for x in dataset] == [str(1 + i) for i in expected]
+        assert [x['sample_idx'] for x in dataset] == list(
+            range(len(expected)))
+    assert len(whole) == 6
+
+
+def test_index_with_a_byte_order_mark(tmp_path):
+    path = face_set(tmp_path)
+    index = tmp_path / 'train.idx'
+    index.write_bytes(b'\xef\xbb\xbf' + index.read_bytes())
+    assert RecordFile(path).keys.tolist() == list(range(10))

@@ -181,10 +181,10 @@ def test_lists_that_repeat_lists():
 
 def test_all_opcodes_are_known():
     """None that calls or imports has slipped in."""
-    from sskd_mm.datasets.plain_pickle import _OPCODES
+    from sskd_mm.datasets.plain_pickle import PLAIN_OPCODES
     known = {opcode.name for opcode in pickletools.opcodes}
-    assert _OPCODES < known
-    assert not _OPCODES & {
+    assert PLAIN_OPCODES < known
+    assert not PLAIN_OPCODES & {
         'INST', 'OBJ', 'NEWOBJ', 'NEWOBJ_EX', 'EXT1', 'EXT2', 'EXT4', 'PERSID',
         'BINPERSID', 'NEXT_BUFFER', 'READONLY_BUFFER', 'DICT', 'EMPTY_DICT'
     }

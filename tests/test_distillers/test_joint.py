@@ -308,6 +308,37 @@ def test_length_of_training_is_not_told(pair, root):
         lay_method_over(pair, str(root / 'configs/_base_/methods/kd.py'))
 
 
+@pytest.mark.parametrize('options, length', [
+    ({'max_epochs': 6}, 6),
+    ({'train_cfg.finetune.max_epochs': 4}, 4),
+    ({'max_epochs': 6, 'train_cfg.finetune.max_epochs': 4}, 4),
+    ({'model.losses.0.weight': 0.5}, 240),
+])
+@pytest.mark.parametrize('told', [True, False])
+def test_options_over_a_method(pair, root, options, length, told):
+    """What the command line says holds for what the method brings, too."""
+    if not told:
+        pair.pop('max_epochs')
+        if length == 240:
+            return
+    lay_method_over(pair, str(root / 'configs/_base_/methods/kd.py'), options)
+    assert pair.train_cfg.finetune == dict(max_epochs=length)
+    assert pair.model.losses[0].weight == options.get(
+        'model.losses.0.weight', 0.9)
+
+
+def test_options_over_a_method_with_a_length_of_its_own(pair, root, tmp_path):
+    """It says how long it trains; a method without the phase keeps none."""
+    for text, length in (('dict(max_epochs=3)', dict(max_epochs=3)),
+                         ('None', None)):
+        (tmp_path / 'method.py').write_text(
+            f"model = dict(type='JointDistiller')\n"
+            f'train_cfg = dict(finetune={text})\n')
+        cfg = copy.deepcopy(pair)
+        lay_method_over(cfg, str(tmp_path / 'method.py'), dict(max_epochs=6))
+        assert cfg.train_cfg.finetune == length
+
+
 def test_method_over_a_plain_config(root):
     cfg = Config(dict(model=dict(type='ImageClassifier')))
     with pytest.raises(ValueError, match="'ImageClassifier', which has no "

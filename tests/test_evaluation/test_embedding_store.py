@@ -75,3 +75,39 @@ def test_unknown_file(tmp_path):
         EmbeddingStore(str(tmp_path / 'x.npy'), 5, 3, KEY)
     with pytest.raises(ValueError, match='must end in .npy'):
         EmbeddingStore(str(tmp_path / 'x.bin'), 5, 3, KEY)
+
+
+@pytest.mark.parametrize('name', ['x.npy', 'x.done.npy', 'x.json'])
+def test_damaged_files(tmp_path, name):
+    """Finished embeddings: what is cut off must not read as zeros."""
+    file = str(tmp_path / 'x.npy')
+    store = EmbeddingStore(file, 50, 3, KEY)
+    store.write(np.arange(50), np.ones((50, 3)))
+    del store
+    whole = (tmp_path / name).read_bytes()
+    for damaged in (whole[:-1], whole[:len(whole) // 2], whole[:20], b'',
+                    b'\x00' * len(whole), whole[:6] + b'\xff' + whole[7:],
+                    b'[]', b'[1]'):
+        (tmp_path / name).write_bytes(damaged)
+        with pytest.raises(ValueError, match=f'{name}.*damaged'):
+            EmbeddingStore(file, 50, 3, KEY)
+        # It was left as it was.
+        assert (tmp_path / name).read_bytes() == damaged
+    (tmp_path / name).write_bytes(whole)
+    assert EmbeddingStore(file, 50, 3, KEY).read().sum() == 150
+
+
+def test_file_of_progress_that_is_missing(tmp_path):
+    EmbeddingStore(str(tmp_path / 'x.npy'), 5, 3, KEY)
+    (tmp_path / 'x.done.npy').unlink()
+    with pytest.raises(ValueError, match='x.done.npy.*missing'):
+        EmbeddingStore(str(tmp_path / 'x.npy'), 5, 3, KEY)
+
+
+def test_other_array(tmp_path):
+    EmbeddingStore(str(tmp_path / 'x.npy'), 5, 3, KEY)
+    for array in (np.ones((4, 3), np.float32), np.ones((5, 3)),
+                  np.array([KEY] * 5)):
+        np.save(tmp_path / 'x.npy', array)
+        with pytest.raises(ValueError, match='x.npy.*damaged'):
+            EmbeddingStore(str(tmp_path / 'x.npy'), 5, 3, KEY)

@@ -70,3 +70,11 @@ def test_no_embedding():
         extract_embeddings(model, images()[0], num_workers=0)
     with pytest.raises(ValueError, match='no images'):
         extract_embeddings(model, [])
+
+
+def test_images_of_unequal_sizes():
+    dataset = images()[0]
+    dataset[3]['inputs'] = torch.zeros(3, 5, 5)
+    with pytest.raises(ValueError, match='differ in size: 4 x 5, 5 x 5.*Res'):
+        extract_embeddings(Model(), dataset, 4, num_workers=0)
+    extract_embeddings(Model(), dataset[3:4], 4, num_workers=0)

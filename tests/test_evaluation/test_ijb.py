@@ -145,3 +145,50 @@ def test_damaged_metadata(release):
     path.unlink()
     with pytest.raises(FileNotFoundError, match='probe_mixed'):
         IJB.read(str(root), name)
+
+
+def test_faces_that_could_not_be_embedded(release):
+    """A template without any is missed in every comparison; elsewhere its
+    other faces count alone, as if the release had not these."""
+    root, name, template, media, who, pairs, same, lists = release
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((FACES, 6))
+    # One of the first gallery, one of the probes; and a face of each other
+    # template that has several.
+    lost = np.isin(template, [10, 30])
+    first = {t: np.flatnonzero(template == t) for t in set(template)}
+    lost[[i[0] for i in first.values() if len(i) > 1]] = True
+    verification, identification = IJB.read(str(root), name).score(
+        torch.as_tensor(np.where(lost[:, None], 0, x)))
+    whole, _ = IJB.read(str(root), name).score(torch.as_tensor(x))
+
+    pooled = {}
+    for t in set(template[~lost]):
+        mine = (template == t) & ~lost
+        mean = np.mean([
+            x[mine & (media == m)].mean(0) for m in set(media[mine])], 0)
+        pooled[t] = mean / np.linalg.norm(mean)
+    scores = [
+        pooled[a] @ pooled[b] if a in pooled and b in pooled else -1
+        for a, b in pairs
+    ]
+    assert -1 in scores
+    assert verification.similarities == pytest.approx(scores, abs=1e-6)
+    assert whole.similarities != pytest.approx(scores, abs=1e-6)
+    # Template 10 shows person 100 in the first gallery, template 30 is a
+    # probe of person 108; each gallery has six people.
+    for number, missed in ((0, [22, 30, 34]), (1, [])):
+        rank = identification.results[number].rank
+        assert [t for t, r in zip(lists['probe'], rank) if r > 6] == missed
+
+
+def test_byte_order_marks(release):
+    root, name = release[:2]
+    expected = IJB.read(str(root), name)
+    for file in (root / 'meta').iterdir():
+        file.write_bytes(b'\xef\xbb\xbf' + file.read_bytes())
+    found = IJB.read(str(root), name)
+    assert found.images == expected.images
+    for a, b in zip(found[1:5] + found.pairs + found.probes,
+                    expected[1:5] + expected.pairs + expected.probes):
+        assert np.array_equal(a, b)

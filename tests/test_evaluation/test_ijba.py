@@ -113,3 +113,28 @@ def test_damaged_metadata(release):
         protocol.score(torch.randn(3, 5))
     with pytest.raises(FileNotFoundError, match='split4'):
         IJBA.read(str(root))
+
+
+def test_faces_that_could_not_be_embedded(release):
+    """No figure is better than with any embedding in their place, and a
+    template without others is rejected by everybody."""
+    root, splits = release
+    for file in root.glob('*/*/*.csv'):
+        file.write_bytes(b'\xef\xbb\xbf' + file.read_bytes())
+    protocol = IJBA.read(str(root), 3)
+    x = torch.randn(len(protocol.faces), 5,
+                    generator=torch.Generator().manual_seed(0))
+    verify, pairs, gallery, probe = protocol.splits[0]
+    x[verify.faces[verify.templates == pairs[0, 0]]] = 0
+    for rows in (gallery, probe):
+        x[rows.faces[rows.templates == rows.templates[0]]] = 0
+    (verification, identification), *_ = protocol.score(x)
+    hit = (pairs == pairs[0, 0]).any(1)
+    assert (verification.similarities[hit] == -1).all()
+    result, = identification.results
+    person = probe.subjects[0]
+    assert result.other[np.unique(probe.templates) ==
+                        probe.templates[0]] == [-np.inf]
+    assert person in gallery.subjects
+    assert result.rank[np.unique(probe.templates) ==
+                       probe.templates[0]] == [8]

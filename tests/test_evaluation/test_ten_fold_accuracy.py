@@ -1,4 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+import sys
+
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
@@ -63,3 +65,25 @@ def test_wrong_input():
         ten_fold_accuracy(np.array([np.nan] + [1] * 11), np.ones(12, bool))
     with pytest.raises(ValueError, match='3 distances, but 4 labels'):
         ten_fold_accuracy(np.zeros(3), np.ones(4, bool))
+
+
+@pytest.mark.parametrize('same, single', [
+    (np.arange(200) < 100, 10),
+    (np.arange(200) < 90, 9),
+    (np.arange(200) >= 175, 9),
+    (np.arange(200) % 20 < 10, 0),
+    (np.arange(200) % 40 < 20, 10),
+    (np.arange(200) % 2 == 0, 0),
+    (np.ones(200, bool), 0),
+])
+def test_folds_of_one_kind(same, single, monkeypatch):
+    """They make the deviation that of the kinds, not of the folds."""
+    warnings = []
+    # Not by its path, where the function is.
+    monkeypatch.setattr(sys.modules[ten_fold_accuracy.__module__],
+                        'print_log',
+                        lambda text, **kwargs: warnings.append(text))
+    ten_fold_accuracy(np.where(same, 0.5, 3), same)
+    expected = [f'{single} of 10 folds'] * (single > 0)
+    assert [text[:len('9 of 10 folds') + (single == 10)]
+            for text in warnings] == expected

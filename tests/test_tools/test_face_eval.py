@@ -15,6 +15,7 @@ from mmengine.registry import MODELS, DefaultScope
 
 from sskd_mm.datasets.transforms.align_face import TEMPLATE
 from sskd_mm.evaluation import RocCurve
+from sskd_mm.models import build_model
 
 CONFIG = '''
 custom_imports = dict(imports=['sskd_mm'])
@@ -272,6 +273,15 @@ def test_ijbc(call, tmp_path):
          '--work-dir', 'work')
     with open('work/ijbc.json') as file:
         assert json.load(file)['figures']['IJBC'] == pytest.approx(figures[0])
+    # Templates 11 to 40 are probes; a third of them could not be embedded.
+    x[(template > 10) & (template % 3 == 0)] = 0
+    np.save('x.npy', x)
+    for options in ((), ('--quality-weights', )):
+        call('--protocol', 'ijbc', '--data', 'IJBC', '--embeddings', 'x.npy',
+             '--work-dir', 'work', *options)
+        with open('work/ijbc.json') as file:
+            found = json.load(file)['figures']['IJBC']
+        assert found['rank-10'] == pytest.approx(200 / 3)
 
 
 def _write(folder, name, lines):
@@ -356,3 +366,58 @@ def test_ijba_with_a_model(call, model, tmp_path):
     assert {k: v[0] for k, v in ours.items()
             } == pytest.approx({k: v[0]
                                 for k, v in figures.items()})
+
+
+def test_other_sizes_than_112(call, tmp_path):
+    """The config cuts faces of 32 pixels, for a network of that size."""
+    (tmp_path / 'config.py').write_text('''
+custom_imports = dict(imports=['sskd_mm'])
+default_scope = 'mmpretrain'
+model = dict(
+    type='ImageClassifier',
+    data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True),
+    backbone=dict(type='MobileFaceNet', blocks=(1, 1, 1, 1), scale=1,
+                  embedding=16, input_size=32),
+    head=dict(type='EmbeddingHead'))
+test_dataloader = dict(dataset=dict(pipeline=[
+    dict(type='LoadImageFromFile'),
+    dict(type='AlignFace', size=32),
+    dict(type='PackInputs')]))
+''')
+    model = build_model(Config.fromfile(tmp_path / 'config.py'))
+    model.init_weights()
+    torch.save(dict(state_dict=model.state_dict()), 'checkpoint.pth')
+    pictures = np.random.default_rng(0).integers(
+        0, 256, (40, 112, 112, 3), dtype=np.uint8)
+    for name, sizes in (('same', [112] * 40), ('mixed', [112, 96] * 20)):
+        images = [
+            cv2.imencode('.png', cv2.resize(x, (size, size)))[1].tobytes()
+            for x, size in zip(pictures, sizes)
+        ]
+        with open(f'{name}.bin', 'wb') as file:
+            pickle.dump((images, [True, False] * 10), file)
+        call(*MODEL, '--protocol', 'bin', '--data', f'{name}.bin')
+    text = (tmp_path / 'config.py').read_text()
+    (tmp_path / 'config.py').write_text(
+        text.replace("    dict(type='AlignFace', size=32),\n", ''))
+    with pytest.raises(
+            ValueError,
+            match='input_size=32, but .* 112 x 112 pixels.*AlignFace'):
+        call(*MODEL, '--protocol', 'bin', '--data', 'same.bin', '--work-dir',
+             'other')
+
+
+def test_embeddings_that_are_cut_off(call, faces):
+    np.save('x.npy', np.ones((12, 4), np.float32))
+    with open('x.npy', 'rb') as file:
+        whole = file.read()
+    np.savez('archive', np.ones((12, 4)))
+    with open('archive.npz', 'rb') as file:
+        archive = file.read()
+    for content in (whole[:-1], whole[:20], b'', b'text', archive,
+                    pickle.dumps([1])):
+        with open('x.npy', 'wb') as file:
+            file.write(content)
+        with pytest.raises(ValueError, match="'x.npy' (was not|has shape)"):
+            call('--protocol', 'folder', '--data', 'faces', '--embeddings',
+                 'x.npy')

@@ -1,9 +1,11 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from typing import Dict, Optional, Sequence
 
+import numpy as np
 from mmengine.registry import METRICS
 
 from ..all_pairs import all_pairs
+from ..collect_pairs import collect_pairs
 from ..verification import Verification
 from .face_metric import FaceMetric, Faces
 
@@ -16,6 +18,10 @@ class FaceVerification(FaceMetric):
     scored, with their ten-fold accuracy. With one that has labels all pairs
     of its images are; those have no folds, and their number grows with the
     square of the images'.
+
+    Of several data sets with pairs in a ``ConcatDataset`` each is scored by
+    itself, as ``face/lfw/accuracy`` and ``face/cfp_fp/accuracy``, after its
+    file, and ``face/accuracy`` and the others are the means.
 
     Figures, in percent: ``face/accuracy`` and ``face/accuracy_std`` (see
     :func:`~sskd_mm.evaluation.ten_fold_accuracy`), ``face/TAR@FAR=x``, the
@@ -50,10 +56,34 @@ class FaceVerification(FaceMetric):
 
     def score(self, faces: Faces) -> Dict[str, float]:
         """See :meth:`FaceMetric.score`."""
-        pairs = (self.dataset_meta or {}).get('pairs')
-        if pairs is not None:
-            result = Verification(faces.embeddings, *pairs, folds=self.folds)
-        else:
-            result = Verification(faces.embeddings,
-                                  *all_pairs(self._labels(faces)))
-        return result.summary(self.fars)
+        paired = [pairs is not None for pairs in faces.pairs]
+        if not any(paired):
+            pairs = (self.dataset_meta or {}).get('pairs')
+            if pairs is None:
+                return self._verify(faces, all_pairs(self._labels(faces)))
+            return self._verify(faces, pairs, self.folds)
+        if not all(paired):
+            raise ValueError(
+                f'{len(paired) - sum(paired)} of {len(paired)} images come '
+                'without pairs. FaceVerification scores data sets of pairs, '
+                'as FaceBin, or of labels, but not both at once.')
+        figures = {
+            name: self._verify(faces, pairs, self.folds)
+            for name, pairs in collect_pairs(faces.pairs).items()
+        }
+        if len(figures) == 1:
+            return next(iter(figures.values()))
+        result = {
+            key: float(np.mean([values[key] for values in figures.values()]))
+            for key in next(iter(figures.values())) if key != 'accuracy_std'
+        }
+        for name, values in figures.items():
+            result.update((f'{name}/{k}', v) for k, v in values.items())
+        return result
+
+    def _verify(self,
+                faces: Faces,
+                pairs: Sequence[np.ndarray],
+                folds: Optional[int] = None) -> Dict[str, float]:
+        return Verification(
+            faces.embeddings, *pairs, folds=folds).summary(self.fars)

@@ -6,6 +6,8 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from .check_map_size import check_map_size
+
 #: Blocks of each stage.
 _BLOCKS = {
     18: (2, 2, 2, 2),
@@ -110,7 +112,8 @@ class IResNet(BaseModule):
             self.add_module(self.layers[-1], nn.Sequential(*blocks))
         self.bn2 = nn.BatchNorm2d(channels)
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(channels * (input_size // 16)**2, embedding)
+        self.side = input_size // 16
+        self.fc = nn.Linear(channels * self.side**2, embedding)
         self.features = nn.BatchNorm1d(embedding)
         # The scale of an embedding that is compared by angles is of no use.
         self.features.weight.requires_grad = False
@@ -124,10 +127,14 @@ class IResNet(BaseModule):
 
         Returns:
             tuple[Tensor]: The embeddings (N, C), not normalised.
+
+        Raises:
+            ValueError: The images are of another size.
         """
         x = self.prelu(self.bn1(self.conv1(x)))
         for name in self.layers:
             x = getattr(self, name)(x)
+        check_map_size(x, self.side)
         x = self.dropout(self.bn2(x).flatten(1))
         with torch.autocast(x.device.type, enabled=False):
             x = self.fc(x.to(self.fc.weight.dtype))

@@ -6,6 +6,8 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from .check_map_size import check_map_size
+
 
 class Bottleneck(nn.Module):
     """A 1x1 convolution, a 3x3 one of each channel and a linear 1x1 one.
@@ -54,6 +56,7 @@ class GlobalDepthwiseConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, side, side) to (N, embedding), in float32 under mixed
         precision."""
+        check_map_size(x, self.conv.kernel_size[0])
         with torch.autocast(x.device.type, enabled=False):
             x = self.bn1(self.conv(x.to(self.conv.weight.dtype)))
             return self.bn2(self.fc(x.flatten(1)))
@@ -133,6 +136,9 @@ class MobileFaceNet(BaseModule):
 
         Returns:
             tuple[Tensor]: The embeddings (N, C), not normalised.
+
+        Raises:
+            ValueError: The images are of another size.
         """
         for name in self.layers:
             x = getattr(self, name)(x)

@@ -113,3 +113,17 @@ def test_initialisation():
 def test_what_is_not_there(backbone, message):
     with pytest.raises(ValueError, match=message):
         MODELS.build(backbone)
+
+
+@pytest.mark.parametrize('size', [(16, 32), (48, 48), (32, 64), (112, 112)])
+@pytest.mark.parametrize('backbone', [
+    dict(type='IResNet', depth=18, input_size=32),
+    dict(type='MobileFaceNet', input_size=32)
+])
+def test_images_of_another_size(backbone, size):
+    network = MODELS.build(backbone).eval()
+    height, width = size
+    with pytest.raises(
+            ValueError, match=f'input_size=32, .* {height} x {width} pixels'):
+        network(torch.zeros(2, 3, *size))
+    network(torch.zeros(2, 3, 32, 32))

@@ -1,6 +1,8 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 """Mirrored images in tools/test.py, as a user calls it."""
 import importlib.util
+import json
+import pickle
 import sys
 from functools import partial
 
@@ -11,6 +13,8 @@ import torch
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS, MODELS, DefaultScope
+
+from sskd_mm.evaluation import Verification
 
 CONFIG = '''
 custom_imports = dict(imports=['sskd_mm'])
@@ -65,7 +69,7 @@ def call(root, tmp_path, monkeypatch):
             sys, 'argv', ['test.py', 'config.py', 'checkpoint.pth', *args])
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             tool.main()
-        return KeepEmbeddings.samples
+        return getattr(KeepEmbeddings, 'samples', None)
 
     return call
 
@@ -121,7 +125,52 @@ tta_pipeline = [
 
 
 def test_no_model_for_views(call, model, tmp_path):
+    """A network for faces has no scores that could be averaged."""
+    (tmp_path / 'faces/p').mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / 'faces/p/0.png'), np.eye(16) * 99)
+    expected = call('--tta')[0]['embedding']
     (tmp_path / 'config.py').write_text(
         CONFIG.replace('tta_model', 'something'))
-    with pytest.raises(ValueError, match='tta_model = dict'):
-        call('--tta')
+    assert torch.equal(call('--tta')[0]['embedding'], expected)
+    assert not torch.equal(call()[0]['embedding'], expected)
+
+
+def test_sets_of_pairs(call, model, tmp_path):
+    """Views of an image keep what tells it and its pairs apart."""
+    images = np.random.default_rng(0).integers(
+        0, 256, (60, 16, 16, 3), dtype=np.uint8)
+    embeddings = []
+    for flip in (1, -1):
+        x = torch.as_tensor(images[:, :, ::flip, ::-1].copy())
+        x = (x.permute(0, 3, 1, 2).float() - 127.5) / 127.5
+        with torch.no_grad():
+            embeddings.append(model.backbone(x)[-1])
+    same = np.arange(30) % 2 == 0
+    encoded = [cv2.imencode('.png', image)[1].tobytes() for image in images]
+    for name, part in (('a', slice(0, 12)), ('b', slice(12, 30))):
+        with open(f'{name}.bin', 'wb') as file:
+            pickle.dump((encoded[2 * part.start:2 * part.stop],
+                         same[part].tolist()), file)
+    (tmp_path / 'config.py').write_text(
+        CONFIG.replace('KeepEmbeddings', 'FaceVerification') + '''
+pack = [dict(type='PackInputs')]
+test_dataloader['dataset'] = dict(type='ConcatDataset', datasets=[
+    dict(type='FaceBin', ann_file='a.bin', pipeline=pack),
+    dict(type='FaceBin', ann_file='b.bin', pipeline=pack)])
+''')
+    for args, x in (((), embeddings[0]), (('--tta', ), sum(embeddings))):
+        work_dir = tmp_path / f'run{len(args)}'
+        call(*args, '--work-dir', str(work_dir))
+        file, = work_dir.glob('*/*.json')
+        figures = json.loads(file.read_text())
+        for name, part in (('a', slice(0, 12)), ('b', slice(12, 30))):
+            expected = Verification(x[2 * part.start:2 * part.stop],
+                                    *pairs(part), same[part], folds=10)
+            for key, value in expected.summary((0.1, )).items():
+                assert figures[f'face/{name}/{key}'] == pytest.approx(
+                    value, abs=1e-3)
+
+
+def pairs(part):
+    first = np.arange(0, 2 * (part.stop - part.start), 2)
+    return first, first + 1
