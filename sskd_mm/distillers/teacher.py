@@ -18,7 +18,7 @@ from ..compat import load_checkpoint_file
 from ..stages import run_prefix
 from .fold_batch_norms import fold_batch_norms
 from .load_report import listed
-from .renormalize import Renormalize
+from .renormalize import Renormalize, input_channels
 
 
 class Teacher:
@@ -68,7 +68,8 @@ class Teacher:
         self.checkpoint = checkpoint
         self.model, self._cfg = _build(cfg, data_preprocessor)
         self._renormalize = Renormalize(data_preprocessor,
-                                        self.model.data_preprocessor, device)
+                                        self.model.data_preprocessor, device,
+                                        input_channels(self.model))
         self._transform = _build_transform(input_transform)
         self._transform_cfg = input_transform
         self._digest: Optional[str] = None
@@ -154,8 +155,19 @@ class Teacher:
 
         Returns:
             Tensor: Normalised as its own config says, and transformed.
+
+        Raises:
+            ValueError: They are in colour, but it takes grey ones.
         """
         inputs = self._transform(self._renormalize(inputs, sizes))
+        if self._renormalize.in_channels == 1 and inputs.shape[1] == 3:
+            raise ValueError(
+                f'The teacher ({type(self.model).__name__}) takes grey images '
+                'of one channel, but the student has them in colour. Load '
+                "them grey, dict(type='LoadImageFromFile', "
+                "color_type='grayscale') in each pipeline, for a student with "
+                'backbone.in_channels=1, or take a teacher that was trained '
+                'in colour.')
         self.image_size = tuple(inputs.shape[-2:])
         return inputs
 
@@ -163,6 +175,8 @@ class Teacher:
     def predict(self, data: Union[dict, tuple, list]) -> list:
         """What it predicts for a batch of the validation set, as
         ``val_step`` does."""
+        if isinstance(data, dict):
+            data = {**data, 'inputs': self._renormalize.widen(data['inputs'])}
         data = self.model.data_preprocessor(data, False)
         data['inputs'] = self._transform(data['inputs'])
         return self.model(**data, mode='predict')
