@@ -102,7 +102,7 @@ def main():
     cfg.load_from = args.checkpoint
     if args.tta:
         use_tta(cfg)
-    check_data_files(cfg)
+    check_data_files(cfg, built=['test_dataloader'])
     allow_pickle(cfg.get('allow_pickle', []))
     setup_cpu_distributed(cfg)
     runner = Runner.from_cfg(cfg)

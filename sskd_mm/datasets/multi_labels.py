@@ -28,8 +28,9 @@ def read_multi_labels(dataset: Any) -> Optional[np.ndarray]:
     ]
     metainfo = getattr(dataset, 'metainfo', None)
     classes = metainfo.get('classes') if isinstance(metainfo, dict) else None
-    number = max([len(classes or ()), *(x.max() + 1 for x in labels if len(x))])
-    found = np.zeros((len(labels), number), bool)
+    number = max(x.max() + 1 for x in labels if len(x)) if any(
+        map(len, labels)) else 0
+    found = np.zeros((len(labels), max(number, len(classes or ()))), bool)
     for row, each in zip(found, labels):
         row[each] = True
     return found
