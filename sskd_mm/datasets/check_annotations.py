@@ -74,7 +74,7 @@ def check_coco_file(path: str,
     found = read_coco_classes(path)
     if found is None:
         return
-    listed = ', '.join(map(repr, found.names))
+    listed = _listed(found.names, 100)
     missing = [x for x in classes if x not in found.names]
     twice = [x for x in classes if found.names.count(x) > 1]
     strange = [x for x in found.used if x not in found.ids]

@@ -33,7 +33,7 @@ def wrapped(dataset):
             ]))
 
 
-@pytest.fixture(params=['plain', 'class', 'scoped', 'wrapped'])
+@pytest.fixture(params=['plain', 'class', 'dumped', 'scoped', 'wrapped'])
 def style(request):
     """A config as users write it."""
 
@@ -41,6 +41,10 @@ def style(request):
         if request.param == 'class':
             kind = dict(CocoDataset=CocoDataset, VOCDataset=VOCDataset)
             return dict(dataset, type=kind[dataset['type']])
+        if request.param == 'dumped':
+            file = dataset['type'].lower().replace('dataset', '')
+            return dict(
+                dataset, type=f'mmdet.datasets.{file}.{dataset["type"]}')
         if request.param == 'scoped':
             return dict(dataset, type=f'mmdet.{dataset["type"]}')
         if request.param == 'wrapped':
