@@ -1,11 +1,13 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import itertools
+import json
 
 import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.model import ImgDataPreprocessor
 from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import Runner
 
 from sskd_mm.distillers import Teacher
 from sskd_mm.distillers.renormalize import Renormalize, input_channels
@@ -144,3 +146,35 @@ def test_images_in_colour_stay(teacher_of):
 def test_input_channels():
     assert input_channels(classifier(1, 'one')) == 1
     assert input_channels(torch.nn.Linear(2, 3)) is None
+
+
+def test_a_whole_run(classifier_cfg, tmp_path):
+    """A grey student learns from a teacher of colour, which scores as it does
+    in its own project, on the same images read in colour."""
+    resnet = dict(type='ResNet_CIFAR', depth=18, base_channels=4,
+                  stem_channels=4)
+    plain = classifier_cfg(tmp_path / 'plain', resnet, 32)
+    plain.log_level = 'ERROR'
+    runner = Runner.from_cfg(plain)
+    runner.train()
+    score = runner.message_hub.get_scalar('val/accuracy/top1').current()
+    cfg = classifier_cfg(tmp_path / 'run', dict(resnet, in_channels=1), 32)
+    teacher = dict(plain.model, data_preprocessor=plain.data_preprocessor)
+    cfg.model = dict(
+        type='StageByStageDistiller',
+        student=cfg.model,
+        teacher=dict(
+            cfg=teacher, checkpoint=str(tmp_path / 'plain' / 'epoch_1.pth')))
+    cfg.data_preprocessor = dict(num_classes=10, mean=[120.], std=[60.])
+    for key in ('train_dataloader', 'val_dataloader'):
+        cfg[key].dataset.pipeline[0].color_type = 'grayscale'
+    cfg.train_cfg = dict(
+        type='StageByStageTrainLoop',
+        mimic=dict(max_epochs=1),
+        head=dict(max_epochs=1),
+        schedule='joint',
+        accept_weak_teacher=True)
+    Runner.from_cfg(cfg).train()
+    result = json.loads((tmp_path / 'run' / 'result.json').read_text())
+    assert result['teacher']['accuracy/top1'] == pytest.approx(score)
+    assert [p['name'] for p in result['phases']] == ['mimic/joint', 'head']
