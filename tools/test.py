@@ -162,7 +162,7 @@ def main():
             draw_predictions(cfg, args.show_dir, args.tta)
         if args.tta:
             use_tta(cfg)
-    check_data_files(cfg)
+    check_data_files(cfg, built=['test_dataloader'])
     apply_pickle_option(args, cfg)
     setup_cpu_distributed(cfg)
     runner = Runner.from_cfg(cfg)

@@ -30,9 +30,10 @@ def build_test_loader(cfg: Config, batch_size: int = 1) -> DataLoader:
         FileNotFoundError: Its files are not there.
         ValueError: The config has neither.
     """
-    check_data_files(cfg)
-    loader = copy.deepcopy(
-        cfg.get('test_dataloader') or cfg.get('val_dataloader'))
+    key = 'test_dataloader' if cfg.get(
+        'test_dataloader') else 'val_dataloader'
+    check_data_files(cfg, built=[key])
+    loader = copy.deepcopy(cfg.get(key))
     if loader is None:
         raise ValueError(f'{cfg.filename} has no test_dataloader and no '
                          'val_dataloader, so no images to look at.')

@@ -1,46 +1,90 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+import logging
 import os.path as osp
-from typing import List
+from typing import Any, Dict, Iterator, List, Sequence
 
 from mmengine.config import ConfigDict
+from mmengine.logging import print_log
 
 from .innermost_datasets import innermost_datasets
 
 
-def check_data_files(cfg: ConfigDict) -> None:
+def check_data_files(
+    cfg: ConfigDict,
+    built: Sequence[str] = ('train_dataloader', 'val_dataloader')
+) -> None:
     """See that the files of a config's data sets are there.
 
     Called before anything is built, so that a missing data set does not show
-    after minutes of building a model.
+    after minutes of building a model. Files that this run does not read, as
+    those of ``test_dataloader`` while it trains, are warned of and no more.
 
     Args:
-        cfg (Config): A whole config. Its dataloaders' local ``ann_file`` and
-            image folders are looked for; what lies in other storage
-            (``s3://`` and the like) is not.
+        cfg (Config): A whole config. The local ``ann_file`` and image folders
+            of its dataloaders, and the ``ann_file`` of their evaluators, are
+            looked for; what lies in other storage (``s3://`` and the like)
+            is not.
+        built (Sequence[str]): The dataloaders that this run builds. Defaults
+            to those of a training.
 
     Raises:
-        FileNotFoundError: Names every path that is missing and what to do.
+        FileNotFoundError: Names every path that is missing, the loader that
+            has it, and what to do.
+
+    Example:
+        >>> check_data_files(cfg)
+        >>> check_data_files(cfg, built=['test_dataloader'])  # to test
     """
-    missing: List[str] = []
+    missing: Dict[str, List[str]] = {}
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        loader = cfg.get(key) or {}
-        for dataset in innermost_datasets(loader.get('dataset')):
-            root = dataset.get('data_root') or ''
-            prefix = dataset.get('data_prefix') or {}
-            folders = list(prefix.values()) if isinstance(prefix,
-                                                          dict) else [prefix]
-            for path in [dataset.get('ann_file'), *folders]:
-                if isinstance(path, str) and path:
-                    path = osp.join(root, path)
-                    if '://' not in path and not osp.exists(path):
-                        missing.append(path)
+        paths = [path for path in _paths(cfg, key) if not osp.exists(path)]
+        lines = [f'  {osp.abspath(path)}' for path in dict.fromkeys(paths)]
+        if lines and key in built:
+            missing[key] = lines
+        elif lines:
+            print_log(
+                f'{key} is not built here, and its data is not there:\n' +
+                '\n'.join(lines),
+                logger='current',
+                level=logging.WARNING)
     if missing:
-        lines = '\n'.join(f'  {osp.abspath(path)}'
-                          for path in dict.fromkeys(missing))
+        lines = '\n'.join(f'{key}:\n' + '\n'.join(paths)
+                          for key, paths in missing.items())
+        options = ' '.join(f'{key}.dataset.data_root=PATH/' for key in missing)
         raise FileNotFoundError(
             f'The data of this config is not there. Looked for:\n{lines}\n'
             'Put or link the data set there, or point the config elsewhere, '
-            'e.g. --cfg-options train_dataloader.dataset.data_root=PATH/ '
-            'val_dataloader.dataset.data_root=PATH/ '
+            f'e.g. --cfg-options {options} '
             'val_evaluator.ann_file=PATH/FILE.json. A small set to try: '
             'python tools/dataset_converters/make_digits.py')
+
+
+def _paths(cfg: ConfigDict, key: str) -> Iterator[str]:
+    """The local files and folders of a dataloader and its evaluator."""
+    for dataset in innermost_datasets((cfg.get(key) or {}).get('dataset')):
+        root = dataset.get('data_root') or ''
+        prefix = dataset.get('data_prefix') or {}
+        folders = list(prefix.values()) if isinstance(prefix,
+                                                      dict) else [prefix]
+        for path in [dataset.get('ann_file'), *folders]:
+            yield from _local(path, root)
+    for metric in _metrics(cfg.get(key.replace('dataloader', 'evaluator'))):
+        yield from _local(metric.get('ann_file'))
+
+
+def _metrics(evaluator: Any) -> Iterator[dict]:
+    """The metrics' configs: of one, of a list, of an evaluator of several
+    data sets."""
+    if isinstance(evaluator, dict):
+        yield evaluator
+        evaluator = evaluator.get('metrics')
+    if isinstance(evaluator, (list, tuple)):
+        for metric in evaluator:
+            yield from _metrics(metric)
+
+
+def _local(path: Any, root: str = '') -> Iterator[str]:
+    if isinstance(path, str) and path:
+        path = osp.join(root, osp.expanduser(path))
+        if '://' not in path:
+            yield path

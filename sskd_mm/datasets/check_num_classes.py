@@ -1,11 +1,17 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+import os.path as osp
 from typing import Any, Dict
 
-from mmengine.fileio import load
 from torch import nn
 
+from .check_annotations import check_coco_file
+from .inmost import inmost_datasets
+from .refuse_classes import refuse_classes
 
-def check_num_classes(student: nn.Module, dataset: Any) -> None:
+
+def check_num_classes(student: nn.Module,
+                      dataset: Any,
+                      accept_other_classes: bool = False) -> None:
     """See that a student's heads have the classes of its training data, and
     that a file in COCO's format has them, too.
 
@@ -16,6 +22,8 @@ def check_num_classes(student: nn.Module, dataset: Any) -> None:
         student (nn.Module): A detector of mmdet or a classifier of mmpretrain.
         dataset (Dataset): The training set. One whose ``metainfo`` has no
             ``classes`` is not checked.
+        accept_other_classes (bool): Whether to warn instead of refusing, as
+            where a second head is for other labels. Defaults to False.
 
     Raises:
         ValueError: Names every head of another number, the data set's number
@@ -23,17 +31,19 @@ def check_num_classes(student: nn.Module, dataset: Any) -> None:
     """
     heads = misfit_heads(student, dataset)
     if not heads:
-        _check_names(dataset)
+        for each in inmost_datasets(dataset):
+            _check_names(each, accept_other_classes)
         return
-    number = len(dataset.metainfo['classes'])
+    number = len(metainfo_of(dataset)['classes'])
     wrong = ''.join(f'\n  model.student.{path}.num_classes is {n}'
                     for path, n in heads.items())
-    raise ValueError(
+    refuse_classes(
         f'The student\'s heads do not have the classes of the training data, '
         f'{where(dataset)}, which has {number}:{wrong}\nSet it to {number} in '
         'the student\'s config, or say in '
         'train_dataloader.dataset.metainfo=dict(classes=(...)) which classes '
-        f'the annotations have; now they are {_shorten(dataset)}.')
+        f'the annotations have; now they are {_shorten(dataset)}.',
+        accept_other_classes)
 
 
 def misfit_heads(model: nn.Module, dataset: Any) -> Dict[str, int]:
@@ -50,7 +60,7 @@ def misfit_heads(model: nn.Module, dataset: Any) -> Dict[str, int]:
     Raises:
         ValueError: The data set's ``classes`` is a single string.
     """
-    metainfo = getattr(dataset, 'metainfo', None) or {}
+    metainfo = metainfo_of(dataset)
     classes = metainfo.get('classes')
     if classes is None:
         return {}
@@ -95,46 +105,34 @@ def head_classes(model: nn.Module) -> Dict[str, int]:
     return heads
 
 
+def metainfo_of(dataset: Any) -> dict:
+    """What a data set tells of itself. Of wrappers the inmost counts, of
+    several data sets the first: mmdet's ``ConcatDataset`` of unlike ones
+    has a list."""
+    return getattr(next(inmost_datasets(dataset)), 'metainfo', None) or {}
+
+
 def where(dataset: Any) -> str:
     """Name a data set by its annotations. Of wrappers the inmost counts, of
     several data sets the first."""
-    dataset = _inmost(dataset)
-    path = getattr(dataset, 'ann_file', '') or getattr(dataset, 'data_root',
-                                                       '')
+    dataset = next(inmost_datasets(dataset))
+    folders = getattr(dataset, 'data_prefix', None)
+    folder = folders.get('img_path') if isinstance(folders, dict) else folders
+    path = getattr(dataset, 'ann_file', '') or folder or getattr(
+        dataset, 'data_root', '')
     name = type(dataset).__name__
     return f'{name} of {path}' if path else name
 
 
-def _inmost(dataset: Any) -> Any:
-    while True:
-        inner = [
-            *getattr(dataset, 'datasets', []),
-            getattr(dataset, 'dataset', None)
-        ][0]
-        if inner is None:
-            return dataset
-        dataset = inner
-
-
-def _check_names(dataset: Any) -> None:
-    dataset = _inmost(dataset)
+def _check_names(dataset: Any, accept: bool) -> None:
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
-    # mmdet passes over a name that the file does not have, and numbers the
-    # others without it.
-    if classes is None or len(getattr(dataset, 'cat_ids',
-                                      classes)) >= len(classes):
-        return
-    names = [x['name'] for x in load(dataset.ann_file)['categories']]
-    raise ValueError(
-        f'{where(dataset)} has no category '
-        f'{", ".join(repr(x) for x in classes if x not in names)}, though its '
-        'metainfo names such classes. Their boxes would be left out, and the '
-        'classes behind them would have the wrong numbers. The file has: '
-        f'{", ".join(map(repr, names))}. Write '
-        'train_dataloader.dataset.metainfo=dict(classes=(...)) with these '
-        'names.')
+    # A data set that the caller has built; others were looked into before.
+    known, path = (getattr(dataset, 'cat_ids', classes),
+                   getattr(dataset, 'ann_file', ''))
+    if classes and len(known) != len(classes) and osp.isfile(path):
+        check_coco_file(path, classes, 'train_dataloader', accept)
 
 
 def _shorten(dataset: Any) -> str:
-    names = list(dataset.metainfo['classes'])
+    names = list(metainfo_of(dataset)['classes'])
     return ', '.join(names[:5]) + (', ...' if len(names) > 5 else '')

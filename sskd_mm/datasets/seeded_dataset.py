@@ -19,6 +19,9 @@ class SeededDataset(Dataset):
     and whatever was loaded before. So a resumed run sees the images of the
     run that was not stopped, and several processes see those of one.
 
+    An image's ``sample_idx``, where it is packed, is its place in the whole
+    data set: a data set in a wrapper counts its own images alone.
+
     A detector's annotations are loaded only while they are wanted, see
     :class:`AnnotationsOnDemand`. It passes everything else on to the data set
     in it.
@@ -48,7 +51,7 @@ class SeededDataset(Dataset):
 
     def __getitem__(self, index: int) -> Any:
         with self._seeded_by(index):
-            return self.dataset[index]
+            return _numbered(self.dataset[index], index)
 
     @property
     def __getitems__(self) -> Optional[Callable]:
@@ -60,7 +63,10 @@ class SeededDataset(Dataset):
 
         def get_seeded(indices):
             with self._seeded_by(*indices):
-                return get_batch(indices)
+                return [
+                    _numbered(sample, index)
+                    for sample, index in zip(get_batch(indices), indices)
+                ]
 
         return get_seeded
 
@@ -91,6 +97,14 @@ class SeededDataset(Dataset):
         else:
             # Hooks that switch a pipeline mean the data set's.
             setattr(self.dataset, name, value)
+
+
+def _numbered(sample: Any, index: int) -> Any:
+    annotation = sample.get('data_samples') if isinstance(sample,
+                                                          dict) else None
+    if getattr(annotation, 'sample_idx', index) != index:
+        annotation.set_metainfo(dict(sample_idx=index))
+    return sample
 
 
 @contextmanager

@@ -6,8 +6,8 @@ from mmengine.config import Config
 #: What a method takes from the distillation that it is laid over.
 _MODEL = ('student', 'teacher', 'stages', 'data_preprocessor', 'channels_last',
           'compile')
-_TRAIN = ('type', 'evaluate_teacher', 'accept_weak_teacher', 'val_begin',
-          'val_interval')
+_TRAIN = ('type', 'evaluate_teacher', 'accept_weak_teacher',
+          'accept_other_classes', 'val_begin', 'val_interval')
 
 
 def lay_method_over(cfg: Config,

@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from typing import Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,9 @@ class Renormalize:
     teacher's own preprocessing would have made of them.
 
     Mean, standard deviation, channel order and the value of the padding are
-    exchanged; what was drawn at random (flips, mixing) stays as it is.
+    exchanged; what was drawn at random (flips, mixing) stays as it is. A grey
+    image of one channel is repeated for a teacher that takes three, which is
+    what reading it in colour makes of it.
 
     Args:
         student (nn.Module): The student's data preprocessor: MMEngine's
@@ -18,6 +20,9 @@ class Renormalize:
             mmpretrain's ``ClsDataPreprocessor``.
         teacher (nn.Module): The teacher's.
         device (torch.device): Where the images will be. Defaults to the CPU.
+        in_channels (int, optional): Channels of the images that the teacher's
+            network takes, see :func:`input_channels`. Defaults to as many as
+            the student's.
 
     Example:
         >>> renormalize = Renormalize(student.data_preprocessor,
@@ -29,8 +34,10 @@ class Renormalize:
         self,
         student: nn.Module,
         teacher: nn.Module,
-        device: torch.device = torch.device('cpu')
+        device: torch.device = torch.device('cpu'),
+        in_channels: Optional[int] = None,
     ) -> None:
+        self.in_channels = in_channels
         self.swap = _converts(student) != _converts(teacher)
         mean, std = _statistics(student)
         if self.swap:
@@ -57,6 +64,7 @@ class Renormalize:
         Returns:
             Tensor: The images as the teacher wants them.
         """
+        images = self.widen(images)
         if self.is_identity:
             return images
         if self.swap:
@@ -68,6 +76,38 @@ class Renormalize:
             image[:, height:] = self.pad_value
             image[:, :, width:] = self.pad_value
         return images
+
+    def widen(
+        self, images: Union[Tensor, Sequence[Tensor]]
+    ) -> Union[Tensor, List[Tensor]]:
+        """Repeat the one channel of grey images for a teacher of colour.
+
+        Args:
+            images (Tensor or Sequence[Tensor]): Preprocessed or not, (N, C,
+                H, W), or (C, H, W) each.
+
+        Returns:
+            Tensor or list[Tensor]: The same, with three channels if they have
+            one and the teacher takes three.
+        """
+        if not isinstance(images, Tensor):
+            return [self.widen(image) for image in images]
+        if self.in_channels != 3 or images.shape[-3] != 1:
+            return images
+        return images.expand(*images.shape[:-3], 3, -1, -1)
+
+
+def input_channels(model: nn.Module) -> Optional[int]:
+    """How many channels the images have that a network takes.
+
+    Args:
+        model (nn.Module): Any whose first convolution reads the image.
+
+    Returns:
+        int or None: None where there is no convolution.
+    """
+    return next((module.in_channels for module in model.modules()
+                 if isinstance(module, nn.Conv2d)), None)
 
 
 def _converts(preprocessor: nn.Module) -> bool:
@@ -82,7 +122,8 @@ def _statistics(preprocessor: nn.Module) -> Tuple[Tensor, Tensor]:
         return tuple(
             x.detach().cpu().float().flatten()
             for x in (preprocessor.mean, preprocessor.std))
-    return torch.zeros(3), torch.ones(3)
+    # For any number of channels.
+    return torch.zeros(1), torch.ones(1)
 
 
 def _one(value) -> float:

@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 
 from ..stages import run_prefix
 from .load_teacher_weights import load_teacher_weights
-from .renormalize import Renormalize
+from .renormalize import Renormalize, input_channels
 
 
 class Teacher:
@@ -62,7 +62,8 @@ class Teacher:
         self.checkpoint = checkpoint
         self.model, self._cfg = _build(cfg, data_preprocessor)
         self._renormalize = Renormalize(data_preprocessor,
-                                        self.model.data_preprocessor, device)
+                                        self.model.data_preprocessor, device,
+                                        input_channels(self.model))
         self._transform = _build_transform(input_transform)
         self._transform_cfg = input_transform
         load_teacher_weights(self.model, checkpoint)
@@ -126,13 +127,27 @@ class Teacher:
 
         Returns:
             Tensor: Normalised as its own config says, and transformed.
+
+        Raises:
+            ValueError: They are in colour, but it takes grey ones.
         """
-        return self._transform(self._renormalize(inputs, sizes))
+        inputs = self._transform(self._renormalize(inputs, sizes))
+        if self._renormalize.in_channels == 1 and inputs.shape[1] == 3:
+            raise ValueError(
+                f'The teacher ({type(self.model).__name__}) takes grey images '
+                'of one channel, but the student has them in colour. Load '
+                "them grey, dict(type='LoadImageFromFile', "
+                "color_type='grayscale') in each pipeline, for a student with "
+                'backbone.in_channels=1, or take a teacher that was trained '
+                'in colour.')
+        return inputs
 
     @torch.no_grad()
     def predict(self, data: Union[dict, tuple, list]) -> list:
         """What it predicts for a batch of the validation set, as
         ``val_step`` does."""
+        if isinstance(data, dict):
+            data = {**data, 'inputs': self._renormalize.widen(data['inputs'])}
         data = self.model.data_preprocessor(data, False)
         data['inputs'] = self._transform(data['inputs'])
         return self.model(**data, mode='predict')

@@ -6,11 +6,10 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 import numpy as np
 import torch
 from mmengine.dist import all_gather_object, get_rank, get_world_size
-from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from ..datasets import SeededDataset, mark_repeats
+from ..datasets import SeededDataset, build_dataset, mark_repeats
 from ..stages import Phase
 from .seeding import seed_everything
 
@@ -95,9 +94,7 @@ class DataFeed:
         if isinstance(dataloader, dict):
             dataset = dataloader['dataset']
             if isinstance(dataset, dict):
-                dataset = DATASETS.build(dataset)
-            if hasattr(dataset, 'full_init'):
-                dataset.full_init()
+                dataset = build_dataset(dataset)
             # Held here, for what wraps it hides it.
             self._seeded = SeededDataset(dataset, seed)
             dataloader = Runner.build_dataloader(

@@ -1,4 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+import re
+
 import cv2
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
+from mmpretrain.evaluation import AveragePrecision, MultiLabelMetric
 
 from sskd_mm.analysis import check_teacher_metrics
 
@@ -96,6 +99,118 @@ def test_refused(metrics, num_classes, message):
 ])
 def test_accepted(metrics, num_classes):
     check_teacher_metrics(metrics, num_classes)
+
+
+def random_labels(num_images, frequencies, seed):
+    return np.random.default_rng(seed).random(
+        (num_images, len(frequencies))) < frequencies
+
+
+PERCENT = [
+    # mmpretrain's, in percent: of ten classes a constant answer has 1, a
+    # random one 10.
+    ('single-label/precision', 'single-label/recall', 0.8, 10, True),
+    ('single-label/precision', 'single-label/recall', 4.0, 10, True),
+    ('single-label/f1-score_micro', 'single-label/support', 15.0, 10, True),
+    ('single-label/f1-score', 'single-label/support', 15.1, 10, False),
+    ('single-label/recall_thr-0.50', 'single-label/support', 4., 10, True),
+    # With a prefix of the user's own.
+    ('val/precision', 'val/recall', 9.0, 10, True),
+    ('val/precision', 'val/recall', 16.0, 10, False),
+    ('accuracy/top5', 'accuracy/top10', 60.0, 8, True),
+    ('accuracy/top5', 'accuracy/top10', 67.0, 8, False),
+    ('mIoU', 'aAcc', 0.9, 20, False),  # a share
+    ('coco_panoptic/PQ', 'coco_panoptic/SQ', 0.7, 20, True),
+    ('coco_panoptic/PQ', 'coco_panoptic/SQ', 3.0, 20, False),
+    ('retrieval/Recall@1', 'retrieval/Recall@5', 0.9, 20, True),
+    # Shares.
+    ('custom/precision', 'custom/recall', 0.4, 10, False),
+    ('custom/precision', 'custom/recall', 0.004, 10, True),
+    ('pascal_voc/recall@100@0.5', 'pascal_voc/AR@100', 0.3, 10, False),
+]
+
+
+@pytest.mark.parametrize('name, beside, value, num_classes, weak', PERCENT)
+def test_percent_and_shares(name, beside, value, num_classes, weak):
+    metrics = {name: value, beside: value}
+    if not weak:
+        return check_teacher_metrics(metrics, num_classes)
+    with pytest.raises(ValueError, match=re.escape(f'{name}: {value:.4g}')):
+        check_teacher_metrics(metrics, num_classes)
+
+
+def test_of_thresholds_the_best_counts():
+    metrics = {'accuracy/top1_no-thr': 80., 'accuracy/top1_thr-0.90': 2.}
+    check_teacher_metrics(metrics, 10)
+    metrics['accuracy/top1_no-thr'] = 12.
+    with pytest.raises(ValueError, match='top1_no-thr: 12 %'):
+        check_teacher_metrics(metrics, 10)
+
+
+def test_one_value_a_class():
+    """Which is no scalar, but no missing metric either."""
+    check_teacher_metrics({'single-label/precision_classwise': [60., 80.]}, 2)
+    with pytest.raises(ValueError, match='precision_classwise: 50 %'):
+        check_teacher_metrics({'single-label/precision_classwise': [20., 80.]},
+                              2)
+    check_teacher_metrics({'confusion_matrix/result': torch.eye(3)}, 3)
+
+
+@pytest.mark.parametrize('frequencies', [(0.6, 0.5, 0.3), (0.1, ) * 8])
+@pytest.mark.parametrize('num_images', [12, 200])
+def test_random_scores_of_several_labels(frequencies, num_images):
+    """By mmpretrain's own metric: random networks are refused, by far the
+    most of them where images are few, and one that ranks well is not."""
+    refused = 0
+    for seed in range(30):
+        labels = random_labels(num_images, frequencies, seed)
+        scores = np.random.default_rng(1000 + seed).random(labels.shape)
+        score = float(AveragePrecision.calculate(scores, labels.astype('f4')))
+        try:
+            check_teacher_metrics({'multi-label/mAP': score}, 8, labels)
+        except ValueError as error:
+            assert 'a random order of the images gives' in str(error)
+            refused += 1
+    assert refused >= 20
+    good = float(
+        AveragePrecision.calculate(scores + labels, labels.astype('f4')))
+    check_teacher_metrics({'multi-label/mAP': good}, 8, labels)
+
+
+def test_chance_of_several_labels():
+    """Against the mean over many random orders."""
+    labels = random_labels(10, (0.5, 0.2), 3)
+    assert labels.any(0).all()
+    rng = np.random.default_rng(0)
+    mean = np.mean([
+        float(
+            AveragePrecision.calculate(
+                rng.random(labels.shape), labels.astype('f4')))
+        for _ in range(3000)
+    ])
+    with pytest.raises(ValueError) as error:
+        check_teacher_metrics({'multi-label/mAP': 1.}, 2, labels)
+    chance = float(re.search(r'images gives (\S+) %', str(error.value))[1])
+    assert chance == pytest.approx(mean, abs=0.7)
+    assert chance > 100 * labels.mean() + 5
+
+
+def test_yes_to_all_of_several_labels():
+    labels = random_labels(50, (0.4, 0.3, 0.2), 0)
+    yes = np.ones_like(labels, 'f4')
+    values = [
+        float(x) for x in MultiLabelMetric.calculate(
+            yes, labels.astype('i8'), average='macro', thr=0.5)[:3]
+    ]
+    for name, value in zip(('precision', 'recall', 'f1-score'), values):
+        metrics = {f'multi-label/{name}': value}
+        if name == 'recall':
+            assert value == 100
+            check_teacher_metrics(metrics, 3, labels)
+            continue
+        with pytest.raises(ValueError, match='saying yes to all labels'):
+            check_teacher_metrics(metrics, 3, labels)
+        check_teacher_metrics({f'multi-label/{name}': 80.}, 3, labels)
 
 
 @pytest.mark.parametrize('layer, index, value, message', [

@@ -21,6 +21,58 @@ def test_nothing_missing(distill_cfg, tmp_path):
     check_data_files(distill_cfg(tmp_path))
 
 
+def test_a_loader_that_is_not_built(distill_cfg, tmp_path, logged):
+    """Of a base config, and still where that has it."""
+    cfg = distill_cfg(tmp_path)
+    cfg.test_dataloader.dataset.data_root = 'data/coco/'
+    cfg.test_evaluator.ann_file = 'data/coco/none.json'
+    check_data_files(cfg)
+    assert 'test_dataloader is not built here' in logged.text
+    assert 'data/coco/none.json' in logged.text
+    with pytest.raises(FileNotFoundError, match='test_dataloader:\n.*coco'):
+        check_data_files(cfg, built=['test_dataloader'])
+
+
+def test_to_test_needs_no_training_data(distill_cfg, tmp_path, logged):
+    cfg = distill_cfg(tmp_path)
+    for key in ('train_dataloader', 'val_dataloader'):
+        cfg[key].dataset.data_root = '/nowhere/'
+    check_data_files(cfg, built=['test_dataloader'])
+    assert 'train_dataloader is not built here' in logged.text
+    with pytest.raises(FileNotFoundError) as error:
+        check_data_files(cfg)
+    assert 'train_dataloader:\n  /nowhere/annotations' in str(error.value)
+    assert ('--cfg-options train_dataloader.dataset.data_root=PATH/ '
+            'val_dataloader.dataset.data_root=PATH/') in str(error.value)
+
+
+@pytest.mark.parametrize('wrap', [
+    lambda x: x, lambda x: [dict(type='VOCMetric'), x],
+    lambda x: dict(type='MultiDatasetsEvaluator', metrics=[x])
+])
+def test_file_of_an_evaluator(wrap, distill_cfg, tmp_path):
+    cfg = distill_cfg(tmp_path)
+    metric = dict(cfg.val_evaluator)
+    cfg.val_evaluator = wrap(metric)
+    check_data_files(cfg)
+    cfg.val_evaluator = wrap(dict(metric, ann_file='/nowhere/val.json'))
+    with pytest.raises(FileNotFoundError, match='r:\n  /nowhere/val.json\n'):
+        check_data_files(cfg)
+
+
+def test_home(tmp_path, monkeypatch):
+    """As mmpretrain reads a path."""
+    monkeypatch.setenv('HOME', str(tmp_path))
+    cfg = Config(
+        dict(
+            train_dataloader=dict(
+                dataset=dict(type='CustomDataset', data_prefix='~/photos'))))
+    with pytest.raises(FileNotFoundError, match=f'{tmp_path}/photos'):
+        check_data_files(cfg)
+    (tmp_path / 'photos').mkdir()
+    check_data_files(cfg)
+
+
 @pytest.mark.parametrize('name, paths', [
     ('voc0712', [
         'VOCdevkit/VOC2007', 'VOCdevkit/VOC2012',

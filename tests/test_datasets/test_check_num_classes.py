@@ -114,6 +114,19 @@ def test_classifier(folders):
         }
 
 
+def test_a_second_head_for_other_labels(folders, logged):
+    """It is named, and passes if it is meant."""
+    model = classifier(3)
+    model.attr_head = classifier(5).head
+    with pytest.raises(ValueError) as error:
+        check_num_classes(model, folders)
+    assert ('3:\n  model.student.attr_head.num_classes is 5\nSet it to 3 in'
+            in str(error.value))
+    assert 'train_cfg.accept_other_classes=True' in str(error.value)
+    check_num_classes(model, folders, accept_other_classes=True)
+    assert 'model.student.attr_head.num_classes is 5' in logged.text
+
+
 def test_data_that_does_not_tell_is_not_checked(detector):
     check_num_classes(detector, SimpleNamespace())
     check_num_classes(detector, SimpleNamespace(metainfo={}))

@@ -15,7 +15,8 @@ from torch import Tensor
 from ...analysis import (check_teacher_metrics, measure_alignment,
                          scalar_metrics)
 from ...compat import installed_distributions
-from ...datasets import head_classes, misfit_heads
+from ...datasets import (head_classes, misfit_heads, read_multi_labels,
+                         reads_classes)
 from ...stages import Phase
 from ...version import __version__
 
@@ -97,8 +98,11 @@ class PhaseHook(Hook):
 
     def _evaluate(self, runner, teacher) -> Optional[Dict[str, float]]:
         loop, data = runner.train_loop, runner.val_dataloader.dataset
+        heads = head_classes(teacher.model)
         misfits = misfit_heads(teacher.model, data)
-        if misfits:
+        # A head that fits is enough: another may be for other labels.
+        if misfits.keys() == heads.keys() and misfits and reads_classes(
+                runner.val_evaluator.metrics):
             path, number = next(iter(misfits.items()))
             runner.logger.warning(
                 f'The teacher is not evaluated: its {path} knows {number} '
@@ -108,12 +112,14 @@ class PhaseHook(Hook):
                 'see that its checkpoint and preprocessing are right.')
             return None
         runner.logger.info('Evaluating the teacher ...')
-        metrics = scalar_metrics(loop.validate_teacher(teacher))
-        runner.logger.info(f'Teacher: {_line(metrics)}')
+        metrics = loop.validate_teacher(teacher)
+        scalars = scalar_metrics(metrics)
+        runner.logger.info(f'Teacher: {_line(scalars)}')
         if not loop.accept_weak_teacher:
-            classes = head_classes(teacher.model).values()
-            check_teacher_metrics(metrics, max(classes, default=None))
-        return metrics
+            fitting = [heads[path] for path in heads.keys() - misfits.keys()]
+            check_teacher_metrics(metrics, max(fitting, default=None),
+                                  read_multi_labels(data))
+        return scalars
 
     def before_phase(self, runner, phase: Phase) -> None:
         """Report the phase, and note how everything frozen looks."""

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
 import torch
+from mmengine.config import ConfigDict
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import CheckpointHook
 from mmengine.model import is_model_wrapper
@@ -13,8 +14,10 @@ from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import DataLoader
 
 from ...check_keys import arguments, check_keys
-from ...compat import allow_pickle
-from ...datasets import check_data_files, check_num_classes, check_run_files
+from ...compat import allow_pickle, is_a
+from ...datasets import (check_annotations, check_data_files,
+                         check_num_classes, check_run_files,
+                         check_sample_idx, check_val_classes)
 from ...distillers import StageByStageDistiller, Teacher
 from ...stages import Phase, plan_phases
 from ..build_optimizer import build_optimizer
@@ -77,6 +80,10 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         accept_weak_teacher (bool): Whether to train with a teacher that is
             as good as random, see :func:`check_teacher_metrics`. Defaults to
             False.
+        accept_other_classes (bool): Whether to train, with a warning, where
+            the classes of the student's heads, the training set and the
+            validation set are not the same, see :func:`check_val_classes`.
+            Defaults to False.
         val_begin (int): The first epoch of a phase behind mimicking, or of
             the last one where no other follows, after which the student is
             validated. Defaults to 1.
@@ -114,6 +121,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                  schedule: Union[str, List[str]] = 'sequential',
                  evaluate_teacher: bool = True,
                  accept_weak_teacher: bool = False,
+                 accept_other_classes: bool = False,
                  val_begin: int = 1,
                  val_interval: Optional[int] = None,
                  cache_dir: Optional[str] = None,
@@ -122,12 +130,15 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         _check_arguments(type(self), unknown)
         check_data_files(runner.cfg)
         check_run_files(runner.cfg)
+        check_annotations(
+            runner.cfg, accept_other_classes=accept_other_classes)
         check_runner(runner)
         allow_pickle(runner.cfg.get('allow_pickle', []))
         self.distiller = _find_distiller(runner.model)
         self.schedule = schedule
         self.evaluate_teacher = evaluate_teacher
         self.accept_weak_teacher = accept_weak_teacher
+        self.accept_other_classes = accept_other_classes
         self.cache_dir, self.cache_limit = cache_dir, cache_limit
         self._find_checkpoint(runner)
         self._feeds: List[Tuple[Any, DataFeed]] = []
@@ -206,13 +217,27 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                     'Give its config to the Runner.')
         for phase in self.phases:
             feed = self.feed_of(phase)
+            if not isinstance(phase.dataloader, dict) and any(
+                    is_a(m, 'CRDLoss') for m in self.distiller.modules()):
+                check_sample_idx(feed.dataset)
             if not phase.is_mimic:
-                check_num_classes(self.distiller.student, feed.dataset)
+                self._check_classes(feed.dataset)
             if phase.caches_features:
                 passes = min(phase.cached_passes,
                              -(-phase.max_iters // len(feed)))
                 check_cacheable(self.distiller, feed.sample(),
                                 passes * len(feed.dataset))
+
+    def _check_classes(self, dataset) -> None:
+        """Hold the student's heads and the validation against a training
+        set."""
+        runner = self.runner
+        check_num_classes(self.distiller.student, dataset,
+                          self.accept_other_classes)
+        if runner.val_loop is not None:
+            check_val_classes(dataset, runner.val_dataloader.dataset,
+                              runner.val_evaluator.metrics,
+                              self.accept_other_classes)
 
     # --- Data -------------------------------------------------------------
 
@@ -227,6 +252,14 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                                        and known == dataloader):
                 return feed
         runner = self._runner
+        if self._feeds and isinstance(dataloader, dict):
+            # A phase's own data; the config's has been looked at.
+            own = dict(train_dataloader=dataloader)
+            check_data_files(own, built=['train_dataloader'])
+            check_annotations(
+                ConfigDict(own, default_scope=runner.cfg.default_scope),
+                built=['train_dataloader'],
+                accept_other_classes=self.accept_other_classes)
         feed = DataFeed(dataloader, runner.seed,
                         runner._randomness_cfg.get('diff_rank_seed', False))
         self._feeds.append((dataloader, feed))

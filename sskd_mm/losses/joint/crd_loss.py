@@ -50,6 +50,9 @@ class CRDLoss(JointLoss):
     - In distributed training each process's bank gets the entries of all
       processes, which therefore need batches of one size.
 
+    A sample is a place in the training set, whichever sets it joins: with a
+    ``RepeatDataset`` each repeat of an image has an entry of its own.
+
     A sample that knows of no other class has no negatives. The banks are
     buffers, so that training resumes with them. They take 51 MB for the
     50,000 samples of CIFAR-100, and each step copies them.

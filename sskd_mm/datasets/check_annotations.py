@@ -1,0 +1,193 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import logging
+import os.path as osp
+import xml.etree.ElementTree as ET
+from typing import Any, Iterator, List, Optional, Sequence
+
+from mmengine.config import ConfigDict
+from mmengine.fileio import list_from_file
+from mmengine.logging import print_log
+from mmengine.registry import DATASETS
+
+from .coco_classes import read_coco_classes
+from .innermost_datasets import innermost_datasets
+from .refuse_classes import refuse_classes
+
+
+def check_annotations(
+    cfg: ConfigDict,
+    built: Sequence[str] = ('train_dataloader', 'val_dataloader'),
+    accept_other_classes: bool = False,
+) -> None:
+    """See that annotations know the classes that a config names.
+
+    mmdet passes over a box whose class it does not know. Where it knows none,
+    a training set is empty, which ends in ``need at least one array to
+    concatenate``; where it knows some, boxes are left out and, in COCO's
+    format, the classes behind get other numbers. So this is called before
+    data sets are built.
+
+    Args:
+        cfg (Config): A whole config. Its data sets in COCO's format or in
+            VOC's XML are looked into, local files only.
+        built (Sequence[str]): The dataloaders that this run builds. Defaults
+            to those of a training.
+        accept_other_classes (bool): Whether to warn instead of refusing.
+            Defaults to False.
+
+    Raises:
+        ValueError: Names the classes that the annotations do not know, those
+            that they have and what to write.
+
+    Example:
+        >>> check_annotations(cfg)
+    """
+    for key in built:
+        for each in innermost_datasets((cfg.get(key) or {}).get('dataset')):
+            dataset = _build_lazily(each)
+            if dataset is None:
+                continue
+            check = (
+                _check_coco if hasattr(dataset, 'COCOAPI') else _check_xml)
+            check(dataset, key, accept_other_classes)
+
+
+def check_coco_file(path: str,
+                    classes: Sequence[str],
+                    key: str,
+                    accept_other_classes: bool = False,
+                    by_name: bool = True) -> None:
+    """See that a file in COCO's format knows these classes.
+
+    Args:
+        path (str): A local JSON file.
+        classes (Sequence[str]): From ``metainfo``.
+        key (str): The dataloader, for the message.
+        accept_other_classes (bool): As above.
+        by_name (bool): Whether labels go by the classes' names; of LVIS they
+            go by the file alone. Defaults to True.
+
+    Raises:
+        ValueError: As above; or a category comes twice, or annotations have
+            a ``category_id`` that no category has.
+    """
+    found = read_coco_classes(path)
+    if found is None:
+        return
+    listed = _listed(found.names, 100)
+    missing = [x for x in classes if x not in found.names]
+    twice = [x for x in classes if found.names.count(x) > 1]
+    strange = [x for x in found.used if x not in found.ids]
+    if by_name and missing:
+        refuse_classes(
+            f'{key}: {path} has no category {_listed(missing)}, though its '
+            'metainfo names such classes. Their boxes would be left out, and '
+            'the classes behind them would have the wrong numbers. The file '
+            f'has: {listed}. Write {key}.dataset.metainfo=dict(classes=(...)) '
+            'with these names.', accept_other_classes)
+    elif by_name and twice:
+        refuse_classes(
+            f'{key}: {path} has several categories {_listed(twice)}. mmdet '
+            'would count each as a class of its own, so labels go beyond the '
+            f'{len(classes)} classes of its metainfo. The file has: {listed}. '
+            'Keep one of each name in the file.', accept_other_classes)
+    elif len(strange) == len(found.used) and strange:
+        refuse_classes(
+            f'{key}: annotations in {path} have category_id '
+            f'{strange[0]!r}, but its categories have the ids '
+            f'{", ".join(map(repr, found.ids[:5]))}. Their boxes would all '
+            'be left out. Write both alike in the file: numbers, without '
+            'quotes.', accept_other_classes)
+    elif strange:
+        print_log(
+            f'{key}: annotations in {path} have category_id '
+            f'{_listed(strange)}, which none of its categories has. Their '
+            'boxes are left out.',
+            logger='current',
+            level=logging.WARNING)
+
+
+def _build_lazily(cfg: dict) -> Optional[Any]:
+    """A data set that has not read its annotations yet; None of a kind that
+    tells its classes otherwise."""
+    with DATASETS.switch_scope_and_registry(cfg.get('_scope_')) as registry:
+        kind = cfg.get('type')
+        kind = registry.get(kind) if isinstance(kind, str) else kind
+    names = [base.__name__ for base in getattr(kind, '__mro__', ())]
+    # mmdet's, and mmpretrain's for several labels an image.
+    if not (hasattr(kind, 'COCOAPI') or {'XMLDataset', 'VOC'} & set(names)):
+        return None
+    try:
+        return DATASETS.build({**cfg, 'lazy_init': True, 'pipeline': []})
+    except TypeError:
+        # One of the user's that takes no such argument.
+        return None
+
+
+def _check_coco(dataset: Any, key: str, accept: bool) -> None:
+    classes = dataset.metainfo.get('classes')
+    path = dataset.ann_file
+    if (isinstance(classes, (list, tuple)) and '://' not in path
+            and path.endswith('.json') and osp.isfile(path)):
+        by_name = 'LVISV05Dataset' not in [
+            base.__name__ for base in type(dataset).__mro__
+        ]
+        check_coco_file(path, classes, key, accept, by_name)
+
+
+def _check_xml(dataset: Any, key: str, accept: bool) -> None:
+    classes = dataset.metainfo.get('classes')
+    if not isinstance(classes, (list, tuple)):
+        return
+    missing, others = list(classes), {}
+    for path in _xml_files(dataset):
+        for item in ET.parse(path).getroot().findall('object'):
+            name = item.find('name').text
+            if name in missing:
+                missing.remove(name)
+            elif name not in classes:
+                others[name] = None
+        if not missing:
+            return
+    # A rare class may well have no object here.
+    renamed = [
+        x for x in missing if _plain(x) in {_plain(name)
+                                            for name in others}
+    ]
+    if not others or not (renamed or len(missing) == len(classes)):
+        return
+    refuse_classes(
+        f'{key}: no object in the XML files of {_where_xml(dataset)} is '
+        f'called {_listed(renamed or missing)}, as its metainfo names '
+        'classes; objects of other names are left out. There are: '
+        f'{_listed(list(others), 20)}. Write '
+        f'{key}.dataset.metainfo=dict(classes=(...)) with these names.',
+        accept)
+
+
+def _xml_files(dataset: Any) -> Iterator[str]:
+    if hasattr(dataset, 'image_set_path'):  # mmpretrain's
+        images, folder = dataset.image_set_path, dataset.ann_prefix
+    else:
+        images = dataset.ann_file
+        folder = osp.join(dataset.sub_data_root, dataset.ann_subdir)
+    if folder is None or '://' in images or not osp.isfile(images):
+        return
+    for image in list_from_file(images):
+        path = osp.join(folder, f'{image}.xml')
+        if osp.isfile(path):
+            yield path
+
+
+def _where_xml(dataset: Any) -> str:
+    return getattr(dataset, 'image_set_path', dataset.ann_file)
+
+
+def _plain(name: str) -> str:
+    """A name without what is typed differently by mistake."""
+    return ''.join(filter(str.isalnum, name.casefold()))
+
+
+def _listed(names: List[Any], limit: int = 5) -> str:
+    more = ', ...' if len(names) > limit else ''
+    return ', '.join(map(repr, names[:limit])) + more
