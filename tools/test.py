@@ -19,7 +19,7 @@ from torch import nn
 
 from sskd_mm.compat import (add_pickle_option, apply_pickle_option,
                             class_names, find_class, setup_cpu_distributed)
-from sskd_mm.datasets import check_data_files, innermost_datasets
+from sskd_mm.datasets import check_data_files, innermost_configs
 from sskd_mm.distillers import LoadReport, StageByStageDistiller
 from sskd_mm.models import model_config
 
@@ -57,7 +57,7 @@ def parse_args():
 
 def is_detector(cfg: Config) -> bool:
     """Whether the images are packed for mmdet."""
-    for dataset in innermost_datasets(cfg.test_dataloader.dataset):
+    for dataset in innermost_configs(cfg.test_dataloader.dataset):
         steps = dataset.get('pipeline') or []
         return any('PackDetInputs' in class_names(step['type'], TRANSFORMS)
                    for step in steps)
@@ -70,7 +70,7 @@ def use_tta(cfg: Config) -> None:
     detector = is_detector(cfg)
     flip = 'mmdet.RandomFlip' if detector else 'RandomFlip'
     mirror = [dict(type=flip, prob=p) for p in (0., 1.)]
-    for dataset in innermost_datasets(cfg.test_dataloader.dataset):
+    for dataset in innermost_configs(cfg.test_dataloader.dataset):
         *steps, pack = dataset.pipeline
         if detector and 'meta_keys' in pack:
             # Boxes are to be mirrored back.

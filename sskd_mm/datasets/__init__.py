@@ -14,7 +14,7 @@ from .draw import Draw, mark_repeats
 from .face_bin import FaceBin
 from .face_pairs import FacePairs
 from .face_records import FaceRecords
-from .innermost_datasets import innermost_datasets
+from .innermost import innermost_configs
 from .listed_images import ListedImages
 from .multi_labels import read_multi_labels
 from .paired_faces import PairedFaces, Pairs
@@ -31,7 +31,7 @@ __all__ = [
     'RecordFileError', 'SeededDataset', 'build_dataset',
     'check_annotations', 'check_data_files', 'check_num_classes',
     'check_run_files', 'check_sample_idx', 'check_val_classes',
-    'head_classes', 'innermost_datasets', 'load_plain_pickle',
+    'head_classes', 'innermost_configs', 'load_plain_pickle',
     'make_digits_detection', 'mark_repeats', 'misfit_heads',
     'read_cifar_pickle', 'read_face_bin', 'read_multi_labels',
     'reads_classes'

@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
 from .coco_classes import read_coco_classes
-from .innermost_datasets import innermost_datasets
+from .innermost import innermost_configs
 from .refuse_classes import refuse_classes
 
 
@@ -43,7 +43,7 @@ def check_annotations(
         >>> check_annotations(cfg)
     """
     for key in built:
-        for each in innermost_datasets((cfg.get(key) or {}).get('dataset')):
+        for each in innermost_configs((cfg.get(key) or {}).get('dataset')):
             dataset = _build_lazily(each)
             if dataset is None:
                 continue

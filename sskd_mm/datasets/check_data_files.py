@@ -6,7 +6,7 @@ from typing import Any, Dict, Iterator, List, Sequence
 from mmengine.config import ConfigDict
 from mmengine.logging import print_log
 
-from .innermost_datasets import innermost_datasets
+from .innermost import innermost_configs
 
 
 def check_data_files(
@@ -61,7 +61,7 @@ def check_data_files(
 
 def _paths(cfg: ConfigDict, key: str) -> Iterator[str]:
     """The local files and folders of a dataloader and its evaluator."""
-    for dataset in innermost_datasets((cfg.get(key) or {}).get('dataset')):
+    for dataset in innermost_configs((cfg.get(key) or {}).get('dataset')):
         root = dataset.get('data_root') or ''
         prefix = dataset.get('data_prefix') or {}
         folders = list(prefix.values()) if isinstance(prefix,

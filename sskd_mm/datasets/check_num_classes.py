@@ -5,7 +5,7 @@ from typing import Any, Dict
 from torch import nn
 
 from .check_annotations import check_coco_file
-from .inmost import inmost_datasets
+from .innermost import innermost_datasets
 from .refuse_classes import refuse_classes
 
 
@@ -31,7 +31,7 @@ def check_num_classes(student: nn.Module,
     """
     heads = misfit_heads(student, dataset)
     if not heads:
-        for each in inmost_datasets(dataset):
+        for each in innermost_datasets(dataset):
             _check_names(each, accept_other_classes)
         return
     number = len(metainfo_of(dataset)['classes'])
@@ -106,16 +106,16 @@ def head_classes(model: nn.Module) -> Dict[str, int]:
 
 
 def metainfo_of(dataset: Any) -> dict:
-    """What a data set tells of itself. Of wrappers the inmost counts, of
+    """What a data set tells of itself. Of wrappers the innermost counts, of
     several data sets the first: mmdet's ``ConcatDataset`` of unlike ones
     has a list."""
-    return getattr(next(inmost_datasets(dataset)), 'metainfo', None) or {}
+    return getattr(next(innermost_datasets(dataset)), 'metainfo', None) or {}
 
 
 def where(dataset: Any) -> str:
-    """Name a data set by its annotations. Of wrappers the inmost counts, of
+    """Name a data set by its annotations. Of wrappers the innermost counts, of
     several data sets the first."""
-    dataset = next(inmost_datasets(dataset))
+    dataset = next(innermost_datasets(dataset))
     folders = getattr(dataset, 'data_prefix', None)
     folder = folders.get('img_path') if isinstance(folders, dict) else folders
     path = getattr(dataset, 'ann_file', '') or folder or getattr(

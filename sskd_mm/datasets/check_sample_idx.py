@@ -6,7 +6,7 @@ def check_sample_idx(dataset: Any) -> None:
     """See that ``sample_idx`` tells a data set's images from each other.
 
     A :class:`SeededDataset` sees to it. Of a data set that the caller built,
-    and wrapped, it counts the images of the inmost data set: two that are
+    and wrapped, it counts the images of the innermost data set: two that are
     joined have the same numbers, and a loss that keeps something of each
     image, as CRD does, takes one for the other.
 

@@ -8,7 +8,7 @@ from mmengine.logging import print_log
 from ..compat import is_a
 from .check_num_classes import where
 from .coco_classes import read_coco_classes
-from .inmost import inmost_datasets
+from .innermost import innermost_datasets
 from .refuse_classes import refuse_classes
 
 Names = Tuple[str, ...]
@@ -102,7 +102,7 @@ def reads_classes(metrics: Sequence[Any]) -> bool:
 
 
 def _names(dataset: Any, key: str) -> Iterator[LabelNames]:
-    for each in inmost_datasets(dataset):
+    for each in innermost_datasets(dataset):
         metainfo = getattr(each, 'metainfo', None) or {}
         yield LabelNames(
             f'{key}: {where(each)}', _tuple(metainfo.get('classes')),

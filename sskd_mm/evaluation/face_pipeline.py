@@ -5,7 +5,7 @@ from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 
 from ..compat import class_names
-from ..datasets.innermost_datasets import innermost_datasets
+from ..datasets.innermost import innermost_configs
 from ..models.build_model import model_config
 
 #: The side of a face where nothing else is said, as of all public sets.
@@ -41,7 +41,7 @@ def face_pipeline(cfg: Config,
          {'type': 'PackInputs'}]
     """
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}
-    dataset = next(innermost_datasets(loader.get('dataset')), {})
+    dataset = next(innermost_configs(loader.get('dataset')), {})
     steps = list(dataset.get('pipeline') or [dict(type='PackInputs')])
     kinds = [class_names(step['type'], TRANSFORMS) for step in steps]
     is_load = ['LoadImageFromFile' in kind for kind in kinds]

@@ -176,7 +176,7 @@ class StagePartition:
         A LeViT's attention, for one, reads its biases in training; the trace,
         in eval mode, sees a copy of them that has no graph.
         """
-        # The inmost first, since they are the rest of others.
+        # The innermost first, since they are the rest of others.
         for name, module in reversed(list(self.student.named_modules())):
             unread = [k for k in _own_params(name, module) if k not in owner]
             stages = {

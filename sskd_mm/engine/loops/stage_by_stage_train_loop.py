@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader
 from ...check_keys import arguments, check_keys
 from ...compat import allow_pickle, is_a
 from ...datasets import (check_annotations, check_data_files,
-                         check_num_classes, check_run_files,
-                         check_sample_idx, check_val_classes)
+                         check_num_classes, check_run_files, check_sample_idx,
+                         check_val_classes)
 from ...distillers import StageByStageDistiller, Teacher
 from ...stages import Phase, plan_phases
 from ..build_optimizer import build_optimizer
