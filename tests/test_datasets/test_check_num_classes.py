@@ -170,7 +170,8 @@ def test_misspelt_class(detector, digits):
 def test_loop_refuses_such_a_student(distill_cfg, tmp_path):
     """Before it so much as builds the teacher."""
     cfg = distill_cfg(tmp_path)
-    cfg.model.teacher.checkpoint = 'not/there.pth'
+    cfg.model.teacher.checkpoint = str(tmp_path / 'empty.pth')
+    (tmp_path / 'empty.pth').touch()
     cfg.model.student.roi_head.bbox_head.num_classes = 80
     runner = Runner.from_cfg(cfg)
     with pytest.raises(ValueError) as e:

@@ -133,14 +133,14 @@ def test_a_transform_of_the_users_own_goes_before(teacher_of):
     student = ImgDataPreprocessor(**NORMS['three'], bgr_to_rgb=True)
     teacher = teacher_of(
         student, config(1, 'one'), input_transform=dict(type='Grayscale'))
-    assert teacher.see(torch.rand(1, 3, 32, 32)).shape == (1, 1, 32, 32)
+    assert teacher.preprocess(torch.rand(1, 3, 32, 32)).shape == (1, 1, 32, 32)
 
 
 def test_images_in_colour_stay(teacher_of):
     student = ImgDataPreprocessor(**NORMS['three'])
     teacher = teacher_of(student, config(3, 'three'))
     inputs = torch.rand(2, 3, 32, 32)
-    assert teacher.see(inputs) is inputs
+    assert teacher.preprocess(inputs) is inputs
 
 
 def test_input_channels():

@@ -441,10 +441,13 @@ def test_no_boxes(joint_cfg):
 def test_objects_of_a_classifier(classifier_cfg, tmp_path):
     student = classifier_cfg(
         tmp_path, dict(type='ResNet_CIFAR', depth=18), 512)
+    teacher = [tmp_path / name for name in ('a.py', 'a.pth')]
+    for file in teacher:
+        file.touch()
     student.model = dict(
         type='JointDistiller',
         student=student.model,
-        teacher=dict(cfg='a.py', checkpoint='a.pth'),
+        teacher=dict(cfg=str(teacher[0]), checkpoint=str(teacher[1])),
         losses=[FOREGROUND])
     student.train_cfg = dict(
         type='StageByStageTrainLoop', mimic={}, head={})

@@ -150,6 +150,9 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             max_epochs=0,
             val_begin=val_begin,
             val_interval=val_interval)
+        if 'dataloader' not in head:
+            # Before a teacher is built, which takes longer.
+            self._check_classes(self.feed.dataset)
         self.distiller.prepare(self.feed.sample())
         self.phases = plan_phases(
             dict(
@@ -220,7 +223,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             if not isinstance(phase.dataloader, dict) and any(
                     is_a(m, 'CRDLoss') for m in self.distiller.modules()):
                 check_sample_idx(feed.dataset)
-            if not phase.is_mimic:
+            if not phase.is_mimic and feed is not self.feed:
                 self._check_classes(feed.dataset)
             if phase.caches_features:
                 passes = min(phase.cached_passes,
