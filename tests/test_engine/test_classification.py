@@ -163,7 +163,7 @@ def test_a_tap_in_the_head(distill, monkeypatch):
     student, teacher = ((network, 32) for network in (RESNET, RESNET))
     with pytest.raises(ValueError, match='head.fc.bias.*would not start'):
         distill(student, teacher, 'last', stages=stages)
-    with pytest.raises(ValueError, match="leaves out the tap 'head.fc'"):
+    with pytest.raises(ValueError, match="leaves out the tap 'fc', which lies in the head"):
         distill(student, teacher, 'joint', stages=stages)
     runner = distill(
         student, teacher, ['joint', 'last'], stages=stages, inherit=['head'])

@@ -19,8 +19,16 @@ from sskd_mm.stages import Phase
 
 RESNET = dict(type='ResNet_CIFAR', depth=18, base_channels=4, stem_channels=4)
 PHASES = [
-    Phase('mimic/layer1', ('layer1', ), ('layer1', ), max_epochs=2),
-    Phase('head', (), ('head', ), begin=2, max_epochs=4)
+    Phase(
+        'mimic/layer1', ('layer1', ), ('layer1', ),
+        max_epochs=2,
+        max_iters=40),
+    Phase(
+        'head', (), ('head', ),
+        begin=2,
+        begin_iter=40,
+        max_epochs=4,
+        max_iters=80)
 ]
 
 
@@ -40,13 +48,11 @@ def drive(hook, clock, seconds, start=0):
         max_epochs=6,
         train_dataloader=range(20),
         train_loop=SimpleNamespace(phases=PHASES))
-    if start:
-        hook.before_phase(runner, PHASES[0])  # as a resumed run does
     hook.before_train(runner)
     for epoch in range(6):
         runner.epoch = epoch
         for phase in PHASES:
-            if phase.begin == epoch and not (start and phase is PHASES[0]):
+            if phase.begin == epoch:
                 hook.before_phase(runner, phase)
         hook.before_train_epoch(runner)
         for i in range(start if epoch == 0 else 0, 20):
