@@ -10,6 +10,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, MODELS, DefaultScope
 from mmengine.runner import Runner
+from tool_process import ToolProcess
 
 from sskd_mm.compat import load_checkpoint_file
 
@@ -184,4 +185,85 @@ def test_stopped_anywhere(make_cfg, tmp_path, settings):
     if 'finetune' in settings:
         places[-1] = ('after_val_epoch', last, 3, True)
     _stop_and_resume(make_cfg, tmp_path / 'stopped', places, **settings)
+    _assert_same(tmp_path / 'stopped', tmp_path / 'whole')
+
+
+#: Run by each of two processes: notes what each has of the running statistics
+#: of the first stage, and sends a signal to one process alone.
+LOOK = '''
+import os, signal
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+@HOOKS.register_module()
+class Look(Hook):
+    priority = 'HIGHEST'
+
+    def __init__(self, folder, stop_after=None):
+        self.folder, self.stop_after = folder, stop_after
+
+    def before_phase(self, runner, phase):
+        student = runner.train_loop.distiller.student
+        torch.save({k: v for k, v in student.named_buffers()
+                    if 'layer1' in k},
+                   f'{self.folder}/{runner.train_loop.phases.index(phase)}'
+                   f'_rank{get_rank()}.pt')
+
+    def after_train_iter(self, runner, *args, **kwargs):
+        if runner.iter + 1 == self.stop_after and get_rank() == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+'''
+
+
+def test_two_processes_with_statistics_of_their_own(make_cfg, tmp_path,
+                                                    monkeypatch, root):
+    """What is frozen is the same on both, and a run that one of them was
+    told to stop, in the midst of a phase, goes on as if it had not been."""
+    (tmp_path / 'look_hook.py').write_text(LOOK)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def train(name, *args, stop_after=None):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        cfg = make_cfg(
+            folder,
+            wider=True,
+            schedule='sequential',
+            mimic=dict(max_epochs=None, max_iters=14))
+        cfg.model.adapter = dict(
+            type='ConvAdapter', norm_cfg=dict(type='BN'))
+        cfg.train_dataloader.batch_size = 2
+        cfg.custom_imports.imports.append('look_hook')
+        cfg.custom_hooks = [
+            dict(type='Look', folder=str(folder), stop_after=stop_after)
+        ]
+        cfg.dump(folder / 'config.py')
+        return ToolProcess(
+            root / 'tools/train.py',
+            folder / 'config.py',
+            '--launcher',
+            'pytorch',
+            *args,
+            processes=2)
+
+    train('whole').finish()
+    buffers = [[
+        torch.load(tmp_path / f'whole/{phase}_rank{rank}.pt')
+        for rank in range(2)
+    ] for phase in range(3)]
+    for phase, (one, two) in enumerate(buffers):
+        for key, value in one.items():
+            assert torch.equal(value, two[key]), (phase, key)
+            # Moved by the phase that trains it, and by no other.
+            before = buffers[phase - 1][0][key]
+            assert torch.equal(value, before) == (phase != 1) or phase == 0
+    stopped = train('stopped', stop_after=4)
+    output = stopped.stdout.read()
+    assert stopped.wait() != 0
+    # Both at the next tenth iteration.
+    assert output.count('Saved ') == 2, output
+    assert (tmp_path / 'stopped/iter_10.pth').exists()
+    train('stopped', '--resume').finish()
     _assert_same(tmp_path / 'stopped', tmp_path / 'whole')
