@@ -1,6 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from .hooks import (LoadReportHook, MimicWatchHook, PhaseCheckpointHook,
-                    PhaseHook, PhaseScalarsHook, ProgressHook)
+                    PhaseHook, PhaseScalarsHook, ProgressHook,
+                    StudentConfigHook)
 from .loops import StageByStageTrainLoop
 from .optim_wrappers import BFloat16OptimWrapper
 from .parallel_blocks import ParallelBlocks
@@ -8,5 +9,5 @@ from .parallel_blocks import ParallelBlocks
 __all__ = [
     'BFloat16OptimWrapper', 'LoadReportHook', 'MimicWatchHook',
     'ParallelBlocks', 'PhaseCheckpointHook', 'PhaseHook', 'PhaseScalarsHook',
-    'ProgressHook', 'StageByStageTrainLoop'
+    'ProgressHook', 'StageByStageTrainLoop', 'StudentConfigHook'
 ]

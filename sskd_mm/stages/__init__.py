@@ -1,5 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from .auto import find_stages
+from .left_out import find_left_out, warn_of_left_out
 from .levels import pair_levels
 from .partition import HEAD, StagePartition
 from .phase import Phase
@@ -9,7 +10,7 @@ from .stage import Stage, parse_stages
 from .tokens import tokens_to_map
 
 __all__ = [
-    'HEAD', 'Phase', 'SCHEDULES', 'Stage', 'StagePartition', 'find_stages',
-    'pair_levels', 'parse_stages', 'plan_mimic_phases', 'run_prefix',
-    'tapped', 'tokens_to_map'
+    'HEAD', 'Phase', 'SCHEDULES', 'Stage', 'StagePartition', 'find_left_out',
+    'find_stages', 'pair_levels', 'parse_stages', 'plan_mimic_phases',
+    'run_prefix', 'tapped', 'tokens_to_map', 'warn_of_left_out'
 ]
