@@ -166,10 +166,8 @@ def test_classifier(distil_classifier, classifier_cfg, digit_images, outside,
 
 def test_own_networks(distil_classifier, classifier_cfg, tmp_path):
     """A network that sskd_mm alone has needs its import."""
-    cfg = distil_classifier(
-        classifier_cfg(
-            tmp_path / 'run', dict(type='WideResNet', depth=10, widen_factor=1),
-            64))
+    backbone = dict(type='WideResNet', depth=10, widen_factor=1)
+    cfg = distil_classifier(classifier_cfg(tmp_path / 'run', backbone, 64))
     cfg.model.stages = ['neck']
     train(cfg)
     text = (tmp_path / 'run/student.py').read_text()

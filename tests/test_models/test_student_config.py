@@ -4,9 +4,10 @@ import copy
 import pytest
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
-from mmengine.registry import DefaultScope
+from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import Runner
 from new_style_config import write_new_style
+from torch.utils.data import Dataset
 
 from sskd_mm.distillers import lay_method_over
 from sskd_mm.models import build_model, sskd_mm_types, student_config
@@ -128,8 +129,18 @@ def test_classes_in_wrappers(distill_cfg, tmp_path):
     assert first.dataset.metainfo == dict(
         classes=('x', 'y'), palette=[(1, 2, 3), (4, 5, 6)])
     assert second.metainfo.classes == ('a', 'b')
-    # FaceBin knows nothing of metainfo.
-    cfg.test_dataloader.dataset = dict(type='FaceBin')
+
+
+def test_a_data_set_without_metainfo(distill_cfg, tmp_path):
+
+    @DATASETS.register_module(force=True)
+    class Listed(Dataset):
+
+        def __init__(self, files):
+            self.files = files
+
+    cfg = distill_cfg(tmp_path)
+    cfg.test_dataloader.dataset = dict(type='Listed', files=['a.png'])
     plain = student_config(cfg, dict(classes=('x', 'y')))
     assert 'metainfo' not in plain.test_dataloader.dataset
 
