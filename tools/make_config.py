@@ -125,7 +125,7 @@ def choose_settings(args, cfg: Config,
     # MMEngine's own for a training by iterations.
     default = 1 if key == 'max_epochs' else 1000
     interval = cfg.train_cfg.get('val_interval', default)
-    if interval != 1:
+    if interval != default:
         recipe.train_cfg['val_interval'] = interval
     iters = recipe.shortest(key) * (len(loader) if key == 'max_epochs' else 1)
     return dict(

@@ -14,7 +14,7 @@ def find_left_out(partition: StagePartition) -> Dict[str, int]:
         partition (StagePartition): The student's.
 
     Returns:
-        dict[str, int]: The parameters of each by its name.
+        dict[str, int]: The parameters of each by its name, the largest first.
 
     Example:
         >>> # RGB and infrared, stages=['backbone.layer4']
@@ -22,14 +22,13 @@ def find_left_out(partition: StagePartition) -> Dict[str, int]:
         {'backbone2': 11176512}
     """
     left = set(partition.params[HEAD])
-    parts = {}
-    for name, param in partition.student.named_parameters():
-        parts.setdefault(name.partition('.')[0], {})[name] = param.numel()
-    return {
-        part: sum(params.values())
-        for part, params in parts.items()
-        if left.issuperset(params) and not any(map(_is_in_head, params))
-    }
+    found = {}
+    for part, module in partition.student.named_children():
+        params = dict(module.named_parameters(prefix=part))
+        if (params and left.issuperset(params)
+                and not any(map(_is_in_head, params))):
+            found[part] = sum(p.numel() for p in params.values())
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
 def warn_of_left_out(partition: StagePartition) -> None:

@@ -69,11 +69,11 @@ def test_by_iteration(make, own_project, tmp_path, monkeypatch):
     assert train_cfg.val_interval == 300
     assert 'max_epochs' not in train_cfg.mimic
     assert made.param_scheduler[0].end == 10
-    # MMEngine's default.
+    # MMEngine's default is the engine's, too.
     del cfg.train_cfg['val_interval']
     cfg.dump(tmp_path / 'small.py')
     made = make(tmp_path / 'out2.py', tmp_path / 'small.py', LARGE, TEACHER)
-    assert made.train_cfg.val_interval == 1000
+    assert 'val_interval' not in made.train_cfg
 
 
 def test_names_and_quotes(make, own_project, tmp_path):
