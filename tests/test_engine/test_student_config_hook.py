@@ -78,8 +78,10 @@ def train(cfg):
     Runner.from_cfg(cfg).train()
     folder = Path(cfg.work_dir)
     result = json.loads((folder / 'result.json').read_text())
-    metrics = result['student_curve'][-1]
-    del metrics['epoch']
+    metrics = {
+        key: value
+        for key, value in result['student_curve'][-1].items() if '/' in key
+    }
     return (folder / 'last_checkpoint').read_text(), metrics
 
 
