@@ -24,6 +24,7 @@ from typing import List, Optional, Set
 from mmengine.config import Config
 
 from sskd_mm.analysis import Study, StudyRun
+from sskd_mm.compat import add_pickle_option, apply_pickle_option
 
 ROOT = Path(__file__).resolve().parent.parent
 #: The trainings that are under way.
@@ -56,6 +57,7 @@ def parse_args():
         'the study has now: train it again (what is there is moved aside) or '
         'keep it as it is. Without this the study does not begin, and lists '
         'what differs')
+    add_pickle_option(parser)
     args = parser.parse_args()
     args.work_dir = args.work_dir or Path('work_dirs', args.study.stem)
     return args
@@ -110,6 +112,8 @@ def main():
     args = parse_args()
     signal.signal(signal.SIGTERM, stop)
     study = Study.from_file(args.study)
+    study.allow_pickle = args.allow_pickle
+    apply_pickle_option(args)
     if args.seeds:
         study.seeds = args.seeds
         for method in study.methods.values():

@@ -48,6 +48,8 @@ class Study:
         equal_compute (str, optional): A method. All others are lengthened or
             shortened to as many FLOPs as it spends, see :func:`fit_epochs`.
         about (str): What a reader of the table has to know.
+        allow_pickle (list[str]): Checkpoints that are trusted to run code; no
+            study file says so, but whoever runs it.
 
     Example:
         >>> study = Study.from_file('studies/cifar10_methods.yaml')
@@ -65,6 +67,7 @@ class Study:
     also: List[str] = field(default_factory=list)
     equal_compute: Optional[str] = None
     about: str = ''
+    allow_pickle: List[str] = field(default_factory=list)
 
     @classmethod
     def from_file(cls, file: Union[str, Path]) -> 'Study':
@@ -130,6 +133,7 @@ class Study:
             sweep = method['sweep']
             values = dict(zip(self._labels(method), sweep['values']))
             _merge(cfg, {sweep['option']: values[trial.value]})
+        self._trust(cfg)
         return cfg
 
     def teacher_config(self, name: str) -> Config:
@@ -147,7 +151,14 @@ class Study:
             _merge(cfg, entry['options'])
             if entry.get('checkpoint'):
                 cfg.load_from = entry['checkpoint']
+        self._trust(cfg)
         return cfg
+
+    def _trust(self, cfg: Config) -> None:
+        if self.allow_pickle:
+            cfg.allow_pickle = [
+                *cfg.get('allow_pickle', []), *self.allow_pickle
+            ]
 
     @staticmethod
     def _labels(method: dict) -> list:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..check_keys import arguments, check_keys
 from ..losses.objects import Objects
 from ..stages import (HEAD, Phase, Stage, StagePartition, find_layouts,
-                      parse_stages, run_prefix)
+                      parse_stages, run_prefix, warn_of_left_out)
 from .comparison import Comparison, Pair
 from .inheritance import Inheritance
 from .student_keys import StudentKeys
@@ -177,6 +177,7 @@ class StageByStageDistiller(StudentKeys):
             self._pre_activation,
             compared=functools.partial(
                 self.comparison.find_levels, taught=taught))
+        warn_of_left_out(self.partition)
         for stage in stages:
             self.comparison.build_adapters(
                 stage, self.partition.features[stage.name], taught)

@@ -7,6 +7,7 @@ from .build_model import build_model, model_config
 from .convert_checkpoint import convert_checkpoint, convert_from_command_line
 from .heads import (AdaFaceHead, ArcFaceHead, CosFaceHead, EmbeddingHead,
                     MarginHead, NormSoftmaxHead)
+from .student_config import sskd_mm_types, student_config
 from .tta import MirroredEmbeddingTTA
 
 __all__ = [
@@ -15,5 +16,5 @@ __all__ = [
     'EmbeddingHead', 'IResNet', 'MarginHead', 'MirroredEmbeddingTTA',
     'MobileFaceNet', 'NormSoftmaxHead', 'WideResNet', 'build_model',
     'convert_checkpoint', 'convert_from_command_line', 'data_preprocessors',
-    'model_config'
+    'model_config', 'sskd_mm_types', 'student_config'
 ]

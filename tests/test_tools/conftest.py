@@ -155,3 +155,32 @@ def call_tool(root, monkeypatch):
         tool.main()
 
     return call
+
+
+@pytest.fixture
+def make(call_tool, own_project, monkeypatch):
+    monkeypatch.chdir(own_project)
+
+    def make(out, *args):
+        call_tool('tools/make_config.py', *args, '-o', out)
+        return Config.fromfile(out)
+
+    return make
+
+
+@pytest.fixture
+def classifiers(classifier_cfg, tmp_path):
+    """Configs of a ResNet-18 and a ResNet-50 that is the teacher."""
+    for name, depth, channels in (('small', 18, 64), ('large', 50, 256)):
+        backbone = dict(
+            type='ResNet_CIFAR',
+            depth=depth,
+            base_channels=8,
+            stem_channels=8,
+            frozen_stages=1 if name == 'small' else -1)
+        cfg = classifier_cfg(tmp_path / 'run', backbone, channels)
+        cfg.train_cfg.max_epochs = 40
+        cfg.dump(tmp_path / f'{name}.py')
+    torch.save(
+        dict(state_dict=build_model(cfg).state_dict()), tmp_path / 'large.pth')
+    return tmp_path

@@ -1,5 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import copy
+import json
 
 import pytest
 import torch
@@ -11,20 +12,9 @@ SMALL, LARGE = 'configs/digits/small.py', 'configs/digits/large.py'
 TEACHER = 'checkpoints/large.pth'
 
 
-@pytest.fixture
-def make(call_tool, own_project, monkeypatch):
-    monkeypatch.chdir(own_project)
-
-    def make(out, *args):
-        call_tool('tools/make_config.py', *args, '-o', out)
-        return Config.fromfile(out)
-
-    return make
-
-
 def test_detector(make, own_project, capsys):
     out = own_project / 'configs/new/distilled.py'
-    cfg = make(out, SMALL, LARGE, TEACHER, '--allow-pickle')
+    cfg = make(out, SMALL, LARGE, TEACHER, '--allow-pickle', TEACHER)
     assert (own_project / TEACHER).samefile(cfg.allow_pickle[0])
     printed = capsys.readouterr().out
     for text in ('mimic/neck', 'ground truth', f'train.py {out}'):
@@ -42,30 +32,12 @@ def test_detector(make, own_project, capsys):
     assert train_cfg.finetune.optim_wrapper.optimizer.lr == 0.007
     assert train_cfg.val_interval == 3
     # Two iterations an epoch: a tenth of the head phase is less than one.
-    assert train_cfg.mimic.param_scheduler[0].end == 1
+    assert cfg.param_scheduler[0].end == 1
     # From elsewhere, too.
     assert (own_project / TEACHER).samefile(cfg.model.teacher.checkpoint)
     assert (own_project / LARGE).samefile(cfg.model.teacher.cfg)
     with pytest.raises(FileExistsError, match='is there already'):
         make(out, SMALL, LARGE, TEACHER)
-
-
-@pytest.fixture
-def classifiers(classifier_cfg, tmp_path):
-    """Configs of a ResNet-18 and a ResNet-50 that is the teacher."""
-    for name, depth, channels in (('small', 18, 64), ('large', 50, 256)):
-        backbone = dict(
-            type='ResNet_CIFAR',
-            depth=depth,
-            base_channels=8,
-            stem_channels=8,
-            frozen_stages=1 if name == 'small' else -1)
-        cfg = classifier_cfg(tmp_path / 'run', backbone, channels)
-        cfg.train_cfg.max_epochs = 40
-        cfg.dump(tmp_path / f'{name}.py')
-    torch.save(
-        dict(state_dict=build_model(cfg).state_dict()), tmp_path / 'large.pth')
-    return tmp_path
 
 
 def test_classifier(make, classifiers):
@@ -80,7 +52,53 @@ def test_classifier(make, classifiers):
     assert cfg.train_cfg.mimic.optim_wrapper.optimizer == dict(lr=0.5)
     assert cfg.train_cfg.head.max_epochs == 4
     assert cfg.train_cfg.head.cached_passes == 1
-    assert 'student' not in cfg
+
+
+@pytest.mark.parametrize('also', ['student', 'teacher', 'both'])
+def test_two_necks(also, make, classifiers):
+    """A neck with weights is a stage for 'auto', and is listed once."""
+    for name, width in (('small', 64), ('large', 256)):
+        cfg = Config.fromfile(classifiers / f'{name}.py')
+        if also in (dict(small='student', large='teacher')[name], 'both'):
+            cfg.model.neck = [
+                cfg.model.neck,
+                dict(type='LinearNeck', in_channels=width, out_channels=32)
+            ]
+            cfg.model.head.in_channels = 32
+            cfg.dump(classifiers / f'{name}.py')
+    torch.save(
+        dict(state_dict=build_model(cfg).state_dict()),
+        classifiers / 'large.pth')
+    made = make(classifiers / 'out.py', classifiers / 'small.py',
+                classifiers / 'large.py', classifiers / 'large.pth')
+    layers = [f'backbone.layer{i}' for i in range(1, 5)]
+    assert made.model.stages == (
+        ['auto'] if also == 'both' else [*layers, 'neck'])
+
+
+def test_features_that_cannot_be_cached(make, classifiers, tmp_path, capsys):
+    """The engine refuses to cache features of images with several labels."""
+    labels = dict(
+        metainfo=dict(classes=[str(i) for i in range(10)]),
+        data_list=[
+            dict(img_path=f'{i}/1.png', gt_label=[i, (i + 1) % 10])
+            for i in range(10)
+        ])
+    (tmp_path / 'labels.json').write_text(json.dumps(labels))
+    for name in ('small', 'large'):
+        cfg = Config.fromfile(classifiers / f'{name}.py')
+        cfg.model.head.type = 'MultiLabelLinearClsHead'
+        cfg.val_dataloader = cfg.val_evaluator = cfg.val_cfg = None
+        data = cfg.train_dataloader.dataset
+        data.update(
+            type='MultiLabelDataset',
+            ann_file=str(tmp_path / 'labels.json'),
+            data_prefix=data.pop('data_root'))
+        cfg.dump(classifiers / f'{name}.py')
+    made = make(classifiers / 'out.py', classifiers / 'small.py',
+                classifiers / 'large.py', classifiers / 'large.pth')
+    assert 'cached_passes' not in made.train_cfg.head
+    assert 'one label each' in capsys.readouterr().out
 
 
 def test_faces(make, classifier_cfg, tmp_path):
@@ -140,19 +158,19 @@ def test_what_is_missing(make, own_project, tmp_path):
         with pytest.raises(FileNotFoundError, match=message):
             make(out, *args)
     cfg = Config.fromfile(SMALL)
-    iters = copy.deepcopy(cfg)
-    iters.train_cfg = dict(type='IterBasedTrainLoop', max_iters=10)
-    iters.dump(tmp_path / 'iters.py')
+    endless = copy.deepcopy(cfg)
+    endless.train_cfg = dict(type='MyTrainLoop')
+    endless.dump(tmp_path / 'endless.py')
+    part = copy.deepcopy(cfg)
+    part.pop('optim_wrapper')
+    part.dump(tmp_path / 'part.py')
     distilled = copy.deepcopy(cfg)
     distilled.model = dict(
         type='StageByStageDistiller', student=cfg.model, teacher={})
     distilled.dump(tmp_path / 'distilled.py')
-    lazy = tmp_path / 'lazy.py'
-    lazy.write_text('from mmengine.config import read_base\n'
-                    'with read_base():\n    from .small import *\n')
-    for student, message in (('iters', 'for how many epochs it trains'),
-                             ('distilled', 'of a distillation already'),
-                             ('lazy', 'Turn it into a plain one')):
+    for student, message in (('endless', 'does not say how long it trains'),
+                             ('part', 'has no optim_wrapper'),
+                             ('distilled', 'of a distillation already')):
         with pytest.raises(ValueError, match=message):
             make(out, tmp_path / f'{student}.py', LARGE, TEACHER)
     assert not out.exists()

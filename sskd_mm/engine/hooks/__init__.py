@@ -5,8 +5,9 @@ from .phase_checkpoint_hook import PhaseCheckpointHook
 from .phase_hook import PhaseHook
 from .phase_scalars_hook import PhaseScalarsHook
 from .progress_hook import ProgressHook
+from .student_config_hook import StudentConfigHook
 
 __all__ = [
     'LoadReportHook', 'MimicWatchHook', 'PhaseCheckpointHook', 'PhaseHook',
-    'PhaseScalarsHook', 'ProgressHook'
+    'PhaseScalarsHook', 'ProgressHook', 'StudentConfigHook'
 ]

@@ -27,7 +27,7 @@ from ..feature_feed import FeatureFeed
 from ..feeds import DataFeed, Key
 from ..find_checkpoint import find_checkpoint
 from ..hooks import (LoadReportHook, MimicWatchHook, PhaseCheckpointHook,
-                     PhaseHook, PhaseScalarsHook)
+                     PhaseHook, PhaseScalarsHook, StudentConfigHook)
 from ..open_teacher_cache import open_teacher_cache
 from ..run_state import RunState
 from ..seeding import seed_everything
@@ -195,10 +195,11 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
 
     def _register_hooks(self) -> None:
         runner, hooks = self.runner, (MimicWatchHook(), PhaseScalarsHook(),
-                                      PhaseHook(), LoadReportHook())
+                                      PhaseHook(), LoadReportHook(),
+                                      StudentConfigHook())
         for hook in (*hooks, self.state):
             runner.register_hook(hook)
-        watch, _, notes, _ = hooks
+        watch, _, notes, *_ = hooks
         self.state.add('watch', watch)
         self.state.add('sums', notes)
         for hook in runner.hooks:

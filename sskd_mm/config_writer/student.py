@@ -1,0 +1,66 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import os.path as osp
+from contextlib import contextmanager
+from typing import Iterator
+
+from mmengine.config import Config
+
+from ..distillers.teacher import read_teacher_config
+from .training_length import TrainingLength
+
+
+def read_student(path: str) -> Config:
+    """Read the plain config that a distillation is to be written for.
+
+    Args:
+        path (str): A file, or ``'mmdet::...'`` for a config of a package.
+
+    Returns:
+        Config: It says what is trained on, how, and how long.
+
+    Raises:
+        FileNotFoundError: It is not there.
+        ValueError: It distils already, or says too little.
+    """
+    if '::' not in path and not osp.isfile(path):
+        raise FileNotFoundError(f'The student\'s config {path!r} is not there '
+                                f'(looked for {osp.abspath(path)!r}).')
+    with _naming_import(path):
+        cfg = read_teacher_config(path)
+    if 'student' in cfg.get('model', {}):
+        raise ValueError(
+            f'{path} is the config of a distillation already (model.type is '
+            f'{cfg.model.type!r}). Give the plain config of the student.')
+    missing = [
+        key for key in ('model', 'train_dataloader', 'optim_wrapper')
+        if cfg.get(key) is None
+    ]
+    if missing:
+        raise ValueError(
+            f'{path} has no {", ".join(missing)}. Give the whole config that '
+            'the student is trained with.')
+    train_cfg = cfg.get('train_cfg') or {}
+    if TrainingLength.of(train_cfg) is None:
+        raise ValueError(
+            f'{path} does not say how long it trains, so how long the phases '
+            f'are to be: train_cfg is {dict(train_cfg)}. Write e.g. '
+            'train_cfg=dict(by_epoch=True, max_epochs=12), or '
+            'train_cfg=dict(by_epoch=False, max_iters=90000), in it or in a '
+            'copy.')
+    return cfg
+
+
+def read_teacher(path: str) -> Config:
+    """Read a teacher's config, as :func:`read_student` does a student's."""
+    with _naming_import(path):
+        return read_teacher_config(path)
+
+
+@contextmanager
+def _naming_import(path: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise ImportError(
+            f'{path} imports what is not there: {error}\nRun the command in '
+            "your project's folder, with PYTHONPATH=. before it.") from error
