@@ -1,8 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import copy
 import functools
-from typing import (Any, Callable, Collection, Dict, List, Optional, Sequence,
-                    Tuple, Union)
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.registry import MODELS
@@ -13,8 +12,10 @@ from ..losses.objects import Objects
 from ..stages import (HEAD, Phase, Stage, StagePartition, find_layouts,
                       parse_stages, run_prefix, warn_of_left_out)
 from .comparison import Comparison, Pair
+from .compile_modules import compile_modules
 from .inheritance import Inheritance
 from .student_keys import StudentKeys
+from .tap_losses import TapLosses
 from .teachers import Taught, Teachers
 
 
@@ -183,9 +184,10 @@ class StageByStageDistiller(StudentKeys):
                 stage, self.partition.features[stage.name], taught)
         # Hundreds of MiB for a detector, which nobody needs any more.
         self.partition.features.clear()
-        self._check_previous_taps()
-        if self._reads_objects:
-            self._check_foreground(inputs, samples)
+        self.tap_losses = TapLosses(self.mimic_loss, stages,
+                                    self.comparison.tap_shapes)
+        if self.tap_losses.read_objects:
+            Objects.of(samples, inputs)
         self.adapters = self.comparison.adapters.to(device)
         self.feeders = self.comparison.feeders
 
@@ -218,7 +220,7 @@ class StageByStageDistiller(StudentKeys):
                     'the shapes of the two heads differ, take the tap out of '
                     "`stages`: ['auto', 'neck'] ends with what a "
                     "classifier's head reads.")
-        self._check_mimic_loss(taps)
+        self.tap_losses.check(taps, next(self.student.parameters()).device)
         if any(phase.border == 'teacher' for phase in phases):
             self.prepare_feeding()
 
@@ -247,31 +249,16 @@ class StageByStageDistiller(StudentKeys):
         self.feeders.to(next(self.student.parameters()).device)
 
     def compile_stages(self) -> None:
-        """Compile the tapped modules, if the config asks for it.
-
-        Each by itself, since a forward pass is looked into, or ended, where
-        two of them meet.
-        """
+        """Compile the tapped modules, if the config asks for it."""
         if self._compile_cfg is False:
             return
-        # The limit is for each piece of code, and stages mostly share one.
-        config = torch._dynamo.config
-        config.cache_size_limit = max(config.cache_size_limit,
-                                      16 * len(self.stages))
         stages = self.stages.values()
-        networks = [(self.student, [stage.student for stage in stages])]
+        compile_modules(self.student, [s.student for s in stages],
+                        self._compile_cfg)
         # There is none in a run that is resumed behind mimicking.
         for number, teacher in enumerate(self.teachers):
-            networks.append((teacher.model, [
-                stage.teachers[number] for stage in stages
-                if stage.teachers[number]
-            ]))
-        for network, taps in networks:
-            for path in taps:
-                if not any(tap.startswith(f'{path}.') for tap in taps):
-                    module = network.get_submodule(path)
-                    module.forward = torch.compile(module.forward,
-                                                   **self._compile_cfg)
+            taps = [s.teachers[number] for s in stages if s.teachers[number]]
+            compile_modules(teacher.model, taps, self._compile_cfg)
 
     def inherit_weights(self) -> None:
         """Start what ``inherit`` names from the teacher's."""
@@ -368,61 +355,28 @@ class StageByStageDistiller(StudentKeys):
 
     def _mimic(self, inputs: Tensor,
                data_samples: Optional[list]) -> Dict[str, Tensor]:
-        taps = self.phase.taps
-        before = self._previous_taps(taps)
-        wanted = [n for n in self.stages if n in {*taps, *before.values()}]
+        taps, names = self.phase.taps, list(self.stages)
+        wanted = self.tap_losses.with_previous(taps)
         if self.phase.border == 'teacher':
             # What comes before a block is fed as well.
-            names = list(self.stages)
             wanted = names[:names.index(wanted[-1]) + 1]
         losses: Dict[str, Tensor] = {}
         pairs = self.compare(inputs, wanted, data_samples, self.phase.border,
                              losses)
         objects = Objects.of(
-            data_samples, inputs) if self._reads_objects else None
+            data_samples, inputs) if self.tap_losses.read_objects else None
         for name in taps:
-            total = self._tap_loss(pairs[name], pairs.get(before.get(name)),
-                                   None if objects is None else objects.mask)
-            teachers = self.stages[name].teachers
-            losses[f'loss_mimic_{name}'] = total / (
-                len(teachers) - teachers.count(None))
-            losses[f'distance_{name}'] = _distance(pairs[name])
+            losses.update(self.tap_losses.compute(name, pairs, objects))
         return losses
-
-    def _tap_loss(self, pairs: Sequence[Pair],
-                  before: Optional[Sequence[Pair]],
-                  mask: Optional[Callable[[tuple], Tensor]]) -> Tensor:
-        """The mimic loss of a tap, summed over its levels."""
-        levels = [pair[1:] for pair in pairs]
-        if before:
-            # A single map goes with each level that follows it.
-            each = len(levels) // len(before)
-            levels = [(*level, *before[i // each][1:])
-                      for i, level in enumerate(levels)]
-        if mask is not None:
-            levels = [(*level, mask(level[1].shape[-2:])) for level in levels]
-        return sum(self.mimic_loss(*level) for level in levels)
 
     def reads_annotations(self, phase: Phase) -> bool:
         """Whether a phase depends on more than the images, or might: what
         a data preprocessor does besides (``batch_augments``) often moves the
         boxes, too."""
         preprocessor = self.data_preprocessor
-        return (not phase.is_mimic or self._reads_objects
+        return (not phase.is_mimic or self.tap_losses.read_objects
                 or type(preprocessor).__name__ != 'DetDataPreprocessor'
                 or bool(getattr(preprocessor, 'batch_augments', None)))
-
-    @property
-    def _reads_objects(self) -> bool:
-        return getattr(self.mimic_loss, 'foreground', None) is not None
-
-    def _previous_taps(self, taps: Sequence[str]) -> Dict[str, str]:
-        """The tap before each, where the loss compares their relation; the
-        first tap, which has none before it, is taken with itself."""
-        if not getattr(self.mimic_loss, 'uses_previous_tap', False):
-            return {}
-        names = list(self.stages)
-        return {name: names[max(names.index(name) - 1, 0)] for name in taps}
 
     def compare(
         self,
@@ -485,8 +439,7 @@ class StageByStageDistiller(StudentKeys):
         """Those whose taps are compared in this phase, or in one that shares
         its cached passes."""
         kept = self.phase.cached_taps or self.phase.taps
-        names = {*kept, *self._previous_taps(kept).values()}
-        return [s for s in self.stages.values() if s.name in names]
+        return [self.stages[n] for n in self.tap_losses.with_previous(kept)]
 
     def teacher_outputs(self, inputs: Tensor,
                         data_samples: Optional[list]) -> Any:
@@ -533,62 +486,6 @@ class StageByStageDistiller(StudentKeys):
             "Leave it out of `stages`, or take schedule='joint', "
             "'cumulative' or 'last', in which its tap trains the "
             'stages before it.')
-
-    def _check_previous_taps(self) -> None:
-        for name, before in self._previous_taps(list(self.stages)).items():
-            numbers = [len(self.tap_shapes[n]) for n in (before, name)]
-            if numbers[1] % numbers[0]:
-                raise ValueError(
-                    f'{type(self.mimic_loss).__name__} compares each tap with '
-                    f'the one before, but {before!r} has {numbers[0]} feature '
-                    f'maps and {name!r} has {numbers[1]}. Leave one of them '
-                    'out of `stages`, or choose another loss.')
-
-    @torch.no_grad()
-    def _check_mimic_loss(self, taps: Collection[str]) -> None:
-        """Compare features in the shapes of the taps, before anything trains.
-        """
-        ones = functools.partial(
-            torch.ones, device=next(self.student.parameters()).device)
-
-        def features(name):
-            maps = [ones(2, *shape) for _, shape in self.tap_shapes[name]]
-            return [Pair(student=x, adapted=x, teacher=x) for x in maps]
-
-        def mask(size):
-            return ones(2, *size, dtype=torch.bool)
-
-        for name in sorted(taps):
-            before = self._previous_taps([name]).get(name)
-            try:
-                self._tap_loss(
-                    features(name),
-                    features(before) if before else None,
-                    mask if self._reads_objects else None)
-            except ValueError as error:
-                raise ValueError(f'Stage {name!r}: {error}') from None
-
-    def _check_foreground(self, inputs: Tensor,
-                          data_samples: Optional[list]) -> None:
-        Objects.of(data_samples, inputs)
-        for name, levels in self.tap_shapes.items():
-            for _, shape in levels:
-                if len(shape) != 3:
-                    raise ValueError(
-                        'mimic_loss.foreground tells objects from background '
-                        'on maps (C, H, W), but the features of the tap '
-                        f'{name!r} have the shape {shape}. Leave the tap out '
-                        'of `stages`, or `foreground` out of the loss.')
-
-
-@torch.no_grad()
-def _distance(pairs: Sequence[Pair]) -> Tensor:
-    """The mean over the levels; left on its device."""
-    norm = functools.partial(torch.linalg.vector_norm, dtype=torch.float32)
-    return torch.stack([
-        norm(adapted - teacher) / norm(teacher).clamp_min(1e-12)
-        for _, adapted, teacher in pairs
-    ]).mean()
 
 
 def _check_teacher(teacher: dict) -> dict:

@@ -1,9 +1,11 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import copy
+from typing import Any
 
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 
 from ..distillers import StageByStageDistiller
+from ..stages import Phase
 
 
 def build_optimizer(distiller: StageByStageDistiller,
@@ -48,3 +50,26 @@ def build_optimizer(distiller: StageByStageDistiller,
     if beside:
         optimizer.add_param_group(dict(params=beside))
     return wrapper
+
+
+def build_schedulers(runner, phase: Phase) -> Any:
+    """Build the learning-rate schedulers of a phase.
+
+    Args:
+        runner (Runner): With the optimizer of the phase.
+        phase (Phase): The phase, with which schedulers end where nothing else
+            is said.
+
+    Returns:
+        list or None: What ``runner.param_schedulers`` is to be.
+    """
+    schedulers = copy.deepcopy(phase.param_scheduler)
+    if schedulers is None:
+        return None
+    if isinstance(schedulers, dict):
+        schedulers = [schedulers]
+    for scheduler in schedulers:
+        scheduler.setdefault(
+            'end', phase.max_epochs
+            if scheduler.get('by_epoch', True) else phase.max_iters)
+    return runner.build_param_scheduler(schedulers)

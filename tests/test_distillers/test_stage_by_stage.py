@@ -9,6 +9,7 @@ from mmengine.registry import MODELS
 from mmengine.runner import load_checkpoint
 
 from sskd_mm.distillers.comparison import Comparison
+from sskd_mm.distillers.tap_losses import TapLosses
 from sskd_mm.stages import Phase
 
 
@@ -336,7 +337,8 @@ def test_fsp_needs_levels_that_go_together(fsp_distiller):
     distiller = fsp_distiller
     distiller.tap_shapes['layer4'] *= 2
     with pytest.raises(ValueError, match="'layer4' has 2 .* 'neck' has 5"):
-        distiller._check_previous_taps()
+        TapLosses(distiller.mimic_loss, distiller.stages.values(),
+                  distiller.tap_shapes)
 
 
 def test_several_teachers_by_hand(distill_cfg, tmp_path, in_mmdet, data,

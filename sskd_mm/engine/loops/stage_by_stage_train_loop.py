@@ -1,8 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import copy
-import logging
-from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import torch
 from mmengine.config import ConfigDict
@@ -20,8 +18,9 @@ from ...datasets import (check_annotations, check_data_files,
                          check_val_classes)
 from ...distillers import StageByStageDistiller, Teacher
 from ...stages import Phase, plan_phases
-from ..build_optimizer import build_optimizer
+from ..build_optimizer import build_optimizer, build_schedulers
 from ..check_cacheable import check_cacheable
+from ..check_optimizers import check_optimizers
 from ..check_runner import check_runner
 from ..feature_feed import FeatureFeed
 from ..feeds import DataFeed, Key
@@ -318,6 +317,10 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         runner.call_hook('after_train')
         return runner.model
 
+    def check_optimizers(self) -> None:
+        """See :func:`check_optimizers`."""
+        check_optimizers(self)
+
     def enter_phase(self, phase: Phase) -> None:
         """Set what trains, build the DDP wrapper, optimizer and schedulers
         anew, and load what a resumed run has saved of them."""
@@ -326,12 +329,9 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         distiller.enter_phase(phase)
         self._open_feed(phase)
         runner.optim_wrapper = build_optimizer(distiller, phase.optim_wrapper)
-        schedulers = copy.deepcopy(phase.param_scheduler)
-        runner.param_schedulers = schedulers
+        runner.param_schedulers = None
         runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
-        if schedulers is not None:
-            runner.param_schedulers = runner.build_param_scheduler(
-                _end_with(phase, schedulers))
+        runner.param_schedulers = build_schedulers(runner, phase)
         self._open_cache(phase)
         runner.call_hook('before_phase', phase=phase)
         self.state.restore(runner)
@@ -500,34 +500,6 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                 data_samples=teacher.predict(batch), data_batch=batch)
         return evaluator.evaluate(len(loop.dataloader.dataset))
 
-    # --- Checks -----------------------------------------------------------
-
-    def check_optimizers(self) -> None:
-        """Build what each phase builds when it begins, hours from now.
-
-        Raises:
-            ValueError: An optimizer or a learning-rate schedule cannot be
-                built; it names the phase.
-        """
-        runner = self.runner
-        kept = runner.optim_wrapper, runner.logger.level
-        # The phases themselves will list their groups of parameters.
-        runner.logger.setLevel(logging.WARNING)
-        try:
-            for phase in self.phases:
-                self.distiller.set_trainable(phase)
-                with _naming(phase, 'optim_wrapper', phase.optim_wrapper):
-                    runner.optim_wrapper = build_optimizer(
-                        self.distiller, phase.optim_wrapper)
-                schedulers = copy.deepcopy(phase.param_scheduler)
-                if schedulers is not None:
-                    with _naming(phase, 'param_scheduler', schedulers):
-                        runner.build_param_scheduler(
-                            _end_with(phase, schedulers))
-        finally:
-            runner.optim_wrapper = kept[0]
-            runner.logger.setLevel(kept[1])
-
 
 def _find_distiller(model: torch.nn.Module) -> StageByStageDistiller:
     distiller = model.module if is_model_wrapper(model) else model
@@ -538,17 +510,6 @@ def _find_distiller(model: torch.nn.Module) -> StageByStageDistiller:
             "model=dict(type='StageByStageDistiller', student=..., "
             'teacher=...).')
     return distiller
-
-
-def _end_with(phase: Phase, schedulers) -> List[dict]:
-    """Let schedulers end with their phase, where nothing else is said."""
-    if isinstance(schedulers, dict):
-        schedulers = [schedulers]
-    for scheduler in schedulers:
-        scheduler.setdefault(
-            'end', phase.max_epochs
-            if scheduler.get('by_epoch', True) else phase.max_iters)
-    return schedulers
 
 
 def _check_arguments(cls: type, unknown: dict) -> None:
@@ -564,15 +525,3 @@ def _check_arguments(cls: type, unknown: dict) -> None:
         if name not in ('runner', 'dataloader')
     ]
     check_keys('train_cfg', unknown, valid)
-
-
-@contextmanager
-def _naming(phase: Phase, key: str, settings: Any) -> Iterator[None]:
-    """Say of an error which phase's settings it is about."""
-    try:
-        yield
-    except Exception as error:
-        raise ValueError(
-            f'train_cfg: {key} of the phase {phase.name!r} cannot be built '
-            f'from {settings}: {error}'
-        ) from error
