@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..adapters import build_adapter
 from ..stages import (Stage, from_canonical, pair_levels, to_canonical,
                       tokens_to_map)
-from .teachers import Taught
+from .teachers import TeacherFeatures
 
 
 class Pair(NamedTuple):
@@ -63,13 +63,13 @@ class Comparison:
         self._levels: Dict[str, List[List[Tuple[int, int]]]] = {}
 
     def find_levels(self, stage: Stage, features: Sequence[Tensor],
-                    taught: Sequence[Taught]) -> List[int]:
+                    targets: Sequence[TeacherFeatures]) -> List[int]:
         """Pair a tap's levels with those of each teacher.
 
         Args:
             stage (Stage): The stage.
             features (Sequence[Tensor]): The student's features at its tap.
-            taught (Sequence[Taught]): Each teacher's.
+            targets (Sequence[TeacherFeatures]): Each teacher's.
 
         Returns:
             list[int]: The levels that some teacher has a counterpart for.
@@ -79,31 +79,31 @@ class Comparison:
         """
         found: List[List[Tuple[int, int]]] = []
         features = self._student_forms(stage, features, self._image_size)
-        for path, each, targets in self._teacher_forms(stage, taught):
+        for path, each, others in self._teacher_forms(stage, targets):
             if path is None:
                 found.append([])
                 continue
             try:
-                levels = pair_levels(features, targets, self._image_size,
+                levels = pair_levels(features, others, self._image_size,
                                      each.image_size)
             except ValueError as error:
                 raise ValueError(f'Stage {stage.name!r}: {error}') from None
             found.append(levels)
-            if not len(features) == len(targets) == len(levels):
+            if not len(features) == len(others) == len(levels):
                 MMLogger.get_current_instance().info(
                     f'Stage {stage.name!r}: of the student\'s '
                     f'{len(features)} levels and the teacher\'s '
-                    f'{len(targets)}, the {len(levels)} of equal strides are '
+                    f'{len(others)}, the {len(levels)} of equal strides are '
                     'compared. What none of these depends on trains with the '
                     'head.')
         self._levels[stage.name] = found
         return sorted({i for levels in found for i, _ in levels})
 
     def build_adapters(self, stage: Stage, features: Sequence[Tensor],
-                       taught: Sequence[Taught]) -> None:
+                       targets: Sequence[TeacherFeatures]) -> None:
         """Size the adapters of a tap, whose levels are found, by its
         features."""
-        pairs = self.pair(stage, features, taught, self._image_size)
+        pairs = self.pair(stage, features, targets, self._image_size)
         self.tap_shapes[stage.name] = [(tuple(s.shape[1:]), tuple(t.shape[1:]))
                                        for s, t in pairs]
         forms = self._student_forms(stage, features, self._image_size)
@@ -145,17 +145,17 @@ class Comparison:
     # --- A step -------------------------------------------------------------
 
     def pair(self, stage: Stage, features: Sequence[Tensor],
-             taught: Sequence[Taught],
+             targets: Sequence[TeacherFeatures],
              image_size: Tuple[int, int]) -> List[Tuple[Tensor, Tensor]]:
         """A student's features with each teacher's, level by level, in one
         form: tokens stay tokens if there are as many on both sides, else
         they become maps."""
         pairs = []
         features = self._student_forms(stage, features, image_size)
-        for levels, (_, each, targets) in zip(
-                self._levels[stage.name], self._teacher_forms(stage, taught)):
+        for levels, (_, each, others) in zip(
+                self._levels[stage.name], self._teacher_forms(stage, targets)):
             for i, j in levels:
-                s, t = features[i], targets[j]
+                s, t = features[i], others[j]
                 if not s.dim() == t.dim() or (s.dim() == 3
                                               and s.shape[1] != t.shape[1]):
                     s, t = (
@@ -171,19 +171,19 @@ class Comparison:
                             image_size)
 
     def _teacher_forms(
-        self, stage: Stage, taught: Sequence[Taught]
-    ) -> Iterator[Tuple[Optional[str], Taught, List[Tensor]]]:
+        self, stage: Stage, targets: Sequence[TeacherFeatures]
+    ) -> Iterator[Tuple[Optional[str], TeacherFeatures, List[Tensor]]]:
         """Each teacher's path, what it gave and its features."""
-        for path, each, layouts in zip(stage.teachers, taught,
+        for path, each, layouts in zip(stage.teachers, targets,
                                        self.layouts[1:]):
             yield path, each, [] if path is None else to_canonical(
                 each.features[path], layouts[path], each.image_size)
 
     def adapt(self, stage: Stage, features: Sequence[Tensor],
-              taught: Sequence[Taught],
+              targets: Sequence[TeacherFeatures],
               image_size: Tuple[int, int]) -> List[Pair]:
         """The same with the student's features in the teacher's shape."""
-        pairs = self.pair(stage, features, taught, image_size)
+        pairs = self.pair(stage, features, targets, image_size)
         return [
             Pair(s, adapter(s, t.shape), t)
             for adapter, (s, t) in zip(self.adapters_of(stage.name), pairs)
@@ -192,7 +192,7 @@ class Comparison:
     def feed(self,
              stage: Stage,
              features: Sequence[Tensor],
-             taught: Sequence[Taught],
+             targets: Sequence[TeacherFeatures],
              image_size: Tuple[int, int],
              losses: Optional[Dict[str, Tensor]] = None) -> List[Tensor]:
         """The teacher's features of a tap in the shape and layout of what the
@@ -201,7 +201,7 @@ class Comparison:
         Args:
             stage (Stage): The stage.
             features (Sequence[Tensor]): The student's features at its tap.
-            taught (Sequence[Taught]): The teacher's.
+            targets (Sequence[TeacherFeatures]): The teacher's.
             image_size (tuple[int]): Height and width of the student's images.
             losses (dict, optional): Where ``loss_feed_<stage>`` is added, if
                 the map between the two trains.
@@ -210,7 +210,7 @@ class Comparison:
             list[Tensor]: What the next stage gets.
         """
         fed, errors = [], []
-        pairs = self.pair(stage, features, taught, image_size)
+        pairs = self.pair(stage, features, targets, image_size)
         for feeder, (s, t) in zip(self.feeders[_key(stage.name)], pairs):
             mapped = feeder(t, s.shape)
             if mapped.requires_grad:

@@ -11,7 +11,7 @@ from ..stages import Phase, run_prefix, tapped
 from .classifier_view import ClassifierView
 from .detector_view import DetectorView
 from .stage_by_stage import StageByStageDistiller, _sizes
-from .teachers import Taught
+from .teachers import TeacherFeatures
 
 
 @MODELS.register_module()
@@ -276,7 +276,7 @@ class JointDistiller(StageByStageDistiller):
         the teacher's, after one."""
         outputs = self.teachers.recall(
             lambda: self._run_teacher(inputs, data_samples), inputs.device)
-        taught = Taught(outputs['features'], outputs['image_size'])
+        targets = TeacherFeatures(outputs['features'], outputs['image_size'])
         if 'head' in seen:
             outputs = dict(outputs, head=self.teachers[0].model.bbox_head)
         names: List[str] = []
@@ -284,7 +284,7 @@ class JointDistiller(StageByStageDistiller):
         for name, stage in self.stages.items():
             levels = self.comparison.pair(stage,
                                           seen['features'][stage.student],
-                                          [taught],
+                                          [targets],
                                           tuple(inputs.shape[-2:]))
             if levels[0][0].dim() == 2:
                 # Of embeddings, the losses get the one that is classified.

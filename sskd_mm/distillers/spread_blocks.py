@@ -27,10 +27,10 @@ def spread_blocks(student: nn.Module, teacher: nn.Module) -> Dict[str, str]:
         >>> spread_blocks(resnet18, resnet34)['backbone.layer2.1']
         'backbone.layer2.2'
     """
-    taught = dict(teacher.named_modules())
+    modules = dict(teacher.named_modules())
     spread = {}
     for path, blocks in student.named_modules():
-        others = taught.get(path)
+        others = modules.get(path)
         if not path.startswith('backbone.') or not all(
                 isinstance(x, (nn.Sequential, nn.ModuleList))
                 for x in (blocks, others)) or len(blocks) >= len(others):

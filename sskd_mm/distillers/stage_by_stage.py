@@ -16,7 +16,7 @@ from .compile_modules import compile_modules
 from .inheritance import Inheritance
 from .student_keys import StudentKeys
 from .tap_losses import TapLosses
-from .teachers import Taught, Teachers
+from .teachers import TeacherFeatures, Teachers
 
 
 @MODELS.register_module()
@@ -163,7 +163,7 @@ class StageByStageDistiller(StudentKeys):
         data = self.data_preprocessor(data, False)
         inputs, samples = data['inputs'], data.get('data_samples')
         self.input_shape = tuple(inputs.shape[-2:])
-        taught = self._teach(inputs, stages, samples)
+        targets = self._teach(inputs, stages, samples)
         layouts = [find_layouts(self.student, stages, 0, inputs)]
         for number, teacher in enumerate(self.teachers, 1):
             images = teacher.preprocess(inputs, _sizes(samples))
@@ -177,11 +177,11 @@ class StageByStageDistiller(StudentKeys):
             inputs,
             self._pre_activation,
             compared=functools.partial(
-                self.comparison.find_levels, taught=taught))
+                self.comparison.find_levels, targets=targets))
         warn_of_left_out(self.partition)
         for stage in stages:
             self.comparison.build_adapters(
-                stage, self.partition.features[stage.name], taught)
+                stage, self.partition.features[stage.name], targets)
         # Hundreds of MiB for a detector, which nobody needs any more.
         self.partition.features.clear()
         self.tap_losses = TapLosses(self.mimic_loss, stages,
@@ -403,7 +403,7 @@ class StageByStageDistiller(StudentKeys):
             for each level of its tap the two features.
         """
         stages = [self.stages[name] for name in stages]
-        taught = self._teach(inputs, stages, data_samples)
+        targets = self._teach(inputs, stages, data_samples)
         by_path = {stage.student: stage for stage in stages}
         size = tuple(inputs.shape[-2:])
 
@@ -411,7 +411,7 @@ class StageByStageDistiller(StudentKeys):
             return [x.detach().clone() for x in outputs]
 
         def feed(path, outputs):
-            return self.comparison.feed(by_path[path], outputs, taught, size,
+            return self.comparison.feed(by_path[path], outputs, targets, size,
                                         losses)
 
         pass_on = dict(student=None, detached=detach, teacher=feed)[border]
@@ -419,12 +419,12 @@ class StageByStageDistiller(StudentKeys):
                               self._pre_activation, pass_on)
         return {
             stage.name: self.comparison.adapt(stage, features[stage.student],
-                                              taught, size)
+                                              targets, size)
             for stage in stages
         }
 
     def _teach(self, inputs: Tensor, stages: Sequence[Stage],
-               data_samples: Optional[list]) -> List[Taught]:
+               data_samples: Optional[list]) -> List[TeacherFeatures]:
         """Each teacher's features at the taps that it teaches."""
         if self.teachers.keeps_batch:
             # What later phases compare is kept with it.

@@ -10,7 +10,7 @@ from .teacher import Teacher
 from .teacher_cache import TeacherCache
 
 
-class Taught(NamedTuple):
+class TeacherFeatures(NamedTuple):
     """A teacher's features of a batch.
 
     Attributes:
@@ -41,8 +41,8 @@ class Teachers:
     Example:
         >>> teachers = Teachers([dict(cfg=..., checkpoint=...)],
         >>>                     student.data_preprocessor, device)
-        >>> taught, = teachers.teach(inputs, [['backbone.layer4']])
-        >>> taught.features['backbone.layer4'][0].shape
+        >>> found, = teachers.teach(inputs, [['backbone.layer4']])
+        >>> found.features['backbone.layer4'][0].shape
         torch.Size([2, 2048, 7, 7])
     """
 
@@ -127,7 +127,7 @@ class Teachers:
               inputs: Tensor,
               taps: Sequence[Sequence[str]],
               sizes: Optional[Sequence[Tuple[int, int]]] = None,
-              pre_activation: bool = False) -> List[Taught]:
+              pre_activation: bool = False) -> List[TeacherFeatures]:
         """Each teacher's features of a batch.
 
         Args:
@@ -139,16 +139,18 @@ class Teachers:
             pre_activation (bool): As :func:`run_prefix` has it.
 
         Returns:
-            list[Taught]: For each teacher.
+            list[TeacherFeatures]: For each teacher.
         """
 
         def run() -> List[Tuple[dict, Tuple[int, int]]]:
-            taught = []
+            found = []
             for teacher, paths in zip(self._teachers, taps):
                 images = teacher.preprocess(inputs, sizes)
                 features = teacher.run(images, paths,
                                        pre_activation) if paths else {}
-                taught.append((features, tuple(images.shape[-2:])))
-            return taught
+                found.append((features, tuple(images.shape[-2:])))
+            return found
 
-        return [Taught(*each) for each in self.recall(run, inputs.device)]
+        return [
+            TeacherFeatures(*each) for each in self.recall(run, inputs.device)
+        ]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 
-from sskd_mm.distillers.teachers import Taught, Teachers
+from sskd_mm.distillers.teachers import TeacherFeatures, Teachers
 
 RESNET = dict(type='ResNet_CIFAR', depth=18, base_channels=4, stem_channels=4)
 WIDE = dict(RESNET, base_channels=6, stem_channels=6)
@@ -185,7 +185,7 @@ def test_a_tap_in_the_head(distill, monkeypatch):
     target = torch.rand(2, 10)
     monkeypatch.setattr(
         Teachers, 'teach', lambda *_:
-        [Taught({'head.fc': (target, )}, (32, 32))])
+        [TeacherFeatures({'head.fc': (target, )}, (32, 32))])
     distiller.enter_phase(last)
     loss = distiller(inputs, mode='loss')['loss_mimic_fc']
     loss.backward()
