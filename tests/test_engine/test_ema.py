@@ -1,7 +1,9 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+import gc
 import json
 import os
 import signal
+import weakref
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,34 @@ def test_the_average_is_what_a_phase_leaves(run):
     for name, value in average.ends[0].items():
         if name.startswith(('backbone.conv1', 'backbone.layer2')):
             assert torch.equal(value, average.ends[2][name]), name
+
+
+@HOOKS.register_module()
+class TeacherAliveHook(Hook):
+
+    seen = []
+
+    def before_run(self, runner):
+        loop = runner.train_loop
+        self.teacher = weakref.ref(loop.distiller.teachers[0].model)
+        assert not loop.distiller.partition.features
+
+    def after_train_epoch(self, runner):
+        gc.collect()
+        self.seen.append(
+            (runner.train_loop.phase.kind, self.teacher() is not None))
+
+
+def test_the_teacher_is_gone_behind_mimicking(distill_cfg, tmp_path):
+    """The average is a copy of the student's distiller, not of the teacher;
+    nor does it hold the features of the dry run."""
+    cfg = _cfg(distill_cfg, tmp_path)
+    cfg.train_cfg.update(head=dict(max_epochs=1), finetune=dict(max_epochs=1))
+    cfg.train_dataloader.dataset.indices = 4
+    cfg.custom_hooks.append(dict(type='TeacherAliveHook'))
+    Runner.from_cfg(cfg).train()
+    assert TeacherAliveHook.seen == [('mimic', True), ('mimic', True),
+                                     ('head', False), ('finetune', False)]
 
 
 def test_the_average_shares_the_teacher(run, distill_cfg, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.registry import HOOKS, MODELS, DefaultScope
 from mmengine.runner import Runner
 from tool_process import ToolProcess
@@ -185,6 +185,57 @@ def test_stopped_anywhere(make_cfg, tmp_path, settings):
     if 'finetune' in settings:
         places[-1] = ('after_val_epoch', last, 3, True)
     _stop_and_resume(make_cfg, tmp_path / 'stopped', places, **settings)
+    _assert_same(tmp_path / 'stopped', tmp_path / 'whole')
+
+
+@HOOKS.register_module()
+class NoteImages(Hook):
+
+    seen = []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, **kwargs):
+        self.seen += [(runner.epoch, sample.img_path)
+                      for sample in data_batch['data_samples']]
+
+
+def test_a_seed_that_was_drawn(make_cfg, tmp_path):
+    """Without one in the config, a resumed epoch sees the images that are
+    left."""
+    settings = dict(
+        seed=None,
+        schedule='joint',
+        head=dict(max_epochs=0),
+        options=dict(custom_hooks=[dict(type='NoteImages')]))
+    _stop_and_resume(
+        make_cfg, tmp_path,
+        [('after_train_iter', 'mimic/joint', 1, False),
+         ('after_train_iter', 'mimic/joint', 2, False)], **settings)
+    for epoch in range(2):
+        images = [path for e, path in NoteImages.seen if e == epoch]
+        assert len(images) == len(set(images)) == 20
+
+
+def test_a_subclass_saves_and_resumes(make_cfg, tmp_path):
+    """A checkpoint hook of the user's own, too, and it does what it adds."""
+    named = []
+
+    @HOOKS.register_module(force=True)
+    class Announcing(CheckpointHook):
+
+        def _save_checkpoint(self, runner):
+            named.append(runner.epoch + 1)
+            super()._save_checkpoint(runner)
+
+    settings = dict(
+        options={
+            'default_hooks.checkpoint': dict(type='Announcing', interval=1)
+        })
+    Runner.from_cfg(make_cfg(tmp_path / 'whole', **settings)).train()
+    # Those at the ends of phases are the engine's.
+    assert named == [1, 3, 5]
+    _stop_and_resume(make_cfg, tmp_path / 'stopped',
+                     [('after_train_iter', 'mimic/layer2', 1, False)],
+                     **settings)
     _assert_same(tmp_path / 'stopped', tmp_path / 'whole')
 
 
