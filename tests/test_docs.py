@@ -236,7 +236,8 @@ class Reader:
         """Run one block."""
         if kind == 'bash':
             for words in commands(text):
-                missing = self.missing_data(' '.join(words))
+                missing = self.missing_data(' '.join(
+                    [*words, *self.read_configs(words)]))
                 if missing:
                     self.left_out.append(missing)
                 else:
@@ -254,6 +255,14 @@ class Reader:
             raise ValueError(
                 f'no rule for blocks of {kind or "no language"!r}: those of '
                 'python, yaml and bash are run; text and json are output')
+
+    def read_configs(self, words):
+        """The text of each config of the page that a command is about."""
+        for word in words:
+            path = self.folder / word
+            if word.startswith('my_') and path.suffix == '.py' and (
+                    path.is_file()):
+                yield path.read_text()
 
     def missing_data(self, text):
         """A data set that a block is about and that is not here."""

@@ -44,9 +44,7 @@ if [ -n "$other" ]; then
         tests/test_datasets/test_digits_detection.py tests/test_docs.py
         tests/test_metafiles.py tests/test_notebook.py tests/test_packaging.py
         tests/test_models/test_backbones
-        tests/test_distillers/test_disk_teacher_cache.py
-        tests/test_distillers/test_fold_batch_norms.py
-        tests/test_engine/test_parallel_blocks.py)
+        tests/test_distillers/test_disk_teacher_cache.py)
     for tool in analysis_tools export_onnx face_eval insightface_to_mmpretrain \
         make_config make_face_lists model_converters quickstart study_tool; do
         once+=("tests/test_tools/test_$tool.py")

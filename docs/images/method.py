@@ -89,7 +89,7 @@ def phase(x, y, title, about, tap):
     if tap is None:
         out += [
             text(x + LEFT, rows['teacher'] + HEIGHTS['teacher'] / 2,
-                 'the teacher has been let go', REST, 18, 'start'),
+                 'teacher released', REST, 18, 'start'),
             line(end, rows['student'] - 4, end, rows['student'] - 34, TRAINS,
                  3),
             text(end + 36, rows['student'] - 44, "the task's own loss", TRAINS,

@@ -32,12 +32,12 @@ class PhaseHook(Hook):
     takes its averaged weights first. :class:`StageByStageTrainLoop`
     registers this hook by itself.
 
-    ``result.json`` holds a list ``phases`` (name, epochs, seconds, peak
-    memory in MiB, mean loss of the first and the last epoch, alignment of
-    each tap or else ``cached_passes``), the metrics of ``teacher`` (a list,
-    if there are several), of the ``inherited_head`` on what was mimicked,
-    before any training of it, and of the ``student``, the seed and the
-    versions.
+    ``result.json`` holds a list ``phases`` (name, epochs, iterations,
+    seconds, peak memory in MiB, mean loss of the first and the last epoch,
+    alignment of each tap, ``cached_passes`` if there are any), the metrics
+    of ``teacher`` (a list, if there are several), of the ``inherited_head``
+    on what was mimicked, before any training of it, and of the ``student``,
+    the seed and the versions.
 
     Args:
         alignment_batches (int): Validation batches on which alignment is
