@@ -216,8 +216,14 @@ class DataFeed:
         if self._stream is not None:
             skipped = (number - self._drawn) * self._length
             self._drawn = number + 1
-            return list(
+            batches = list(
                 islice(self._stream, skipped, skipped + self._length))
+            if len(batches) < self._length:
+                raise ValueError(
+                    f'{type(self._batch_sampler).__name__} gave more batches '
+                    'than its length says and then ended. Its __len__ must '
+                    'be that of a pass, or it must not end at all.')
+            return batches
         sampler = getattr(self._batch_sampler, 'sampler', None)
         if hasattr(sampler, 'set_epoch'):
             sampler.set_epoch(number)
@@ -227,6 +233,10 @@ class DataFeed:
         """The batches of a pass; those of an endless sampler become a
         stream."""
         length = len(self._batch_sampler)
+        if not length:
+            raise ValueError(
+                f'train_dataloader gives no batch of its {len(self.dataset)} '
+                'images. Take a smaller batch_size, or drop_last=False.')
         with torch.random.fork_rng(devices=[]):
             stream = iter(self._batch_sampler)
             head = list(islice(stream, length + 1))
