@@ -7,7 +7,7 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import MODEL_WRAPPERS, RUNNERS
 from mmengine.runner import Runner
 
-from sskd_mm.engine.loops.check_runner import check_runner
+from sskd_mm.engine.check_runner import check_runner
 
 
 @pytest.mark.parametrize('name', [

@@ -60,5 +60,5 @@ class LoadReportHook(Hook):
         self._reports = None
 
     def _close(self) -> None:
-        for report in self._reports:
+        for report in self._reports or ():
             report.close()

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from ...check_keys import arguments, check_keys
 from ...compat import allow_pickle, is_a
 from ...datasets import (check_annotations, check_data_files,
-                         check_num_classes, check_run_files, check_sample_idx,
+                         check_num_classes, check_sample_idx,
                          check_val_classes)
 from ...distillers import StageByStageDistiller, Teacher
 from ...stages import Phase, plan_phases
@@ -128,7 +128,6 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                  **unknown) -> None:
         _check_arguments(type(self), unknown)
         check_data_files(runner.cfg)
-        check_run_files(runner.cfg)
         check_annotations(
             runner.cfg, accept_other_classes=accept_other_classes)
         check_runner(runner)
