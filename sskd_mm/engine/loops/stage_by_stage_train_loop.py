@@ -15,9 +15,9 @@ from torch.utils.data import DataLoader
 
 from ...check_keys import arguments, check_keys
 from ...compat import allow_pickle, is_a
-from ...datasets import (check_annotations, check_data_files,
+from ...datasets import (check_annotations, check_data_files, check_masks,
                          check_num_classes, check_run_files, check_sample_idx,
-                         check_val_classes)
+                         check_val_classes, check_val_images)
 from ...distillers import StageByStageDistiller, Teacher
 from ...stages import Phase, plan_phases
 from ..build_optimizer import build_optimizer
@@ -172,6 +172,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         self.distiller.prepare_phases(
             self.phases, len(self.feed_of(self.phases[-1]).dataset))
         self._check_phases()
+        self._check_images()
         self._max_epochs = self.phases[-1].end
         self._max_iters = self.phases[-1].end_iter
         self.state = RunState(self.phases, self.distiller)
@@ -230,6 +231,17 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                              -(-phase.max_iters // len(feed)))
                 check_cacheable(self.distiller, feed.sample(),
                                 passes * len(feed.dataset))
+
+    def _check_images(self) -> None:
+        """Look at what is read of each image once mimicking is over."""
+        runner = self.runner
+        feeds = [self.feed_of(p) for p in self.phases if not p.is_mimic]
+        for dataset in {id(feed): feed.dataset for feed in feeds}.values():
+            check_masks(dataset)
+        if runner.val_loop is not None:
+            val = runner.val_dataloader.dataset
+            check_masks(val, 'val_dataloader')
+            check_val_images(val, runner.val_evaluator.metrics)
 
     def _check_classes(self, dataset) -> None:
         """Hold the student's heads and the validation against a training
