@@ -1,4 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+from .early_stop_hook import EarlyStopHook
 from .load_report_hook import LoadReportHook
 from .mimic_watch_hook import MimicWatchHook
 from .phase_checkpoint_hook import PhaseCheckpointHook
@@ -7,6 +8,6 @@ from .phase_scalars_hook import PhaseScalarsHook
 from .progress_hook import ProgressHook
 
 __all__ = [
-    'LoadReportHook', 'MimicWatchHook', 'PhaseCheckpointHook', 'PhaseHook',
-    'PhaseScalarsHook', 'ProgressHook'
+    'EarlyStopHook', 'LoadReportHook', 'MimicWatchHook',
+    'PhaseCheckpointHook', 'PhaseHook', 'PhaseScalarsHook', 'ProgressHook'
 ]

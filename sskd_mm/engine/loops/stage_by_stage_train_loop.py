@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 import torch
 from mmengine.config import ConfigDict
 from mmengine.evaluator import Evaluator
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import LOOPS
 from mmengine.runner import EpochBasedTrainLoop
@@ -26,8 +26,8 @@ from ..check_runner import check_runner
 from ..feature_feed import FeatureFeed
 from ..feeds import DataFeed, Key
 from ..find_checkpoint import find_checkpoint
-from ..hooks import (LoadReportHook, MimicWatchHook, PhaseCheckpointHook,
-                     PhaseHook, PhaseScalarsHook)
+from ..hooks import (EarlyStopHook, LoadReportHook, MimicWatchHook,
+                     PhaseCheckpointHook, PhaseHook, PhaseScalarsHook)
 from ..open_teacher_cache import open_teacher_cache
 from ..run_state import RunState
 from ..seeding import seed_everything
@@ -202,9 +202,13 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         watch, _, notes, _ = hooks
         self.state.add('watch', watch)
         self.state.add('sums', notes)
-        for hook in runner.hooks:
+        for number, hook in enumerate(list(runner.hooks)):
             if isinstance(hook, CheckpointHook):
                 PhaseCheckpointHook.adopt(hook)
+            elif isinstance(hook, EarlyStoppingHook):
+                waiting = EarlyStopHook(hook)
+                runner.register_hook(waiting)
+                self.state.add(f'early_stop_{number}', waiting)
 
     def _check_phases(self) -> None:
         caching = [p for p in self.phases if p.caches_teachers]
