@@ -162,9 +162,14 @@ BEST = {'default_hooks.checkpoint.save_best': 'accuracy/top1'}
         schedule='joint',
         mimic=dict(max_epochs=None, max_iters=7),
         head=dict(max_epochs=None, max_iters=5),
+        val_interval=2,
         options=ENDLESS),
     dict(
-        schedule='joint', options={'train_dataloader.num_batch_per_epoch': 2}),
+        schedule='joint',
+        options={
+            'train_dataloader.batch_size': 6,
+            'train_dataloader.num_batch_per_epoch': 3
+        }),
     dict(schedule='joint', options={'train_dataloader.sampler': REPEATED}),
     dict(
         schedule='local',
