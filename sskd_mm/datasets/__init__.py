@@ -2,10 +2,12 @@
 from .build_dataset import build_dataset
 from .check_annotations import check_annotations
 from .check_data_files import check_data_files
+from .check_masks import check_masks
 from .check_num_classes import check_num_classes, head_classes, misfit_heads
 from .check_run_files import check_run_files
 from .check_sample_idx import check_sample_idx
 from .check_val_classes import check_val_classes, reads_classes
+from .check_val_images import check_val_images
 from .cifar_in_memory import CIFARInMemory
 from .cifar_pickle import CIFARFileError, read_cifar_pickle
 from .crop_face import CropFace
@@ -29,10 +31,10 @@ __all__ = [
     'FaceBin', 'FaceBinError', 'FacePairs', 'FaceRecords', 'ListedImages',
     'PairedFaces', 'Pairs', 'PlainPickleError', 'Record', 'RecordFile',
     'RecordFileError', 'SeededDataset', 'build_dataset',
-    'check_annotations', 'check_data_files', 'check_num_classes',
-    'check_run_files', 'check_sample_idx', 'check_val_classes',
-    'head_classes', 'innermost_configs', 'load_plain_pickle',
-    'make_digits_detection', 'mark_repeats', 'misfit_heads',
-    'read_cifar_pickle', 'read_face_bin', 'read_multi_labels',
-    'reads_classes'
+    'check_annotations', 'check_data_files', 'check_masks',
+    'check_num_classes', 'check_run_files', 'check_sample_idx',
+    'check_val_classes', 'check_val_images', 'head_classes',
+    'innermost_configs', 'load_plain_pickle', 'make_digits_detection',
+    'mark_repeats', 'misfit_heads', 'read_cifar_pickle', 'read_face_bin',
+    'read_multi_labels', 'reads_classes'
 ]

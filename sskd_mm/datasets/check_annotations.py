@@ -56,7 +56,8 @@ def check_coco_file(path: str,
                     classes: Sequence[str],
                     key: str,
                     accept_other_classes: bool = False,
-                    by_name: bool = True) -> None:
+                    by_name: bool = True,
+                    fields: bool = False) -> None:
     """See that a file in COCO's format knows these classes.
 
     Args:
@@ -66,14 +67,21 @@ def check_coco_file(path: str,
         accept_other_classes (bool): As above.
         by_name (bool): Whether labels go by the classes' names; of LVIS they
             go by the file alone. Defaults to True.
+        fields (bool): Whether ``bbox``, ``area`` and ``category_id`` are read
+            of each annotation. Defaults to False.
 
     Raises:
         ValueError: As above; or a category comes twice, or annotations have
-            a ``category_id`` that no category has.
+            a ``category_id`` that no category has, or lack a field.
     """
     found = read_coco_classes(path)
     if found is None:
         return
+    if fields and found.lacking:
+        raise ValueError(
+            f'{key}: annotations in {path} lack {_listed(found.lacking)}, '
+            f"which mmdet's CocoDataset reads of each. Write area, for boxes "
+            'alone, as the width of bbox times its height.')
     listed = _listed(found.names, 100)
     missing = [x for x in classes if x not in found.names]
     twice = [x for x in classes if found.names.count(x) > 1]
@@ -132,7 +140,10 @@ def _check_coco(dataset: Any, key: str, accept: bool) -> None:
         by_name = 'LVISV05Dataset' not in [
             base.__name__ for base in type(dataset).__mro__
         ]
-        check_coco_file(path, classes, key, accept, by_name)
+        # Who reads annotations by himself may need less.
+        reader = getattr(type(dataset), 'parse_data_info', None)
+        fields = getattr(reader, '__module__', '') == 'mmdet.datasets.coco'
+        check_coco_file(path, classes, key, accept, by_name, fields)
 
 
 def _check_xml(dataset: Any, key: str, accept: bool) -> None:

@@ -1,5 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import copy
+from itertools import compress
 from typing import Any
 
 from mmengine.optim import OptimWrapper, build_optim_wrapper
@@ -36,19 +37,22 @@ def build_optimizer(distiller: StageByStageDistiller,
     cfg.setdefault('type', 'OptimWrapper')
     wrapper = build_optim_wrapper(distiller.student, cfg)
     optimizer = wrapper.optimizer
-    # Constructors pass on what is frozen.
-    for group in optimizer.param_groups:
-        group['params'] = [p for p in group['params'] if p.requires_grad]
-    optimizer.param_groups[:] = [
-        group for group in optimizer.param_groups if group['params']
-    ]
+    groups = optimizer.param_groups
+    for group in groups:
+        _leave_out_frozen(group)
+    groups[:] = [group for group in groups if group['params']]
     own = set(distiller.student.parameters())
-    beside = [
-        p for p in distiller.parameters()
+    beside = {
+        name: p
+        for name, p in distiller.named_parameters()
         if p.requires_grad and p not in own
-    ]
+    }
     if beside:
-        optimizer.add_param_group(dict(params=beside))
+        group = dict(params=list(beside.values()))
+        if groups and 'param_names' in groups[0]:
+            # torch wants them of all groups or of none.
+            group['param_names'] = list(beside)
+        optimizer.add_param_group(group)
     return wrapper
 
 
@@ -73,3 +77,11 @@ def build_schedulers(runner, phase: Phase) -> Any:
             'end', phase.max_epochs
             if scheduler.get('by_epoch', True) else phase.max_iters)
     return runner.build_param_scheduler(schedulers)
+
+
+def _leave_out_frozen(group: dict) -> None:
+    """Constructors pass on what is frozen."""
+    trains = [p.requires_grad for p in group['params']]
+    # The names, which some constructors give, go with them.
+    for key in {'params', 'param_names'} & group.keys():
+        group[key] = list(compress(group[key], trains))

@@ -201,12 +201,17 @@ class DataFeed:
     def draw(self, number: int) -> List[List[int]]:
         """The indices of each batch of a pass, on this process."""
         if number not in self._kept:
+            kept = self._phase is not None and self._phase.caches_teachers
+            if kept and self._stream is not None:
+                # It cannot go back to those that a replay comes to later.
+                for earlier in range(
+                        max(self._drawn, self._phase.cache_begin), number):
+                    self.draw(earlier)
             batches = self._draw(number)
             before: List[int] = []
             if get_world_size() > 1:
                 others = all_gather_object(batches)[:get_rank()]
                 before = list(chain(*chain(*others)))
-            kept = self._phase is not None and self._phase.caches_teachers
             if not kept:
                 self._kept.clear()
             self._kept[number] = mark_repeats(batches, before)

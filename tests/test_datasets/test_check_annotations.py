@@ -114,6 +114,31 @@ def test_a_name_that_comes_twice(tmp_path, in_mmdet):
         check_annotations(config(coco_cfg(path, CELLS)))
 
 
+@pytest.mark.parametrize('change, message', [
+    (lambda x: x.pop('area'), "lack 'area'.*width of bbox times"),
+    (lambda x: x.pop('bbox'), "lack 'bbox'"),
+    (lambda x: [x.pop('area'), x.pop('category_id')],
+     "lack 'area', 'category_id'"),
+    # mmdet passes over it.
+    (lambda x: x.update(ignore=True, area=x.pop('bbox')), None),
+])
+def test_a_field_is_missing(style, tmp_path, change, message):
+    """Of a few annotations; mmdet ends with a bare KeyError."""
+    path = write_coco(tmp_path / 'a.json', CELLS, [0, 1, 2])
+    content = json.loads((tmp_path / 'a.json').read_text())
+    change(content['annotations'][1])
+    (tmp_path / 'a.json').write_text(json.dumps(content, indent=1))
+    for key, cfg in (('train', config(style(coco_cfg(path, CELLS)))),
+                     ('val', config(val=style(coco_cfg(path, CELLS))))):
+        if message is None:
+            check_annotations(cfg)
+            continue
+        with pytest.raises(KeyError):
+            DATASETS.build(style(coco_cfg(path, CELLS))).full_init()
+        with pytest.raises(ValueError, match=f'{key}_dataloader: .*{message}'):
+            check_annotations(cfg)
+
+
 def test_opt_out(tmp_path, in_mmdet, logged):
     path = write_coco(tmp_path / 'a.json', CELLS[1:], [0, 1])
     cfg = config(coco_cfg(path, CELLS))
@@ -181,7 +206,7 @@ def test_reads_the_categories_alone(tmp_path):
     """Wherever they lie in the file, beside words like them."""
     path = write_coco(tmp_path / 'a.json', CELLS, [0, 2])
     content = json.loads((tmp_path / 'a.json').read_text())
-    assert read_coco_classes(path) == (list(CELLS), [1, 2, 3], [1, 3])
+    assert read_coco_classes(path) == (list(CELLS), [1, 2, 3], [1, 3], [])
     first = dict(categories=content.pop('categories'), other=dict(
         categories=['x']))
     (tmp_path / 'b.json').write_text(

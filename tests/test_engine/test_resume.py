@@ -134,6 +134,10 @@ def _stop_and_resume(make, folder, stops, **settings):
 
 
 EMA = dict(custom_hooks=[dict(type='EMAHook', momentum=0.3)])
+ENDLESS = {
+    'train_dataloader.sampler': dict(type='InfiniteSampler', _delete_=True)
+}
+REPEATED = dict(type='RepeatAugSampler', _delete_=True)
 BEST = {'default_hooks.checkpoint.save_best': 'accuracy/top1'}
 
 
@@ -154,6 +158,20 @@ BEST = {'default_hooks.checkpoint.save_best': 'accuracy/top1'}
             **BEST, 'default_hooks.checkpoint.by_epoch': False,
             'default_hooks.checkpoint.interval': 2
         }),
+    dict(schedule='joint', options=ENDLESS),
+    dict(
+        schedule='joint',
+        mimic=dict(max_epochs=None, max_iters=7),
+        head=dict(max_epochs=None, max_iters=5),
+        val_interval=2,
+        options=ENDLESS),
+    dict(
+        schedule='joint',
+        options={
+            'train_dataloader.batch_size': 6,
+            'train_dataloader.num_batch_per_epoch': 3
+        }),
+    dict(schedule='joint', options={'train_dataloader.sampler': REPEATED}),
     dict(
         schedule='local',
         wider=True,
@@ -318,3 +336,44 @@ def test_two_processes_with_statistics_of_their_own(make_cfg, tmp_path,
     assert (tmp_path / 'stopped/iter_10.pth').exists()
     train('stopped', '--resume').finish()
     _assert_same(tmp_path / 'stopped', tmp_path / 'whole')
+
+
+def _stopping(patience, **options):
+    # No score is that much better than another.
+    return dict(
+        type='EarlyStoppingHook',
+        monitor='accuracy/top1',
+        min_delta=1000,
+        patience=patience,
+        **options)
+
+
+@pytest.mark.parametrize('stops', [
+    [],
+    # Where the head ends early; in the validation after which it does; in
+    # the midst of its waiting and that of the next phase.
+    [('before_phase', 'finetune', 0, True)],
+    [('after_val_iter', 'head', 0, False)],
+    [('after_train_iter', 'head', 1, False),
+     ('after_val_epoch', 'head', 6, True),
+     ('after_train_iter', 'finetune', 2, False)],
+], ids=['whole', 'border', 'validation', 'within'])
+def test_early_stopping(make_cfg, tmp_path, stops):
+    """It ends its phase alone, and the next one has all its patience."""
+    settings = dict(
+        schedule='joint',
+        head=dict(max_epochs=5),
+        finetune=dict(max_epochs=5),
+        wider=True,
+        options=dict(custom_hooks=[_stopping(2)]))
+    whole = tmp_path / 'whole'
+    Runner.from_cfg(make_cfg(whole, **settings)).train()
+    result = json.loads((whole / 'result.json').read_text())
+    epochs = {p['name']: p['epochs'] for p in result['phases']}
+    # The first score, and two that are not better.
+    assert epochs == {'mimic/joint': 2, 'head': 3, 'finetune': 3}
+    assert [e['epoch'] for e in result['student_curve']] == [
+        3, 4, 5, 8, 9, 10]
+    if stops:
+        _stop_and_resume(make_cfg, tmp_path / 'stopped', stops, **settings)
+        _assert_same(tmp_path / 'stopped', whole)

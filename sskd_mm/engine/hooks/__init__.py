@@ -1,4 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+from .early_stop_hook import EarlyStopHook
 from .load_report_hook import LoadReportHook
 from .mimic_watch_hook import MimicWatchHook
 from .phase_checkpoint_hook import PhaseCheckpointHook
@@ -8,6 +9,7 @@ from .progress_hook import ProgressHook
 from .student_config_hook import StudentConfigHook
 
 __all__ = [
-    'LoadReportHook', 'MimicWatchHook', 'PhaseCheckpointHook', 'PhaseHook',
-    'PhaseScalarsHook', 'ProgressHook', 'StudentConfigHook'
+    'EarlyStopHook', 'LoadReportHook', 'MimicWatchHook',
+    'PhaseCheckpointHook', 'PhaseHook', 'PhaseScalarsHook', 'ProgressHook',
+    'StudentConfigHook'
 ]

@@ -19,6 +19,7 @@ from ...datasets import (head_classes, misfit_heads, read_multi_labels,
                          reads_classes)
 from ...stages import Phase
 from ...version import __version__
+from ..try_later_phases import try_later_phases
 
 
 @HOOKS.register_module()
@@ -79,13 +80,16 @@ class PhaseHook(Hook):
         return self._seconds + running
 
     def before_train(self, runner) -> None:
-        """Report how good the teachers are, before anything is trained.
+        """Try what later phases need, and report how good the teachers are,
+        before anything is trained.
 
         Raises:
-            ValueError: One is as good as random, and
-                ``accept_weak_teacher`` is not set.
+            ValueError: A later phase or the validation would fail, see
+                :func:`try_later_phases`; or a teacher is as good as random,
+                and ``accept_weak_teacher`` is not set.
         """
         loop = runner.train_loop
+        try_later_phases(loop)
         if (runner.val_loop is None or not loop.evaluate_teacher
                 or not loop.distiller.teachers
                 or self._notes(runner, 'teachers')):

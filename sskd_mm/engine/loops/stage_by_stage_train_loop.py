@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Optional, Tuple, Union
 import torch
 from mmengine.config import ConfigDict
 from mmengine.evaluator import Evaluator
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import LOOPS
 from mmengine.runner import EpochBasedTrainLoop
@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader
 
 from ...check_keys import arguments, check_keys
 from ...compat import allow_pickle, is_a
-from ...datasets import (check_annotations, check_data_files,
+from ...datasets import (check_annotations, check_data_files, check_masks,
                          check_num_classes, check_sample_idx,
-                         check_val_classes)
+                         check_val_classes, check_val_images)
 from ...distillers import StageByStageDistiller, Teacher
 from ...stages import Phase, plan_phases
 from ..build_optimizer import build_optimizer, build_schedulers
@@ -25,8 +25,9 @@ from ..check_runner import check_runner
 from ..feature_feed import FeatureFeed
 from ..feeds import DataFeed, Key
 from ..find_checkpoint import find_checkpoint
-from ..hooks import (LoadReportHook, MimicWatchHook, PhaseCheckpointHook,
-                     PhaseHook, PhaseScalarsHook, StudentConfigHook)
+from ..hooks import (EarlyStopHook, LoadReportHook, MimicWatchHook,
+                     PhaseCheckpointHook, PhaseHook, PhaseScalarsHook,
+                     StudentConfigHook)
 from ..open_teacher_cache import open_teacher_cache
 from ..run_state import RunState
 from ..seeding import seed_everything
@@ -170,6 +171,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         self.distiller.prepare_phases(
             self.phases, len(self.feed_of(self.phases[-1]).dataset))
         self._check_phases()
+        self._check_images()
         self._max_epochs = self.phases[-1].end
         self._max_iters = self.phases[-1].end_iter
         self.state = RunState(self.phases, self.distiller)
@@ -200,9 +202,13 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         watch, _, notes, *_ = hooks
         self.state.add('watch', watch)
         self.state.add('sums', notes)
-        for hook in runner.hooks:
+        for number, hook in enumerate(list(runner.hooks)):
             if isinstance(hook, CheckpointHook):
                 PhaseCheckpointHook.adopt(hook)
+            elif isinstance(hook, EarlyStoppingHook):
+                waiting = EarlyStopHook(hook)
+                runner.register_hook(waiting)
+                self.state.add(f'early_stop_{number}', waiting)
 
     def _check_phases(self) -> None:
         caching = [p for p in self.phases if p.caches_teachers]
@@ -229,6 +235,17 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                              -(-phase.max_iters // len(feed)))
                 check_cacheable(self.distiller, feed.sample(),
                                 passes * len(feed.dataset))
+
+    def _check_images(self) -> None:
+        """Look at what is read of each image once mimicking is over."""
+        runner = self.runner
+        feeds = [self.feed_of(p) for p in self.phases if not p.is_mimic]
+        for dataset in {id(feed): feed.dataset for feed in feeds}.values():
+            check_masks(dataset)
+        if runner.val_loop is not None:
+            val = runner.val_dataloader.dataset
+            check_masks(val, 'val_dataloader')
+            check_val_images(val, runner.val_evaluator.metrics)
 
     def _check_classes(self, dataset) -> None:
         """Hold the student's heads and the validation against a training
