@@ -355,7 +355,7 @@ def _stopping(patience, **options):
     [('before_phase', 'finetune', 0, True)],
     [('after_val_iter', 'head', 0, False)],
     [('after_train_iter', 'head', 1, False),
-     ('after_val_epoch', 'head', 6, True),
+     ('after_val_epoch', 'head', 9, True),
      ('after_train_iter', 'finetune', 2, False)],
 ], ids=['whole', 'border', 'validation', 'within'])
 def test_early_stopping(make_cfg, tmp_path, stops):
@@ -377,3 +377,26 @@ def test_early_stopping(make_cfg, tmp_path, stops):
     if stops:
         _stop_and_resume(make_cfg, tmp_path / 'stopped', stops, **settings)
         _assert_same(tmp_path / 'stopped', whole)
+
+
+def test_early_stopping_by_iterations(make_cfg, tmp_path):
+    settings = dict(
+        schedule='joint',
+        head=dict(max_epochs=None, max_iters=20),
+        finetune=dict(max_epochs=1),
+        val_interval=2,
+        wider=True,
+        options={
+            'custom_hooks': [_stopping(2)],
+            'default_hooks.checkpoint.by_epoch': False,
+            'default_hooks.checkpoint.interval': 2
+        })
+    whole = tmp_path / 'whole'
+    Runner.from_cfg(make_cfg(whole, **settings)).train()
+    result = json.loads((whole / 'result.json').read_text())
+    assert [p['iterations'] for p in result['phases']] == [6, 6, 3]
+    stops = [('after_train_iter', 'head', 2, False),
+             ('after_val_epoch', 'head', 6, True),
+             ('before_phase', 'finetune', 0, True)]
+    _stop_and_resume(make_cfg, tmp_path / 'stopped', stops, **settings)
+    _assert_same(tmp_path / 'stopped', whole)

@@ -158,16 +158,15 @@ class NotesClassifier(ImageClassifier):
 
 @TRANSFORMS.register_module(force=True)
 class Remembers:
-    """What it makes of an image depends on those before it, as in a cached
+    """What it makes of an image depends on all before it, as in a cached
     mosaic."""
 
     def __init__(self):
         self.last = 0
 
     def __call__(self, results):
-        image = results['img']
-        results['img'] = image + self.last // 2
-        self.last = image
+        self.last = results['img'] + self.last // 2
+        results['img'] = self.last
         return results
 
 

@@ -386,7 +386,11 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
 
     def run_phase(self, phase: Phase) -> None:
         """Run a phase, or what a resumed run has left of it."""
-        self._validate()
+        if self._validate() and self.stop_training and phase.by_epoch and (
+                self.state.done):
+            # A run that is resumed in the validation which ends its phase.
+            self._end_phase(phase)
+            self.stop_training = False
         while not self.state.ended:
             self.run_epoch()
             # An EarlyStoppingHook ends its phase, not those that follow.
@@ -413,8 +417,10 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         seed_everything(runner.seed, self.epoch)
         runner.call_hook('before_train_epoch')
         runner.model.train()
-        for key, batch in self.feed.batches(
-                state.done, begin + state.phase.epoch_length):
+        # Told so in the validation that a resumed run begins with.
+        stopped = self.stop_training and state.done > begin
+        end = state.done if stopped else begin + state.phase.epoch_length
+        for key, batch in self.feed.batches(state.done, end):
             self.run_iter(state.done - begin, batch, key)
             if not state.phase.by_epoch and self._validate():
                 runner.model.train()
