@@ -386,20 +386,16 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
 
     def run_phase(self, phase: Phase) -> None:
         """Run a phase, or what a resumed run has left of it."""
-        if self._validate() and self.stop_training and phase.by_epoch and (
-                self.state.done):
-            # A run that is resumed in the validation which ends its phase.
-            self._end_phase(phase)
-            self.stop_training = False
-        while not self.state.ended:
-            self.run_epoch()
-            # An EarlyStoppingHook ends its phase, not those that follow.
-            if self.state.done == phase.max_iters or self.stop_training:
-                self._end_phase(phase)
+        state = self.state
+        while not state.ended:
             self._validate()
-            if self.stop_training and not self.state.ended:
+            # An EarlyStoppingHook ends its phase, not those that follow.
+            if not (self.stop_training and phase.by_epoch and state.done):
+                self.run_epoch()
+            if self.stop_training or state.done == phase.max_iters:
                 self._end_phase(phase)
-            self.stop_training = False
+        self._validate()
+        self.stop_training = False
 
     def _end_phase(self, phase: Phase) -> None:
         left = phase.max_iters - self.state.done
