@@ -166,10 +166,10 @@ def test_rates_of_the_plain_model(make, name, options):
 
 def test_what_the_student_freezes(make):
     """It stays so, and is in no group."""
-    BEFORE = 'backbone.layers.0'
+    before = 'backbone.layers.0'
     distiller, plain = make('vit')
     for model in (distiller.student, plain):
-        model.get_submodule(BEFORE).requires_grad_(False)
+        model.get_submodule(before).requires_grad_(False)
     distiller.prepare(
         dict(
             inputs=[torch.zeros(3, 32, 32, dtype=torch.uint8)] * 2,
@@ -179,7 +179,7 @@ def test_what_the_student_freezes(make):
     for options in (DECAY, CUSTOM, {}):
         optimizer = build_optimizer(distiller, optim_cfg(options)).optimizer
         names = settings_of(optimizer, distiller.student)
-        assert not any(n.startswith(BEFORE + '.') for n in names)
+        assert not any(n.startswith(before + '.') for n in names)
         assert 'backbone.layers.1.ln1.weight' in names
 
 

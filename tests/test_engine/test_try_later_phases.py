@@ -320,7 +320,7 @@ def _val_metric(cfg):
 
 
 @pytest.mark.parametrize('change, message', [
-    (_own_data, "train_dataloader: images with annotations for the phase "
+    (_own_data, 'train_dataloader: images with annotations for the phase '
      "'head' cannot be loaded: KeyError: 'depth'"),
     (_wrong_labels, 'train_dataloader: the loss of the student cannot be '
      "computed from .* in the phase 'head': "),
