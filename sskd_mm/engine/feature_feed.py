@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..distillers import HeadOnFeatures
 from ..stages import Phase
-from .feeds import DataFeed, Key
+from .data_feed import DataFeed, Key
 from .seeding import seed_everything
 
 

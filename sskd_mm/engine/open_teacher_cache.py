@@ -17,7 +17,7 @@ from ..distillers.teacher_cache import TeacherCache
 from ..stages import Phase
 from ..version import __version__
 from .available_memory import available_memory
-from .feeds import DataFeed
+from .data_feed import DataFeed
 
 GIB = 2**30
 #: Keys of a dataloader that do not decide what is loaded.

@@ -11,7 +11,7 @@ from mmengine.registry import DATA_SAMPLERS, DefaultScope
 from torch.utils.data import DataLoader, Dataset
 
 from sskd_mm.engine import feeds
-from sskd_mm.engine.feeds import DataFeed
+from sskd_mm.engine.data_feed import DataFeed
 from sskd_mm.stages import Phase
 
 IMAGES, BATCH = 10, 4

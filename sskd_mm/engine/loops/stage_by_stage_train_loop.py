@@ -1,9 +1,8 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import copy
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Dict, List, Optional, Union
 
 import torch
-from mmengine.config import ConfigDict
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 from mmengine.model import is_model_wrapper
@@ -12,18 +11,17 @@ from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import DataLoader
 
 from ...check_keys import arguments, check_keys
-from ...compat import allow_pickle, is_a
-from ...datasets import (check_annotations, check_data_files, check_masks,
-                         check_num_classes, check_sample_idx,
-                         check_val_classes, check_val_images)
+from ...compat import allow_pickle
+from ...datasets import check_annotations, check_data_files
 from ...distillers import StageByStageDistiller, Teacher
 from ...stages import Phase, plan_phases
 from ..build_optimizer import build_optimizer, build_schedulers
-from ..check_cacheable import check_cacheable
 from ..check_optimizers import check_optimizers
+from ..check_phases import check_classes, check_phases
 from ..check_runner import check_runner
+from ..data_feed import DataFeed, Key
 from ..feature_feed import FeatureFeed
-from ..feeds import DataFeed, Key
+from ..feeds import Feeds
 from ..find_checkpoint import find_checkpoint
 from ..hooks import (EarlyStopHook, LoadReportHook, MimicWatchHook,
                      PhaseCheckpointHook, PhaseHook, PhaseScalarsHook,
@@ -140,9 +138,8 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         self.accept_other_classes = accept_other_classes
         self.cache_dir, self.cache_limit = cache_dir, cache_limit
         self._find_checkpoint(runner)
-        self._feeds: List[Tuple[Any, DataFeed]] = []
-        self._runner = runner
-        self.feed: Union[DataFeed, FeatureFeed] = self._feed(dataloader)
+        self.feeds = Feeds(runner, dataloader, accept_other_classes)
+        self.feed: Union[DataFeed, FeatureFeed] = self.feeds.base
         super().__init__(
             runner,
             self.feed.loader,
@@ -151,7 +148,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             val_interval=val_interval)
         if 'dataloader' not in head:
             # Before a teacher is built, which takes longer.
-            self._check_classes(self.feed.dataset)
+            check_classes(self, self.feed.dataset)
         self.distiller.prepare(self.feed.sample())
         self.phases = plan_phases(
             dict(
@@ -170,8 +167,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             iters_of_pass=lambda phase: len(self.feed_of(phase)))
         self.distiller.prepare_phases(
             self.phases, len(self.feed_of(self.phases[-1]).dataset))
-        self._check_phases()
-        self._check_images()
+        check_phases(self)
         self._max_epochs = self.phases[-1].end
         self._max_iters = self.phases[-1].end_iter
         self.state = RunState(self.phases, self.distiller)
@@ -210,83 +206,15 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                 runner.register_hook(waiting)
                 self.state.add(f'early_stop_{number}', waiting)
 
-    def _check_phases(self) -> None:
-        caching = [p for p in self.phases if p.caches_teachers]
-        if self.cache_dir and not caching:
-            raise ValueError(
-                f'train_cfg.cache_dir={self.cache_dir!r} is for the features '
-                'of teachers in cached passes, but no phase has any: write '
-                'e.g. mimic=dict(cached_passes=1, ...), or leave it out.')
-        for phase in caching:
-            if self.cache_dir and not isinstance(phase.dataloader, dict):
-                raise ValueError(
-                    'train_cfg.cache_dir: a cache is known by the config of '
-                    'its data, but train_dataloader was built by the caller. '
-                    'Give its config to the Runner.')
-        for phase in self.phases:
-            feed = self.feed_of(phase)
-            if not isinstance(phase.dataloader, dict) and any(
-                    is_a(m, 'CRDLoss') for m in self.distiller.modules()):
-                check_sample_idx(feed.dataset)
-            if not phase.is_mimic and feed is not self.feed:
-                self._check_classes(feed.dataset)
-            if phase.caches_features:
-                passes = min(phase.cached_passes,
-                             -(-phase.max_iters // len(feed)))
-                check_cacheable(self.distiller, feed.sample(),
-                                passes * len(feed.dataset))
-
-    def _check_images(self) -> None:
-        """Look at what is read of each image once mimicking is over."""
-        runner = self.runner
-        feeds = [self.feed_of(p) for p in self.phases if not p.is_mimic]
-        for dataset in {id(feed): feed.dataset for feed in feeds}.values():
-            check_masks(dataset)
-        if runner.val_loop is not None:
-            val = runner.val_dataloader.dataset
-            check_masks(val, 'val_dataloader')
-            check_val_images(val, runner.val_evaluator.metrics)
-
-    def _check_classes(self, dataset) -> None:
-        """Hold the student's heads and the validation against a training
-        set."""
-        runner = self.runner
-        check_num_classes(self.distiller.student, dataset,
-                          self.accept_other_classes)
-        if runner.val_loop is not None:
-            check_val_classes(dataset, runner.val_dataloader.dataset,
-                              runner.val_evaluator.metrics,
-                              self.accept_other_classes)
-
     # --- Data -------------------------------------------------------------
 
     def feed_of(self, phase: Phase) -> DataFeed:
         """Where the images of a phase come from."""
-        return self._feed(phase.dataloader)
-
-    def _feed(self, dataloader: Union[DataLoader, Dict]) -> DataFeed:
-        """Phases with the same data share one."""
-        for known, feed in self._feeds:
-            if known is dataloader or (isinstance(known, dict)
-                                       and known == dataloader):
-                return feed
-        runner = self._runner
-        if self._feeds and isinstance(dataloader, dict):
-            # A phase's own data; the config's has been looked at.
-            own = dict(train_dataloader=dataloader)
-            check_data_files(own, built=['train_dataloader'])
-            check_annotations(
-                ConfigDict(own, default_scope=runner.cfg.default_scope),
-                built=['train_dataloader'],
-                accept_other_classes=self.accept_other_classes)
-        feed = DataFeed(dataloader, runner.seed,
-                        runner._randomness_cfg.get('diff_rank_seed', False))
-        self._feeds.append((dataloader, feed))
-        return feed
+        return self.feeds.of(phase.dataloader)
 
     def sample(self) -> dict:
         """The first training image as a batch, twice over."""
-        return self._feeds[0][1].sample()
+        return self.feeds.base.sample()
 
     # --- Position, which the run state owns -------------------------------
 

@@ -1,0 +1,76 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from typing import Any
+
+from ..compat import is_a
+from ..datasets import (check_masks, check_num_classes, check_sample_idx,
+                        check_val_classes, check_val_images)
+from .check_cacheable import check_cacheable
+
+
+def check_phases(loop) -> None:
+    """Hold the phases of a run against its data.
+
+    Args:
+        loop (StageByStageTrainLoop): Its phases are planned.
+
+    Raises:
+        ValueError: A cache that nothing is kept in or that cannot be kept;
+            classes, masks or images of a set that do not go with the heads or
+            the validation.
+    """
+    caching = [p for p in loop.phases if p.caches_teachers]
+    if loop.cache_dir and not caching:
+        raise ValueError(
+            f'train_cfg.cache_dir={loop.cache_dir!r} is for the features of '
+            'teachers in cached passes, but no phase has any: write e.g. '
+            'mimic=dict(cached_passes=1, ...), or leave it out.')
+    for phase in caching:
+        if loop.cache_dir and not isinstance(phase.dataloader, dict):
+            raise ValueError(
+                'train_cfg.cache_dir: a cache is known by the config of its '
+                'data, but train_dataloader was built by the caller. Give '
+                'its config to the Runner.')
+    for phase in loop.phases:
+        feed = loop.feed_of(phase)
+        if not isinstance(phase.dataloader, dict) and any(
+                is_a(m, 'CRDLoss') for m in loop.distiller.modules()):
+            check_sample_idx(feed.dataset)
+        if not phase.is_mimic and feed is not loop.feeds.base:
+            check_classes(loop, feed.dataset)
+        if phase.caches_features:
+            passes = min(phase.cached_passes,
+                         -(-phase.max_iters // len(feed)))
+            check_cacheable(loop.distiller, feed.sample(),
+                            passes * len(feed.dataset))
+    _check_images(loop)
+
+
+def check_classes(loop, dataset: Any) -> None:
+    """Hold the student's heads and the validation against a training set.
+
+    Args:
+        loop (StageByStageTrainLoop): The loop.
+        dataset (Dataset): Of a phase that trains a head.
+
+    Raises:
+        ValueError: Their classes are not the same.
+    """
+    runner = loop.runner
+    check_num_classes(loop.distiller.student, dataset,
+                      loop.accept_other_classes)
+    if runner.val_loop is not None:
+        check_val_classes(dataset, runner.val_dataloader.dataset,
+                          runner.val_evaluator.metrics,
+                          loop.accept_other_classes)
+
+
+def _check_images(loop) -> None:
+    """Look at what is read of each image once mimicking is over."""
+    runner = loop.runner
+    feeds = [loop.feed_of(p) for p in loop.phases if not p.is_mimic]
+    for dataset in {id(feed): feed.dataset for feed in feeds}.values():
+        check_masks(dataset)
+    if runner.val_loop is not None:
+        dataset = runner.val_dataloader.dataset
+        check_masks(dataset, 'val_dataloader')
+        check_val_images(dataset, runner.val_evaluator.metrics)
