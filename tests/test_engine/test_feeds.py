@@ -10,7 +10,7 @@ import torch
 from mmengine.registry import DATA_SAMPLERS, DefaultScope
 from torch.utils.data import DataLoader, Dataset
 
-from sskd_mm.engine import feeds
+from sskd_mm.engine import data_feed
 from sskd_mm.engine.data_feed import DataFeed
 from sskd_mm.stages import Phase
 
@@ -197,9 +197,9 @@ def test_repeats_on_two_processes(monkeypatch):
 
     def of_rank(rank, gathered):
         monkeypatch.setattr(module + 'get_dist_info', lambda: (rank, 2))
-        monkeypatch.setattr(feeds, 'get_rank', lambda: rank)
-        monkeypatch.setattr(feeds, 'get_world_size', lambda: 2)
-        monkeypatch.setattr(feeds, 'all_gather_object',
+        monkeypatch.setattr(data_feed, 'get_rank', lambda: rank)
+        monkeypatch.setattr(data_feed, 'get_world_size', lambda: 2)
+        monkeypatch.setattr(data_feed, 'all_gather_object',
                             lambda share: gathered(share))
         feed = make_feed(sampler)
         return take(feed, 0, len(feed), make_phase(length=len(feed)))
