@@ -107,6 +107,12 @@ class DataFeed:
                 'train_dataloader has no batch sampler, so its batches cannot '
                 'be told from each other, and a run could not be resumed. '
                 'Give a data set with indices and a batch_size.')
+        if not len(self._batch_sampler):
+            raise ValueError(
+                'train_dataloader gives no batch: its data set has '
+                f'{len(dataloader.dataset)} images, and with drop_last=True a '
+                f'batch of {self._batch_sampler.batch_size} is left out if it '
+                'is not full. Lower batch_size, or leave drop_last out.')
         self._plan = PlannedBatches(self._batch_sampler)
         self.loader = _with_batch_sampler(dataloader, self._plan)
         self.dataset = self.loader.dataset
@@ -145,7 +151,16 @@ class DataFeed:
         """The first image as a batch, twice over since batch norm cannot
         train on a single value a channel."""
         sample = self.dataset[0]
-        return self.loader.collate_fn([sample, copy.deepcopy(sample)])
+        batch = self.loader.collate_fn([sample, copy.deepcopy(sample)])
+        if isinstance(batch, dict) and 'inputs' not in batch:
+            raise ValueError(
+                "train_dataloader: the data set's images have "
+                f'{", ".join(map(repr, batch))}, but networks read '
+                "'inputs' and 'data_samples'. Let its pipeline end in "
+                "dict(type='PackDetInputs') for a detector or "
+                "dict(type='PackInputs') for a classifier, in place of "
+                'ImageToTensor, ToTensor, DefaultFormatBundle and Collect.')
+        return batch
 
     def batches(self, begin: int, end: int) -> Iterator[Tuple[Key, Any]]:
         """Load these batches of the phase.
