@@ -11,6 +11,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
+from ..models.student_config import student_config
 from ..stages import run_prefix
 from .load_teacher_weights import load_teacher_weights
 from .renormalize import Renormalize, input_channels
@@ -28,7 +29,7 @@ class Teacher:
     Args:
         cfg (str or dict): A config file, a config of an installed package
             (``'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'``), or the
-            ``model`` dict itself.
+            ``model`` dict itself. Of a distillation's it is the student.
         checkpoint (str): Path or URL of its weights. Every key must fit.
         data_preprocessor (nn.Module): The student's.
         input_transform (dict, optional): A deterministic transform of
@@ -159,6 +160,9 @@ def _build(cfg: Union[str, dict],
     scope = None
     if isinstance(cfg, str):
         whole = read_teacher_config(cfg)
+        if 'student' in whole.get('model', {}):
+            # A distillation's: whoever was taught there teaches here.
+            whole = student_config(whole)
         scope = whole.get('default_scope')
         cfg = dict(whole.model)
         if whole.get('data_preprocessor') is not None:
