@@ -19,6 +19,7 @@ from ...datasets import (head_classes, misfit_heads, read_multi_labels,
                          reads_classes)
 from ...stages import Phase
 from ...version import __version__
+from ..check_monitored import check_monitored
 
 
 @HOOKS.register_module()
@@ -113,6 +114,7 @@ class PhaseHook(Hook):
             return None
         runner.logger.info('Evaluating the teacher ...')
         metrics = loop.validate_teacher(teacher)
+        check_monitored(runner.hooks, loop.phases, metrics)
         scalars = scalar_metrics(metrics)
         runner.logger.info(f'Teacher: {_line(scalars)}')
         if not loop.accept_weak_teacher:
