@@ -2,6 +2,7 @@
 from .build_dataset import build_dataset
 from .check_annotations import check_annotations
 from .check_data_files import check_data_files
+from .check_labels import check_labels
 from .check_num_classes import check_num_classes, head_classes, misfit_heads
 from .check_run_files import check_run_files
 from .check_sample_idx import check_sample_idx
@@ -28,11 +29,10 @@ __all__ = [
     'AlignFace', 'CIFARFileError', 'CIFARInMemory', 'CropFace', 'Draw',
     'FaceBin', 'FaceBinError', 'FacePairs', 'FaceRecords', 'ListedImages',
     'PairedFaces', 'Pairs', 'PlainPickleError', 'Record', 'RecordFile',
-    'RecordFileError', 'SeededDataset', 'build_dataset',
-    'check_annotations', 'check_data_files', 'check_num_classes',
-    'check_run_files', 'check_sample_idx', 'check_val_classes',
-    'head_classes', 'innermost_configs', 'load_plain_pickle',
-    'make_digits_detection', 'mark_repeats', 'misfit_heads',
-    'read_cifar_pickle', 'read_face_bin', 'read_multi_labels',
-    'reads_classes'
+    'RecordFileError', 'SeededDataset', 'build_dataset', 'check_annotations',
+    'check_data_files', 'check_labels', 'check_num_classes', 'check_run_files',
+    'check_sample_idx', 'check_val_classes', 'head_classes',
+    'innermost_configs', 'load_plain_pickle', 'make_digits_detection',
+    'mark_repeats', 'misfit_heads', 'read_cifar_pickle', 'read_face_bin',
+    'read_multi_labels', 'reads_classes'
 ]

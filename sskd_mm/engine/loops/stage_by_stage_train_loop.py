@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from ...check_keys import arguments, check_keys
 from ...compat import allow_pickle, is_a
-from ...datasets import (check_annotations, check_data_files,
+from ...datasets import (check_annotations, check_data_files, check_labels,
                          check_num_classes, check_run_files, check_sample_idx,
                          check_val_classes)
 from ...distillers import StageByStageDistiller, Teacher
@@ -237,7 +237,10 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         runner = self.runner
         check_num_classes(self.distiller.student, dataset,
                           self.accept_other_classes)
+        check_labels(dataset, 'train_dataloader', self.accept_other_classes)
         if runner.val_loop is not None:
+            check_labels(runner.val_dataloader.dataset, 'val_dataloader',
+                         self.accept_other_classes)
             check_val_classes(dataset, runner.val_dataloader.dataset,
                               runner.val_evaluator.metrics,
                               self.accept_other_classes)
