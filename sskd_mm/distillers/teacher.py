@@ -1,6 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import hashlib
 import json
+import os
 import os.path as osp
 from typing import Callable, Dict, Optional, Sequence, Tuple, Union
 
@@ -27,10 +28,10 @@ class Teacher:
     config without a ``data_preprocessor`` takes the student's.
 
     Args:
-        cfg (str or dict): A config file, a config of an installed package
+        cfg (str or Path or dict): A config file, a config of an installed package
             (``'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'``), or the
             ``model`` dict itself. Of a distillation's it is the student.
-        checkpoint (str): Path or URL of its weights. Every key must fit.
+        checkpoint (str or Path): Path or URL of its weights. Every key must fit.
         data_preprocessor (nn.Module): The student's.
         input_transform (dict, optional): A deterministic transform of
             ``torchvision.transforms.v2`` for the preprocessed batch, by its
@@ -158,8 +159,8 @@ def _build(cfg: Union[str, dict],
            data_preprocessor: nn.Module) -> Tuple[nn.Module, dict]:
     """The network and the config that it is built of."""
     scope = None
-    if isinstance(cfg, str):
-        whole = read_teacher_config(cfg)
+    if isinstance(cfg, (str, os.PathLike)):
+        whole = read_teacher_config(os.fspath(cfg))
         if 'student' in whole.get('model', {}):
             # A distillation's: whoever was taught there teaches here.
             whole = student_config(whole)

@@ -286,8 +286,8 @@ def test_input_transform(cfg, teacher_checkpoint):
             input_transform=dict(type='Rezise'))
 
 
-def test_path_object(cfg, teacher_checkpoint):
-    teacher = Teacher(cfg, Path(teacher_checkpoint), IMAGENET)
+def test_path_objects(cfg, teacher_checkpoint):
+    teacher = Teacher(Path(cfg), Path(teacher_checkpoint), IMAGENET)
     assert teacher.model.backbone.depth == 50
 
 
