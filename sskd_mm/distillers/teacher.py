@@ -28,10 +28,12 @@ class Teacher:
     config without a ``data_preprocessor`` takes the student's.
 
     Args:
-        cfg (str or Path or dict): A config file, a config of an installed package
+        cfg (str or Path or dict): A config file, a config of an installed
+            package
             (``'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'``), or the
             ``model`` dict itself. Of a distillation's it is the student.
-        checkpoint (str or Path): Path or URL of its weights. Every key must fit.
+        checkpoint (str or Path): Path or URL of its weights. Every key must
+            fit.
         data_preprocessor (nn.Module): The student's.
         input_transform (dict, optional): A deterministic transform of
             ``torchvision.transforms.v2`` for the preprocessed batch, by its
