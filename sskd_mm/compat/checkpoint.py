@@ -80,12 +80,12 @@ def allow_pickle(files: Sequence[str]) -> None:
     _pickles.update(_identity(file) for file in files)
 
 
-def load_checkpoint_file(path: str) -> Dict[str, Any]:
+def load_checkpoint_file(path: Union[str, os.PathLike]) -> Dict[str, Any]:
     """Read a checkpoint without unpickling arbitrary objects.
 
     Args:
-        path (str): A file, or an ``http(s)://`` address, which is downloaded
-            once and kept where ``torch.hub`` keeps its checkpoints.
+        path (str or Path): A file, or an ``http(s)://`` address, which is
+            downloaded once and kept where ``torch.hub`` keeps its checkpoints.
 
     Returns:
         dict: The checkpoint, its tensors on the CPU.
@@ -96,6 +96,7 @@ def load_checkpoint_file(path: str) -> Dict[str, Any]:
         UntrustedCheckpointError: It holds objects other than tensors and
             plain data, and :func:`allow_pickle` does not name it.
     """
+    path = os.fspath(path)
     file = _download(path) if path.startswith(('http://', 'https://')) \
         else osp.expanduser(path)
     if not osp.isfile(file):

@@ -2,6 +2,7 @@
 from .build_dataset import build_dataset
 from .check_annotations import check_annotations
 from .check_data_files import check_data_files
+from .check_labels import check_labels
 from .check_masks import check_masks
 from .check_num_classes import check_num_classes, head_classes, misfit_heads
 from .check_run_files import check_run_files
@@ -31,7 +32,7 @@ __all__ = [
     'FaceBin', 'FaceBinError', 'FacePairs', 'FaceRecords', 'ListedImages',
     'PairedFaces', 'Pairs', 'PlainPickleError', 'Record', 'RecordFile',
     'RecordFileError', 'SeededDataset', 'build_dataset',
-    'check_annotations', 'check_data_files', 'check_masks',
+    'check_annotations', 'check_data_files', 'check_labels', 'check_masks',
     'check_num_classes', 'check_run_files', 'check_sample_idx',
     'check_val_classes', 'check_val_images', 'head_classes',
     'innermost_configs', 'load_plain_pickle', 'make_digits_detection',

@@ -17,6 +17,7 @@ from .inheritance import Inheritance
 from .student_keys import StudentKeys
 from .tap_losses import TapLosses
 from .teachers import TeacherFeatures, Teachers
+from .value_range import warn_of_wrong_range
 
 
 @MODELS.register_module()
@@ -160,6 +161,8 @@ class StageByStageDistiller(StudentKeys):
         self.stages = {stage.name: stage for stage in stages}
         self.inheritance = Inheritance(self._inherit, self.student,
                                        self.teachers[0].model)
+        if isinstance(data, dict):
+            warn_of_wrong_range(data['inputs'], self.data_preprocessor)
         data = self.data_preprocessor(data, False)
         inputs, samples = data['inputs'], data.get('data_samples')
         self.input_shape = tuple(inputs.shape[-2:])

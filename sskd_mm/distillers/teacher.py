@@ -1,6 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import hashlib
 import json
+import os
 import os.path as osp
 from typing import Callable, Dict, Optional, Sequence, Tuple, Union
 
@@ -11,6 +12,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
+from ..models.student_config import student_config
 from ..stages import run_prefix
 from .load_teacher_weights import load_teacher_weights
 from .renormalize import Renormalize, input_channels
@@ -26,10 +28,12 @@ class Teacher:
     config without a ``data_preprocessor`` takes the student's.
 
     Args:
-        cfg (str or dict): A config file, a config of an installed package
+        cfg (str or Path or dict): A config file, a config of an installed
+            package
             (``'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'``), or the
-            ``model`` dict itself.
-        checkpoint (str): Path or URL of its weights. Every key must fit.
+            ``model`` dict itself. Of a distillation's it is the student.
+        checkpoint (str or Path): Path or URL of its weights. Every key must
+            fit.
         data_preprocessor (nn.Module): The student's.
         input_transform (dict, optional): A deterministic transform of
             ``torchvision.transforms.v2`` for the preprocessed batch, by its
@@ -157,8 +161,11 @@ def _build(cfg: Union[str, dict],
            data_preprocessor: nn.Module) -> Tuple[nn.Module, dict]:
     """The network and the config that it is built of."""
     scope = None
-    if isinstance(cfg, str):
-        whole = read_teacher_config(cfg)
+    if isinstance(cfg, (str, os.PathLike)):
+        whole = read_teacher_config(os.fspath(cfg))
+        if 'student' in whole.get('model', {}):
+            # A distillation's: whoever was taught there teaches here.
+            whole = student_config(whole)
         scope = whole.get('default_scope')
         cfg = dict(whole.model)
         if whole.get('data_preprocessor') is not None:

@@ -2,8 +2,8 @@
 from typing import Any
 
 from ..compat import is_a
-from ..datasets import (check_masks, check_num_classes, check_sample_idx,
-                        check_val_classes, check_val_images)
+from ..datasets import (check_labels, check_masks, check_num_classes,
+                        check_sample_idx, check_val_classes, check_val_images)
 from .check_cacheable import check_cacheable
 
 
@@ -58,7 +58,10 @@ def check_classes(loop, dataset: Any) -> None:
     runner = loop.runner
     check_num_classes(loop.distiller.student, dataset,
                       loop.accept_other_classes)
+    check_labels(dataset, 'train_dataloader', loop.accept_other_classes)
     if runner.val_loop is not None:
+        check_labels(runner.val_dataloader.dataset, 'val_dataloader',
+                     loop.accept_other_classes)
         check_val_classes(dataset, runner.val_dataloader.dataset,
                           runner.val_evaluator.metrics,
                           loop.accept_other_classes)

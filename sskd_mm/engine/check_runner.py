@@ -1,4 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+import logging
+
+from mmengine.logging import print_log
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import MODEL_WRAPPERS
 from mmengine.runner import FlexibleRunner, Runner
@@ -7,6 +10,15 @@ _INSTEAD = ('Every process holds student and teacher whole: use Runner with '
             'MMDistributedDataParallel, its default for several processes. '
             "Memory is saved by optim_wrapper=dict(type='AmpOptimWrapper'), "
             'and by a smaller batch_size with accumulative_counts.')
+#: Keys of mmcv 1.x that MMEngine passes over, and what stands for them.
+_OLD_KEYS = dict(
+    fp16="optim_wrapper=dict(type='AmpOptimWrapper')",
+    optimizer_config='optim_wrapper=dict(clip_grad=dict(max_norm=...))',
+    lr_config='param_scheduler=[...]',
+    checkpoint_config='default_hooks=dict(checkpoint=dict(...))',
+    log_config='default_hooks=dict(logger=dict(...))',
+    evaluation='val_evaluator and train_cfg.val_interval',
+    resume_from='load_from and resume=True')
 
 
 def check_runner(runner: Runner) -> None:
@@ -21,6 +33,12 @@ def check_runner(runner: Runner) -> None:
             MMEngine is to compile the training step.
     """
     cfg = runner.cfg
+    for key in _OLD_KEYS.keys() & cfg.keys():
+        print_log(
+            f'{key}={cfg[key]} has no effect, as in any training with '
+            f'MMEngine: it is a key of mmcv 1.x. Write {_OLD_KEYS[key]}.',
+            logger='current',
+            level=logging.WARNING)
     if isinstance(runner, FlexibleRunner):
         raise TypeError(
             'StageByStageTrainLoop does not run in a FlexibleRunner. There a '

@@ -112,7 +112,16 @@ class DataFeed:
         """The first image as a batch, twice over since batch norm cannot
         train on a single value a channel."""
         sample = self.dataset[0]
-        return self.loader.collate_fn([sample, copy.deepcopy(sample)])
+        batch = self.loader.collate_fn([sample, copy.deepcopy(sample)])
+        if isinstance(batch, dict) and 'inputs' not in batch:
+            raise ValueError(
+                "train_dataloader: the data set's images have "
+                f'{", ".join(map(repr, batch))}, but networks read '
+                "'inputs' and 'data_samples'. Let its pipeline end in "
+                "dict(type='PackDetInputs') for a detector or "
+                "dict(type='PackInputs') for a classifier, in place of "
+                'ImageToTensor, ToTensor, DefaultFormatBundle and Collect.')
+        return batch
 
     def batches(self, begin: int, end: int) -> Iterator[Tuple[Key, Any]]:
         """Load these batches of the phase.
@@ -207,8 +216,10 @@ class DataFeed:
         length = len(self._batch_sampler)
         if not length:
             raise ValueError(
-                f'train_dataloader gives no batch of its {len(self.dataset)} '
-                'images. Take a smaller batch_size, or drop_last=False.')
+                'train_dataloader gives no batch: its data set has '
+                f'{len(self.dataset)} images, and with drop_last=True a '
+                f'batch of {self._batch_sampler.batch_size} is left out if it '
+                'is not full. Lower batch_size, or leave drop_last out.')
         with torch.random.fork_rng(devices=[]):
             stream = iter(self._batch_sampler)
             head = list(islice(stream, length + 1))

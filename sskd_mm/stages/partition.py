@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .prefix import Features, run_prefix
 from .stage import Stage
+from .without_checkpointing import without_checkpointing
 
 #: Name of what lies behind the last tap.
 HEAD = 'head'
@@ -135,7 +136,8 @@ class StagePartition:
         try:
             student.eval()
             student.requires_grad_(True)
-            with torch.enable_grad():
+            with torch.enable_grad(), without_checkpointing(
+                    student, [stage.student for stage in stages]):
                 features = run_prefix(student,
                                       [stage.student for stage in stages],
                                       inputs, pre_activation)

@@ -1,5 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -283,3 +284,23 @@ def test_input_transform(cfg, teacher_checkpoint):
             teacher_checkpoint,
             IMAGENET,
             input_transform=dict(type='Rezise'))
+
+
+def test_path_objects(cfg, teacher_checkpoint):
+    teacher = Teacher(Path(cfg), Path(teacher_checkpoint), IMAGENET)
+    assert teacher.model.backbone.depth == 50
+
+
+def test_whoever_was_distilled_teaches(distill_cfg, in_mmdet, tmp_path):
+    """By the config of the distillation, which lies in its work directory."""
+    cfg = distill_cfg(tmp_path)
+    student = MODELS.build(cfg.model.student)
+    torch.save(student.state_dict(), tmp_path / 'distilled.pth')
+    cfg.dump(tmp_path / 'config.py')
+    teacher = Teacher(
+        str(tmp_path / 'config.py'), str(tmp_path / 'distilled.pth'),
+        IMAGENET)
+    assert type(teacher.model).__name__ == 'FasterRCNN'
+    assert teacher.model.backbone.depth == 18
+    assert torch.equal(teacher.model.backbone.conv1.weight,
+                       student.backbone.conv1.weight)

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 from mmengine.config import ConfigDict
+from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import MODEL_WRAPPERS, RUNNERS
 from mmengine.runner import Runner
@@ -46,6 +47,22 @@ def test_flexible_runner_is_refused(distill_cfg, tmp_path):
     with pytest.raises(TypeError, match='does not run in a FlexibleRunner.*'
                        'Leave runner_type and strategy out'):
         RUNNERS.build(cfg).train()
+
+
+def test_keys_of_mmcv_1_are_named(caplog):
+    cfg = ConfigDict(
+        fp16=dict(loss_scale='dynamic'),
+        optimizer_config=dict(grad_clip=dict(max_norm=35)),
+        optim_wrapper=dict(optimizer=dict(type='SGD')))
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    try:
+        check_runner(SimpleNamespace(cfg=cfg))
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert len(caplog.messages) == 2
+    assert 'fp16=' in caplog.text and 'AmpOptimWrapper' in caplog.text
+    assert 'clip_grad' in caplog.text
 
 
 def test_compiled_training_step_is_refused(distill_cfg, tmp_path):

@@ -12,6 +12,8 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 from mmpretrain.models import ImageClassifier
 
+from sskd_mm.engine.feeds import DataFeed
+
 RESNET = dict(type='ResNet_CIFAR', depth=18, base_channels=4, stem_channels=4)
 
 
@@ -69,6 +71,30 @@ def test_metainfo_forgotten_in_validation(distill_cfg, tmp_path):
     cfg.val_dataloader.dataset.pop('metainfo')
     with pytest.raises(ValueError, match="val_dataloader: .* 'person'"):
         Runner.from_cfg(cfg).train()
+
+
+@pytest.mark.parametrize('length, batch_size', [(3, 4), (0, 4)])
+def test_no_full_batch(length, batch_size):
+    loader = dict(
+        dataset=list(range(length)),
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        batch_size=batch_size,
+        drop_last=True)
+    with pytest.raises(ValueError, match=f'no batch: its data set has '
+                       f'{length} images, .* a batch of {batch_size} '):
+        DataFeed(loader, seed=0)
+
+
+def test_pipeline_of_mmdet_2():
+    image = dict(img=torch.zeros(3, 8, 8), gt_label=torch.tensor(1))
+    loader = dict(
+        dataset=[image],
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        batch_size=1,
+        collate_fn=dict(type='default_collate'))
+    with pytest.raises(ValueError, match="have 'img', 'gt_label', but .*"
+                       "end in dict.type='PackDetInputs'"):
+        DataFeed(loader, seed=0).sample()
 
 
 def test_nothing_is_left(distill_cfg, tmp_path):

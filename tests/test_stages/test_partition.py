@@ -258,3 +258,26 @@ def test_fingerprint_sees_one_bit(partition):
     changed = partition.fingerprint(['layer2'])
     assert [k for k in before if before[k] != changed[k]
             ] == ['backbone.layer3.0.bn1.running_mean']
+
+
+@pytest.mark.parametrize('taps', ['auto', ['backbone.layer1.0', 'neck']])
+def test_gradient_checkpointing_hides_no_parameters(in_mmdet, taps):
+    found = []
+    for with_cp in (False, True):
+        student = _detector(with_cp=with_cp)
+        stages = parse_stages(taps, student, [student])
+        partition = StagePartition(student, stages, torch.rand(1, 3, 64, 64))
+        found.append(partition.params)
+    assert found[0] == found[1]
+
+
+def test_tap_within_a_checkpointed_block(in_mmdet):
+    student = _detector(with_cp=True)
+    stages = parse_stages(['backbone.layer2.1.conv1', 'neck'], student,
+                          [student])
+    with pytest.raises(ValueError, match=r"'backbone.layer2.1.conv1' lies "
+                       'within .* Tap the block that holds it'):
+        StagePartition(student, stages, torch.rand(1, 3, 64, 64))
+    # What was in PyTorch's place is back.
+    assert issubclass(torch.utils.checkpoint.CheckpointFunction,
+                      torch.autograd.Function)

@@ -19,6 +19,7 @@ from ...datasets import (head_classes, misfit_heads, read_multi_labels,
                          reads_classes)
 from ...stages import Phase
 from ...version import __version__
+from ..check_monitored import check_monitored
 from ..try_later_phases import try_later_phases
 
 
@@ -117,6 +118,7 @@ class PhaseHook(Hook):
             return None
         runner.logger.info('Evaluating the teacher ...')
         metrics = loop.validate_teacher(teacher)
+        check_monitored(runner.hooks, loop.phases, metrics)
         scalars = scalar_metrics(metrics)
         runner.logger.info(f'Teacher: {_line(scalars)}')
         if not loop.accept_weak_teacher:

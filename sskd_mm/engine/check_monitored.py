@@ -1,0 +1,54 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from typing import Any, Iterable, Iterator, Tuple
+
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook
+
+from ..stages import Phase
+
+
+def check_monitored(hooks: Iterable[Any], phases: Iterable[Phase],
+                    metrics: Iterable[str]) -> None:
+    """See that the validation gives every metric that something waits for.
+
+    The teacher's metrics, which are there first, are called as the
+    student's, whose first validation may come after hours of mimicking.
+
+    Args:
+        hooks (Iterable[Hook]): The runner's.
+        phases (Iterable[Phase]): All phases.
+        metrics (Iterable[str]): The names of the metrics.
+
+    Raises:
+        ValueError: ``save_best``, a strict ``EarlyStoppingHook`` or a
+            schedule that waits for a plateau names another.
+
+    Example:
+        >>> check_monitored(runner.hooks, loop.phases, ['coco/bbox_mAP'])
+    """
+    names = list(metrics)
+    for place, key in (*_of_hooks(hooks), *_of_phases(phases)):
+        if key not in names:
+            raise ValueError(
+                f'{place} is {key!r}, but the validation gives: '
+                f'{", ".join(names)}. Write one of these.')
+
+
+def _of_hooks(hooks: Iterable[Any]) -> Iterator[Tuple[str, str]]:
+    for hook in hooks:
+        if isinstance(hook, CheckpointHook) and hook.save_best:
+            for key in hook.key_indicators:
+                if key != 'auto':
+                    yield 'default_hooks.checkpoint.save_best', key
+        elif isinstance(hook, EarlyStoppingHook) and hook.strict:
+            yield f'monitor of {type(hook).__name__}', hook.monitor
+
+
+def _of_phases(phases: Iterable[Phase]) -> Iterator[Tuple[str, str]]:
+    for phase in phases:
+        schedulers = phase.param_scheduler or []
+        for each in [schedulers] if isinstance(schedulers, dict) \
+                else schedulers:
+            name = getattr(each['type'], '__name__', each['type'])
+            if 'ReduceOnPlateau' in name:
+                yield (f'monitor of {name} in param_scheduler',
+                       each.get('monitor', 'loss'))

@@ -1,0 +1,61 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from contextlib import ExitStack, contextmanager
+from typing import Any, Callable, Iterator, List, Sequence
+
+import torch.nn as nn
+from torch.utils import checkpoint
+
+
+@contextmanager
+def without_checkpointing(student: nn.Module,
+                          taps: Sequence[str]) -> Iterator[None]:
+    """Let what is under gradient checkpointing (``with_cp=True``) run as it
+    is: PyTorch's reentrant form makes one node of the graph of it, which
+    hides its parameters.
+
+    Args:
+        student (nn.Module): The student.
+        taps (Sequence[str]): Paths of its taps.
+
+    Raises:
+        ValueError: A tap lies within such a part, where features have no
+            gradient.
+
+    Example:
+        >>> with without_checkpointing(student, ['backbone.layer1']):
+        >>>     features = student.extract_feat(images)
+    """
+    within: List[Callable] = []
+
+    class Plain:
+
+        @staticmethod
+        def apply(function: Callable, preserve_rng_state: bool,
+                  *args: Any) -> Any:
+            within.append(function)
+            try:
+                return function(*args)
+            finally:
+                within.pop()
+
+    def refuse(path: str) -> Callable:
+
+        def hook(*_: Any) -> None:
+            if within:
+                raise ValueError(
+                    f'stages: the tap {path!r} lies within a part of the '
+                    'student that runs under gradient checkpointing, where '
+                    'features have no gradient. Tap the block that holds it, '
+                    "or set with_cp=False in the student's backbone.")
+
+        return hook
+
+    reentrant = checkpoint.CheckpointFunction
+    with ExitStack() as stack:
+        for path in taps:
+            handle = student.get_submodule(path).register_forward_hook(
+                refuse(path))
+            stack.callback(handle.remove)
+        stack.callback(setattr, checkpoint, 'CheckpointFunction', reentrant)
+        checkpoint.CheckpointFunction = Plain
+        yield
