@@ -7,6 +7,8 @@ import torch
 import torch.nn as nn
 from mmengine.logging import MMLogger
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
 from .prefix import Features, run_prefix
 from .stage import Stage, default_name
@@ -26,8 +28,10 @@ def find_layouts(model: nn.Module, stages: Sequence[Stage], network: int,
     What the config says holds. Otherwise vectors are embeddings (N, C), and
     features of three axes tokens (N, L, C). Of four axes, two neighbours are
     height and width: those that have the image's proportions. Where both
-    pairs have them (64 channels of 64 x 64), an image of twice the size
-    tells, since it doubles height and width alone.
+    pairs have them (64 channels of 64 x 64), the tap's other levels tell; or
+    that all weights of the module are of convolutions and their norms, whose
+    channels come first; or an image of twice the size, which doubles height
+    and width alone.
 
     Args:
         model (nn.Module): A model with OpenMMLab's
@@ -59,6 +63,11 @@ def find_layouts(model: nn.Module, stages: Sequence[Stage], network: int,
         ]
         for path, stage in taps.items()
     }
+    for found in layouts.values():
+        # The levels of one tap are laid out alike.
+        known = {x for x in found if x and len(x) == 4}
+        if len(known) == 1:
+            found[:] = [x or next(iter(known)) for x in found]
     unknown = [path for path in taps if None in layouts[path]]
     if unknown:
         larger = _run_larger(model, unknown, inputs)
@@ -206,6 +215,9 @@ def _find_layout(model: nn.Module, tap: _Tap, feature: Tensor,
             'module that outputs one of these.')
     readings = _readings(shape, inputs) if axes == 4 else [_FORMS[axes]]
     layout = readings[0] if len(readings) == 1 else None
+    if len(readings) == 2 and _is_convolutional(
+            model.get_submodule(tap.path)):
+        layout = 'NCHW'
     if tap.said is not None and len(tap.said) == axes:
         if layout not in (None, tap.said) and axes == 4:
             MMLogger.get_current_instance().warning(
@@ -226,6 +238,16 @@ def _find_layout(model: nn.Module, tap: _Tap, feature: Tensor,
             'axis is not the images: windows or boxes, maybe. Tap the module '
             f'that holds it.{remedy}')
     return layout
+
+
+def _is_convolutional(module: nn.Module) -> bool:
+    """Whether it has weights, and all of convolutions and their norms."""
+    owners = [
+        m for m in module.modules()
+        if any(True for _ in m.parameters(recurse=False))
+    ]
+    return bool(owners) and all(
+        isinstance(m, (_ConvNd, _BatchNorm, nn.GroupNorm)) for m in owners)
 
 
 def _has_places(module: nn.Module) -> bool:

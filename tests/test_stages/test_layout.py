@@ -92,6 +92,28 @@ def test_levels_and_kinds_of_one_tap():
         network, (32, 32), layout='NCL') == ('NHWC', 'NHWC', 'NCL', 'NC')
 
 
+def test_the_other_levels_tell():
+    """Of a network of one size, with as many channels as one level has
+    rows."""
+
+    def levels(order):
+        return lambda x: [pyramid(k, 16, order)(x) for k in (2, 4, 8)]
+
+    for order, layout in (((0, 1, 2, 3), 'NCHW'), (NHWC, 'NHWC')):
+        network = Network(levels(order), size=(64, 64))
+        assert find(network, (64, 64)) == (layout, ) * 3
+
+
+def test_convolutions_put_channels_first():
+    network = Network(lambda x: x, size=(64, 64))
+    network.tap = nn.Sequential(
+        nn.Conv2d(3, 16, 4, 4), nn.BatchNorm2d(16), nn.ReLU())
+    assert find(network, (64, 64)) == ('NCHW', )
+    network.tap.append(nn.Linear(16, 16))
+    with pytest.raises(ValueError, match='Write dict.*layout='):
+        find(network, (64, 64))
+
+
 def test_what_nothing_tells_is_asked_for():
     """And the text to write, as it stands in the message, settles it."""
     for role, number in (('student', 0), ('teacher', 1)):
