@@ -176,8 +176,10 @@ def _copy(loop, phase: Optional[Phase] = None) -> Optional[nn.Module]:
         for module, mode in modes:
             module.training = mode
     for module in trial.modules():
-        # One that is compiled runs the original's.
-        module.__dict__.pop('forward', None)
+        # A compiled one runs the original's; others are methods of the copy.
+        if hasattr(module.__dict__.get('forward'),
+                   '_torchdynamo_orig_callable'):
+            del module.forward
     return trial
 
 

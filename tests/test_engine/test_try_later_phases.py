@@ -11,7 +11,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS, MODELS, TRANSFORMS, DefaultScope
 from mmengine.runner import Runner
-from mmpretrain.models import ImageClassifier
+from mmpretrain.models import ImageClassifier, ResNet_CIFAR
 
 from sskd_mm.compat import load_checkpoint_file
 from sskd_mm.engine.hooks import phase_hook
@@ -371,3 +371,26 @@ def test_what_a_batch_cannot_judge(classifiers):
     runner = Runner.from_cfg(cfg)
     runner.val_evaluator.metrics[0].generator = (x for x in range(3))
     runner.train()
+
+
+@MODELS.register_module()
+class ChoosesForward(ResNet_CIFAR):
+    """Has no ``forward`` but the one that it chooses, as VMamba's blocks."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.forward = self.run_first
+
+    forward = torch.nn.Module.forward
+
+    def run_first(self, inputs):
+        return super().forward(inputs)
+
+
+@pytest.mark.parametrize('compile', [False, dict(backend='eager')])
+def test_forward_of_an_instance(classifiers, compile):
+    cfg = classifiers('run')
+    cfg.model.compile = compile
+    if not compile:
+        cfg.model.student.backbone.type = 'ChoosesForward'
+    Runner.from_cfg(cfg).train()
