@@ -46,7 +46,8 @@ if [ -n "$other" ]; then
         tests/test_models/test_backbones
         tests/test_distillers/test_disk_teacher_cache.py)
     for tool in analysis_tools export_onnx face_eval insightface_to_mmpretrain \
-        make_config make_face_lists model_converters quickstart study_tool; do
+        make_config make_config_styles make_face_lists model_converters \
+        quickstart study_tool; do
         once+=("tests/test_tools/test_$tool.py")
     done
     "$PYTHON" -m pytest -n 2 --dist worksteal "${once[@]/#/--ignore=}" "$@"
