@@ -120,7 +120,7 @@ def test_imagenet_pair_has_a_plan(path, classifier_cfg, tmp_path,
     cfg.train_dataloader = classifier_cfg(
         tmp_path, {}, 1, size=64).train_dataloader
     monkeypatch.setattr(
-        'sskd_mm.engine.loops.stage_by_stage_train_loop.check_num_classes',
+        'sskd_mm.engine.check_phases.check_num_classes',
         lambda *args: None)
     loop = _plan(cfg, tmp_path)
     assert loop.phases[-1].end == 100, 'as long as from scratch'

@@ -52,7 +52,7 @@ def test_every_distillation_has_a_plan(path, digits, tmp_path, monkeypatch):
                         lambda *args: None)
     # Their classes are others.
     monkeypatch.setattr(
-        'sskd_mm.engine.loops.stage_by_stage_train_loop.check_num_classes',
+        'sskd_mm.engine.check_phases.check_num_classes',
         lambda *args: None)
     runner = Runner.from_cfg(cfg)
     phases = runner.build_train_loop(cfg.train_cfg).phases
