@@ -4,7 +4,7 @@ import math
 import uuid
 import zlib
 from pathlib import Path
-from typing import Any, Dict, Hashable, List, NamedTuple, Optional
+from typing import Any, Dict, Hashable, List, NamedTuple, Optional, Set
 
 import numpy as np
 import torch
@@ -54,6 +54,7 @@ class DiskTeacherCache(TeacherCache):
         self._limit = limit
         self._written = 0
         self._batches: Dict[Hashable, _Batch] = {}
+        self._keys: Set[Hashable] = set()
         self._maps: Dict[Path, np.ndarray] = {}
         self._checked: set = set()
         for index in sorted(self._folder.glob(f'rank{rank}_*.jsonl')):
@@ -72,7 +73,7 @@ class DiskTeacherCache(TeacherCache):
     def _find(self, key: Hashable, identity: int) -> Optional[Any]:
         batch = self._batches.get((key, identity))
         if batch is None:
-            self.missed += key in {key for key, _ in self._batches}
+            self.missed += key in self._keys
             return None
         return self._load(batch)
 
@@ -83,8 +84,13 @@ class DiskTeacherCache(TeacherCache):
     def clear(self) -> None:
         """Forget what is there; the files stay."""
         self._batches.clear()
+        self._keys.clear()
         self._maps.clear()
         self._limit = 0
+
+    def _add(self, key: Hashable, batch: '_Batch') -> None:
+        self._batches[key, batch.identity] = batch
+        self._keys.add(key)
 
     # --- Files ------------------------------------------------------------
 
@@ -96,7 +102,7 @@ class DiskTeacherCache(TeacherCache):
             except ValueError:
                 continue  # the writer was stopped in the midst of it
             key = tuple(entry.pop('key'))
-            self._batches[key, entry['identity']] = _Batch(data, **entry)
+            self._add(key, _Batch(data, **entry))
 
     def _load(self, batch: '_Batch') -> Optional[Any]:
         """What is kept of a batch; None if the file does not have it."""
@@ -181,7 +187,7 @@ class DiskTeacherCache(TeacherCache):
             self._stop(str(error))
             return
         self._written += size
-        self._batches[key, identity] = batch
+        self._add(key, batch)
 
     def _stop(self, reason: str) -> None:
         self._limit = 0

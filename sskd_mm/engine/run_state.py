@@ -1,5 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from typing import Any, Dict, List, Optional, Sequence
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import torch
 from mmengine.dist import (all_gather_object, all_reduce_params, broadcast,
@@ -99,10 +100,15 @@ class RunState(Hook):
         """
         self._parts[name] = part
 
-    def collect(self) -> None:
-        """Gather what each process has of its own. All of them call it, before
-        the first one saves."""
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Within this context the first process can save what each has of its
+        own. All of them enter it."""
         self._of_ranks = all_gather_object(self._own())
+        try:
+            yield
+        finally:
+            self._of_ranks = None
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Put all of it beside the student."""
@@ -125,7 +131,6 @@ class RunState(Hook):
                 name: part.state_dict()
                 for name, part in self._parts.items()
             })
-        self._of_ranks = None
 
     def _own(self) -> Dict[str, Dict[str, Tensor]]:
         # Those of one process are in the student's weights.

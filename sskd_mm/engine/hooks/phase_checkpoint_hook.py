@@ -94,16 +94,16 @@ class PhaseCheckpointHook(CheckpointHook):
     def _save_and_stop(self, runner, iteration: int) -> None:
         """Save in the midst of an epoch and end the run."""
         loop = runner.train_loop
-        loop.state.collect()
         name = f'iter_{iteration}.pth'
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        runner.save_checkpoint(
-            self.out_dir,
-            name,
-            meta=dict(epoch=runner.epoch, iter=iteration),
-            by_epoch=False,
-            backend_args=self.backend_args)
+        with loop.state.collected():
+            runner.save_checkpoint(
+                self.out_dir,
+                name,
+                meta=dict(epoch=runner.epoch, iter=iteration),
+                by_epoch=False,
+                backend_args=self.backend_args)
         if is_main_process():
             with open(osp.join(runner.work_dir, 'last_checkpoint'), 'w') as f:
                 f.write(self.last_ckpt)
@@ -111,13 +111,17 @@ class PhaseCheckpointHook(CheckpointHook):
             f'Saved {self.last_ckpt}; --resume goes on from there.')
 
     def _save_checkpoint_with_step(self, runner, step, meta) -> None:
-        runner.train_loop.state.collect()
-        with self._removing_afterwards():
+        with (runner.train_loop.state.collected(),
+              self._removing_afterwards()):
             super()._save_checkpoint_with_step(runner, step, meta)
 
     def _save_best_checkpoint(self, runner, metrics) -> None:
-        runner.train_loop.state.collect()
-        with self._removing_afterwards():
+        if not self.save_best:
+            # Nothing is saved, so nothing has to be gathered.
+            super()._save_best_checkpoint(runner, metrics)
+            return
+        with (runner.train_loop.state.collected(),
+              self._removing_afterwards()):
             super()._save_best_checkpoint(runner, metrics)
 
     @contextmanager
