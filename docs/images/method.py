@@ -48,10 +48,10 @@ def lock(x, y):
             'fill="#fff"/>')
 
 
-def phase(x, y, title, about, tap):
-    """One phase; ``tap`` is the number of the part that mimics, or None where
-    the head trains."""
-    last = len(PARTS) - 1 if tap is None else tap
+def phase(x, y, title, about, trains, tap=None):
+    """One phase: the parts that train, and the part where student and teacher
+    are compared, None where the student trains on its task."""
+    last = len(PARTS) - 1 if tap is None else PARTS.index(tap)
     rows = dict(teacher=y + TOP, student=y + TOP + HEIGHTS['teacher'] + GAP)
     out = [
         text(x, y + 26, title, TRAINS, 24, 'start', 700),
@@ -68,12 +68,12 @@ def phase(x, y, title, about, tap):
         for i, name in enumerate(PARTS):
             colour = TEACHER
             if row == 'student':
-                colour = TRAINS if i == last else FROZEN
+                colour = TRAINS if name in trains else FROZEN
             left = x + LEFT + i * STEP
             out.append(
                 box(left, rows[row], HEIGHTS[row], name,
-                    colour if i <= last else None, row == 'student'
-                    and i < last))
+                    colour if i <= last else None, i <= last
+                    and colour == FROZEN))
             if i < last:
                 out.append(
                     line(left + STEP - 10, middle[row], left + STEP,
@@ -83,7 +83,7 @@ def phase(x, y, title, about, tap):
     out.append(text(x, at + 6, 'images', REST, 18, 'start'))
     for row in shown:
         out.append(
-            line(x + 62, at, x + LEFT - 3, middle[row],
+            line(x + 68, at, x + LEFT - 3, middle[row],
                  end='marker-end="url(#to)"'))
     end = x + LEFT + last * STEP + (STEP - 10) / 2
     if tap is None:
@@ -101,8 +101,7 @@ def phase(x, y, title, about, tap):
              rows['student'] - 3, TRAINS, 3,
              'marker-start="url(#by)" marker-end="url(#by)"'))
     out.append(
-        text(end + 14 if tap < 3 else end - 14, centre + 16, 'L2 distance',
-             TRAINS, 18, 'start' if tap < 3 else 'end', 700))
+        text(end - 14, centre + 16, 'L2 distance', TRAINS, 18, 'end', 700))
     for row in rows:
         out.append(
             line(x + LEFT + (last + 1) * STEP - 5, rows[row] - 5,
@@ -111,14 +110,13 @@ def phase(x, y, title, about, tap):
     return ''.join(out)
 
 
-def legend(y):
-    out, x = [], 0
+def legend(x, y):
+    out = []
     for colour, label in ((TRAINS, 'trains'), (FROZEN, 'frozen'),
                           (TEACHER, 'teacher, frozen'), (None, 'not computed'),
                           (STOP, 'both networks stop here')):
         if colour == STOP:
-            out.append(line(x + 6, y - 16, x + 6, y + 6, STOP, 4))
-            width = 18
+            out.append(line(x + 14, y - 16, x + 14, y + 6, STOP, 4))
         else:
             fill = (f'fill="{colour}"' if colour else
                     f'fill="none" stroke="{REST}" stroke-dasharray="3 4"')
@@ -126,9 +124,8 @@ def legend(y):
                        f'rx="4" {fill}/>')
             if colour == FROZEN:
                 out.append(lock(x + 8, y - 14))
-            width = 38
-        out.append(text(x + width, y + 1, label, REST, 18, 'start'))
-        x += width + 9.2 * len(label) + 34
+        out.append(text(x + 42, y + 1, label, REST, 18, 'start'))
+        y += 36
     return ''.join(out)
 
 
@@ -142,21 +139,20 @@ def main():
         '<defs>',
         marker.format('to', 7, 7, REST),
         marker.format('by', 5, 5, TRAINS), '</defs>',
-        phase(0, 0, 'mimic/layer1', 'The first stage learns the teacher&#8217;'
-              's feature.', 0),
-        phase(across, 0, 'mimic/layer2', 'It is fixed; the second stage '
-              'learns.', 1),
-        phase(0, down, '&#8230; mimic/neck', 'So on, to the last stage: what '
-              'the head reads.', 4),
-        phase(across, down, 'head', 'All of it is fixed; the head learns its '
-              'task.', None),
-        legend(2 * down + 6)
+        phase(
+            0, 0, 'Mimic', 'Backbone and FPN learn the teacher&#8217;s '
+            'features; no labels.', PARTS[:-1], 'neck'),
+        phase(across, 0, 'Head', 'The features are frozen; the head learns '
+              'its task.', PARTS[-1:]),
+        phase(0, down, 'Finetune', 'Optional: the whole student trains for '
+              'some epochs.', PARTS),
+        legend(across + LEFT, down + TOP)
     ]
     Path(__file__).with_suffix('.svg').write_text(
         '<svg xmlns="http://www.w3.org/2000/svg" '
-        f'viewBox="-10 -6 {across + PANEL + 20} {2 * down + 30}" '
+        f'viewBox="-10 -6 {across + PANEL + 20} {2 * down - 30}" '
         'font-family="-apple-system,Segoe UI,Helvetica,Arial,sans-serif">'
-        '<title>The phases of a distillation, stage by stage</title>' +
+        '<title>The phases of a distillation</title>' +
         '\n'.join(body) + '</svg>\n')
 
 
