@@ -43,7 +43,8 @@ def digits(tmp_path_factory):
 @pytest.fixture(scope='session')
 def teacher_checkpoint(tmp_path_factory):
     """Fixed random weights for the teacher of the digits configs."""
-    cfg = Config.fromfile(ROOT / 'configs/baselines/faster_rcnn_r50_digits.py')
+    cfg = Config.fromfile(
+        ROOT / 'configs/baselines/faster-rcnn_r50_fpn_digits.py')
     with DefaultScope.overwrite_default_scope('mmdet'):
         torch.manual_seed(0)
         model = MODELS.build(cfg.model)
@@ -68,7 +69,7 @@ def distill_cfg(digits, teacher_checkpoint):
     def make(work_dir, **options):
         cfg = copy.deepcopy(base)
         cfg.model.teacher.cfg = str(
-            ROOT / 'configs/baselines/faster_rcnn_r50_digits.py')
+            ROOT / 'configs/baselines/faster-rcnn_r50_fpn_digits.py')
         cfg.model.teacher.checkpoint = teacher_checkpoint
         # The engine's defaults, whatever recipe is shipped.
         cfg.model.stages = 'auto'
