@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, DefaultScope
 from sklearn.datasets import load_digits
 from tool_process import leave_configs_unformatted
@@ -52,6 +53,15 @@ def teacher_checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp('teacher') / 'teacher.pth'
     torch.save(dict(state_dict=model.state_dict(), meta=dict()), path)
     return str(path)
+
+
+@pytest.fixture
+def logged(caplog):
+    """What MMEngine's logger, which keeps to itself, says."""
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
 
 
 @pytest.fixture
