@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from .refuse_classes import refuse_classes
 
 def check_labels(dataset: Any,
                  key: str,
-                 accept_other_classes: bool = False,
+                 accept_other_classes: Optional[bool] = False,
                  heads: Dict[str, int] = {}) -> None:
     """See that a classifier's labels are numbers of its classes.
 
@@ -24,8 +24,9 @@ def check_labels(dataset: Any,
         dataset (Dataset): Any, wrappers included. One that loads images
             along with their labels is passed over.
         key (str): Its dataloader, for the message.
-        accept_other_classes (bool): Whether to warn instead of refusing, for
-            a loss that ignores such labels. Defaults to False.
+        accept_other_classes (bool, optional): Whether to warn instead of
+            refusing, for a loss that ignores such labels; None in a training
+            that has no such key. Defaults to False.
         heads (dict[str, int]): How many classes each head has by its path,
             for data sets that do not tell theirs. Defaults to none.
 
@@ -55,7 +56,8 @@ def check_labels(dataset: Any,
             _check_heads(each, key, heads, accept_other_classes)
 
 
-def _check_classes(dataset: Any, key: str, number: int, accept: bool) -> None:
+def _check_classes(dataset: Any, key: str, number: int,
+                   accept: Optional[bool]) -> None:
     for info in map(dataset.get_data_info, range(len(dataset))):
         labels = np.atleast_1d(info['gt_label'])
         if not labels.size or (0 <= labels.min() and labels.max() < number):
@@ -70,7 +72,7 @@ def _check_classes(dataset: Any, key: str, number: int, accept: bool) -> None:
 
 
 def _check_heads(dataset: Any, key: str, heads: Dict[str, int],
-                 accept: bool) -> None:
+                 accept: Optional[bool]) -> None:
     infos = map(dataset.get_data_info, range(len(dataset)))
     last = int(max(np.max(info['gt_label'], initial=-1) for info in infos))
     small = {path: n for path, n in heads.items() if n <= last}
