@@ -29,7 +29,7 @@ def main():
     args = add_arguments(parser, dataset='digits', name='ablations')
 
     print('Training the teacher ...', flush=True)
-    train('baselines/faster_rcnn_r50_digits.py', 'teacher', args,
+    train('baselines/faster-rcnn_r50_fpn_digits.py', 'teacher', args,
           'randomness.seed=0')
     checkpoint = (args.work_dir / 'teacher/last_checkpoint').read_text()
 

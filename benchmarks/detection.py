@@ -23,10 +23,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-TEACHER = 'baselines/faster_rcnn_r50_{}.py'
+TEACHER = 'baselines/faster-rcnn_r50_fpn_{}.py'
 #: Rows of the table.
 METHODS = {
-    'from scratch': 'baselines/faster_rcnn_r18_{}.py',
+    'from scratch': 'baselines/faster-rcnn_r18_fpn_{}.py',
     'SSKD, shipped recipe': 'sskd/faster_rcnn_r18_{}.py',
     'SSKD, strict paper form': 'sskd/faster_rcnn_r18_{}_paper.py',
 }

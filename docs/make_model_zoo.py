@@ -23,7 +23,7 @@ sskd_mm is imported: our tools do so, and `python -m sskd_mm` does it for those
 of others. MIM shows an entry by `mim search sskd_mm --config NAME`, where a
 distillation's name begins with `sskd_`, and trains by
 `mim train sskd_mm CONFIG`: a file of your own, or the file name of a config
-here, if no other folder has one of that name.
+here. No two configs share a file name.
 """
 
 

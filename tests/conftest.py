@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, DefaultScope
 from sklearn.datasets import load_digits
 from tool_process import leave_configs_unformatted
@@ -43,7 +44,8 @@ def digits(tmp_path_factory):
 @pytest.fixture(scope='session')
 def teacher_checkpoint(tmp_path_factory):
     """Fixed random weights for the teacher of the digits configs."""
-    cfg = Config.fromfile(ROOT / 'configs/baselines/faster_rcnn_r50_digits.py')
+    cfg = Config.fromfile(
+        ROOT / 'configs/baselines/faster-rcnn_r50_fpn_digits.py')
     with DefaultScope.overwrite_default_scope('mmdet'):
         torch.manual_seed(0)
         model = MODELS.build(cfg.model)
@@ -51,6 +53,15 @@ def teacher_checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp('teacher') / 'teacher.pth'
     torch.save(dict(state_dict=model.state_dict(), meta=dict()), path)
     return str(path)
+
+
+@pytest.fixture
+def logged(caplog):
+    """What MMEngine's logger, which keeps to itself, says."""
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
 
 
 @pytest.fixture
@@ -68,7 +79,7 @@ def distill_cfg(digits, teacher_checkpoint):
     def make(work_dir, **options):
         cfg = copy.deepcopy(base)
         cfg.model.teacher.cfg = str(
-            ROOT / 'configs/baselines/faster_rcnn_r50_digits.py')
+            ROOT / 'configs/baselines/faster-rcnn_r50_fpn_digits.py')
         cfg.model.teacher.checkpoint = teacher_checkpoint
         # The engine's defaults, whatever recipe is shipped.
         cfg.model.stages = 'auto'

@@ -2,6 +2,7 @@
 """model-index.yml and the metafiles, and the page that is written of them."""
 import re
 import runpy
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,15 @@ def test_every_config_is_listed_once():
         if '_base_' not in path.parts)
     assert sorted(model['Config'] for model in MODELS) == configs
     assert len({model['Name'] for model in MODELS}) == len(configs)
+
+
+def test_a_file_name_is_enough_for_mim():
+    """It looks for ``mim train sskd_mm NAME.py`` in all folders."""
+    names = Counter(path.name for path in ROOT.glob('configs/**/*.py'))
+    assert not [
+        model['Config'] for model in MODELS
+        if names[Path(model['Config']).name] > 1
+    ]
 
 
 @pytest.mark.parametrize('model', MODELS, ids=lambda model: model['Name'])

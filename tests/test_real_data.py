@@ -12,24 +12,24 @@ from mmengine.runner import Runner
 
 DATA = os.environ.get('SSKD_TEST_DATA')
 SETS = {
-    # config, data_root, validation file, number of classes
-    'bccd': ('bccd', 'bccd/', 'val.json', 3),
-    'tiny_coco':
-    ('coco_small', 'tiny_coco/', 'annotations/instances_val2017.json', 80),
+    # teacher, student, data_root, validation file, number of classes
+    'bccd': ('bccd', 'bccd', 'bccd/', 'val.json', 3),
+    'tiny_coco': ('coco-small', 'coco_small', 'tiny_coco/',
+                  'annotations/instances_val2017.json', 80),
 }
 
 
 @pytest.mark.skipif(not DATA, reason='SSKD_TEST_DATA is not set')
 @pytest.mark.parametrize('name', SETS)
 def test_all_phases(root, tmp_path, name):
-    suffix, data_root, val_file, classes = SETS[name]
-    teacher = root / f'configs/baselines/faster_rcnn_r50_{suffix}.py'
+    teacher, student, data_root, val_file, classes = SETS[name]
+    teacher = root / f'configs/baselines/faster-rcnn_r50_fpn_{teacher}.py'
     checkpoint = tmp_path / 'teacher.pth'
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(Config.fromfile(teacher).model)
     torch.save(dict(state_dict=model.state_dict()), checkpoint)
 
-    cfg = Config.fromfile(root / f'configs/sskd/faster_rcnn_r18_{suffix}.py')
+    cfg = Config.fromfile(root / f'configs/sskd/faster_rcnn_r18_{student}.py')
     cfg.model.teacher.checkpoint = str(checkpoint)
     # An untrained detector finds nothing above the usual threshold.
     cfg.model.student.test_cfg.rcnn.score_thr = 0.0

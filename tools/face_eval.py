@@ -83,8 +83,11 @@ def parse_args():
     parser.add_argument('--num-workers', type=int, default=2)
     parser.add_argument(
         '--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--work-dir', help='where to write embeddings, '
-                        'figures and plots')
+    parser.add_argument(
+        '--work-dir',
+        help='where to write embeddings, figures and plots; by default '
+        'work_dirs/face_eval/RUN_NAME-DIGEST, by the folder, name and content '
+        'of the checkpoint')
     add_pickle_option(parser)
     parser.add_argument(
         '--cfg-options',
@@ -109,9 +112,7 @@ def main():
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     if args.work_dir is None:
-        name = args.checkpoint or args.embeddings[0]
-        args.work_dir = osp.join('work_dirs', 'face_eval',
-                                 osp.splitext(osp.basename(name))[0])
+        args.work_dir = osp.join('work_dirs', 'face_eval', name_of(args))
     os.makedirs(args.work_dir, exist_ok=True)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     apply_pickle_option(args, cfg)
@@ -145,6 +146,13 @@ def main():
             indent=1)
     plot_faces(f'{base}.png', verifications, identifications, args.protocol)
     print(f'Written: {base}.json, {base}.png')
+
+
+def name_of(args) -> str:
+    """A name that no other model has, as ``run_epoch_30-047c8118``."""
+    file = osp.abspath(osp.expanduser(args.checkpoint or args.embeddings[0]))
+    run, name = file.split(os.sep)[-2:]
+    return f'{run}_{osp.splitext(name)[0]}-{digest_file(file)[:8]}'
 
 
 def load_model(cfg: Config, args) -> torch.nn.Module:
@@ -181,23 +189,26 @@ def load_embeddings(file: str, dataset: dict) -> np.ndarray:
 
 def extract(model, cfg: Config, dataset: dict, cut: Optional[str], data: str,
             args) -> np.ndarray:
-    """Embeddings of a set's images, kept in the work directory."""
+    """Embeddings of a set's images, kept in the work directory: a file for
+    each way of computing them."""
     pipeline = face_pipeline(cfg, dataset['type'] == 'FaceBin', cut)
     built = DATASETS.build(
         dict(dataset, pipeline=pipeline, test_mode=True))
     name = '_'.join(osp.abspath(data).split(os.sep)[-2:])
+    key = dict(
+        checkpoint=digest_file(args.checkpoint),
+        model=digest(model_config(cfg)),
+        pipeline=digest(pipeline),
+        images=digest_images(built))
+    ways = digest([*key.values(), not args.no_mirror])[:8]
     return extract_embeddings(
         model,
         built,
         args.batch_size,
         args.num_workers,
         mirror=not args.no_mirror,
-        file=osp.join(args.work_dir, f'{args.protocol}_{name}.npy'),
-        key=dict(
-            checkpoint=digest_file(args.checkpoint),
-            model=digest(model_config(cfg)),
-            pipeline=digest(pipeline),
-            images=digest_images(built)))
+        file=osp.join(args.work_dir, f'{args.protocol}_{name}-{ways}.npy'),
+        key=key)
 
 
 def digest(value: Any) -> str:

@@ -32,8 +32,8 @@ CONSOLE = Console(stderr=True)
 
 #: Name, config, and what the table calls it.
 RUNS = (
-    ('teacher', 'baselines/faster_rcnn_r50_digits.py', 'teacher'),
-    ('scratch', 'baselines/faster_rcnn_r18_digits.py',
+    ('teacher', 'baselines/faster-rcnn_r50_fpn_digits.py', 'teacher'),
+    ('scratch', 'baselines/faster-rcnn_r18_fpn_digits.py',
      'student from scratch'),
     ('sskd', 'sskd/faster_rcnn_r18_digits.py', 'student by SSKD'),
 )

@@ -20,6 +20,7 @@ from sskd_mm.compat import (add_pickle_option, apply_pickle_option,
                             setup_cpu_distributed)
 from sskd_mm.datasets import check_data_files
 from sskd_mm.distillers import lay_method_over
+from sskd_mm.engine import check_plain_training
 
 
 def parse_args():
@@ -118,6 +119,7 @@ def main():
     setup_cpu_distributed(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(
         cfg)
+    check_plain_training(runner)
     runner.train()
 
 

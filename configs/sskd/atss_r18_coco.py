@@ -1,6 +1,6 @@
 # ATSS R50-FPN -> R18-FPN on COCO.
 _base_ = [
-    '../baselines/atss_r18_coco.py',
+    '../baselines/atss_r18_fpn_1x_coco.py',
     '../_base_/sskd_detection.py',
 ]
 

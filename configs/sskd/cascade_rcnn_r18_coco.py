@@ -1,6 +1,6 @@
 # Cascade R-CNN R50-FPN -> R18-FPN on COCO.
 _base_ = [
-    '../baselines/cascade_rcnn_r18_coco.py',
+    '../baselines/cascade-rcnn_r18_fpn_1x_coco.py',
     '../_base_/sskd_detection.py',
 ]
 

@@ -1,6 +1,6 @@
 # DINO R50 -> R18 on COCO; its transformer starts from the teacher's.
 _base_ = [
-    '../baselines/dino_r18_coco.py',
+    '../baselines/dino-4scale_r18_8xb2-12e_coco.py',
     '../_base_/sskd_detection.py',
 ]
 

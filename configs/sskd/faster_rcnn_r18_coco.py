@@ -1,7 +1,7 @@
 # Faster R-CNN R50-FPN -> R18-FPN on COCO. For the paper's strict form see
 # faster_rcnn_r18_coco_paper.py.
 _base_ = [
-    '../baselines/faster_rcnn_r18_coco.py',
+    '../baselines/faster-rcnn_r18_fpn_1x_coco.py',
     '../_base_/sskd_detection.py',
 ]
 

@@ -1,13 +1,13 @@
 # faster_rcnn_r18_coco.py for a machine without a GPU.
-_base_ = '../baselines/faster_rcnn_r18_coco_small.py'
+_base_ = '../baselines/faster-rcnn_r18_fpn_coco-small.py'
 
 model = dict(
     _delete_=True,
     type='StageByStageDistiller',
     student=_base_.model,
     teacher=dict(
-        cfg='{{fileDirname}}/../baselines/faster_rcnn_r50_coco_small.py',
-        checkpoint='work_dirs/faster_rcnn_r50_coco_small/epoch_7.pth'),
+        cfg='{{fileDirname}}/../baselines/faster-rcnn_r50_fpn_coco-small.py',
+        checkpoint='work_dirs/faster-rcnn_r50_fpn_coco-small/epoch_7.pth'),
     stages=['neck'],
     mimic_loss=dict(type='L2MimicLoss', normalize=True),
     inherit=['neck', 'rpn_head', 'roi_head'])

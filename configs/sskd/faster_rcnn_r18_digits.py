@@ -1,13 +1,13 @@
 # The small sibling of faster_rcnn_r18_coco.py for the embedded data set.
-_base_ = '../baselines/faster_rcnn_r18_digits.py'
+_base_ = '../baselines/faster-rcnn_r18_fpn_digits.py'
 
 model = dict(
     _delete_=True,
     type='StageByStageDistiller',
     student=_base_.model,
     teacher=dict(
-        cfg='{{fileDirname}}/../baselines/faster_rcnn_r50_digits.py',
-        checkpoint='work_dirs/faster_rcnn_r50_digits/epoch_7.pth'),
+        cfg='{{fileDirname}}/../baselines/faster-rcnn_r50_fpn_digits.py',
+        checkpoint='work_dirs/faster-rcnn_r50_fpn_digits/epoch_7.pth'),
     stages=['neck'],
     mimic_loss=dict(type='L2MimicLoss', normalize=True),
     inherit=['neck', 'rpn_head', 'roi_head'])

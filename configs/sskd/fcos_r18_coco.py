@@ -1,6 +1,6 @@
 # FCOS R50-FPN -> R18-FPN on COCO. Each has its own normalisation of images.
 _base_ = [
-    '../baselines/fcos_r18_coco.py',
+    '../baselines/fcos_r18_fpn_1x_coco.py',
     '../_base_/sskd_detection.py',
 ]
 

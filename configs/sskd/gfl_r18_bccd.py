@@ -1,12 +1,12 @@
 # The small sibling of gfl_r18_coco.py for BCCD.
-_base_ = ['../baselines/gfl_r18_bccd.py', '../_base_/sskd_bccd.py']
+_base_ = ['../baselines/gfl_r18_fpn_bccd.py', '../_base_/sskd_bccd.py']
 
 model = dict(
     _delete_=True,
     student=_base_.model,
     teacher=dict(
-        cfg='{{fileDirname}}/../baselines/gfl_r50_bccd.py',
-        checkpoint='work_dirs/gfl_r50_bccd/epoch_36.pth'),
+        cfg='{{fileDirname}}/../baselines/gfl_r50_fpn_bccd.py',
+        checkpoint='work_dirs/gfl_r50_fpn_bccd/epoch_36.pth'),
     inherit=['neck', 'bbox_head'],
     **_base_.sskd.model)
 train_cfg = dict(_delete_=True, **_base_.sskd.train_cfg)

@@ -1,6 +1,6 @@
 # Mask R-CNN R50-FPN -> R18-FPN on COCO, boxes and masks.
 _base_ = [
-    '../baselines/mask_rcnn_r18_coco.py',
+    '../baselines/mask-rcnn_r18_fpn_1x_coco.py',
     '../_base_/sskd_detection.py',
 ]
 

@@ -1,6 +1,6 @@
 # RetinaNet R50-FPN -> R18-FPN on COCO.
 _base_ = [
-    '../baselines/retinanet_r18_coco.py',
+    '../baselines/retinanet_r18_fpn_1x_coco.py',
     '../_base_/sskd_detection.py',
 ]
 

@@ -1,7 +1,7 @@
 # Faster R-CNN R50-FPN -> RetinaNet R18-FPN on COCO. The teacher has the levels
 # P2 to P6, the student P3 to P7: P3 to P6 are compared.
 _base_ = [
-    '../baselines/retinanet_r18_coco.py',
+    '../baselines/retinanet_r18_fpn_1x_coco.py',
     '../_base_/sskd_detection.py',
 ]
 

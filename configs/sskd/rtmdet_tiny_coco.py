@@ -1,6 +1,6 @@
 # RTMDet-l -> RTMDet-tiny on COCO.
 _base_ = [
-    '../baselines/rtmdet_tiny_coco.py',
+    '../baselines/rtmdet_tiny_8xb32-300e_coco.py',
     '../_base_/sskd_detection_300e.py',
 ]
 

@@ -1,6 +1,6 @@
 # YOLOX-l -> YOLOX-tiny on COCO.
 _base_ = [
-    '../baselines/yolox_tiny_coco.py',
+    '../baselines/yolox_tiny_8xb8-300e_coco.py',
     '../_base_/sskd_detection_300e.py',
 ]
 

@@ -29,7 +29,7 @@ def check_data_files(
 
     Raises:
         FileNotFoundError: Names every path that is missing, the loader that
-            has it, and what to do.
+            has it, and what to do, for the test set as well.
 
     Example:
         >>> check_data_files(cfg)
@@ -38,25 +38,44 @@ def check_data_files(
     missing: Dict[str, List[str]] = {}
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         paths = [path for path in _paths(cfg, key) if not osp.exists(path)]
-        lines = [f'  {osp.abspath(path)}' for path in dict.fromkeys(paths)]
-        if lines and key in built:
-            missing[key] = lines
-        elif lines:
-            print_log(
-                f'{key} is not built here, and its data is not there:\n' +
-                '\n'.join(lines),
-                logger='current',
-                level=logging.WARNING)
-    if missing:
-        lines = '\n'.join(f'{key}:\n' + '\n'.join(paths)
-                          for key, paths in missing.items())
-        options = ' '.join(f'{key}.dataset.data_root=PATH/' for key in missing)
+        if paths:
+            missing[key] = [
+                f'  {osp.abspath(path)}' for path in dict.fromkeys(paths)
+            ]
+    for key in [key for key in missing if key not in built]:
+        # A config for other data often leaves this one to its base.
+        remedy = ('\nTo test on the validation set write test_dataloader = '
+                  'val_dataloader and test_evaluator = val_evaluator.'
+                  ) if key == 'test_dataloader' else ''
+        print_log(
+            f'{key} is not built here, and its data is not there:\n' +
+            '\n'.join(missing[key]) + remedy,
+            logger='current',
+            level=logging.WARNING)
+    needed = [key for key in missing if key in built]
+    if needed:
+        lines = '\n'.join(f'{key}:\n' + '\n'.join(missing[key])
+                          for key in needed)
+        # Who trains tests later on.
+        moved = [k for k in missing if k in built or k == 'test_dataloader']
         raise FileNotFoundError(
             f'The data of this config is not there. Looked for:\n{lines}\n'
             'Put or link the data set there, or point the config elsewhere, '
-            f'e.g. --cfg-options {options} '
-            'val_evaluator.ann_file=PATH/FILE.json. A small set to try: '
-            'python tools/dataset_converters/make_digits.py')
+            f'e.g. --cfg-options {" ".join(_options(cfg, moved))}. A small '
+            'set to try: python tools/dataset_converters/make_digits.py')
+
+
+def _options(cfg: ConfigDict, keys: Sequence[str]) -> Iterator[str]:
+    """By which the command line moves the data of these dataloaders."""
+    for key in keys:
+        yield f'{key}.dataset.data_root=PATH/'
+    for evaluator in map(_evaluator, keys):
+        if any('ann_file' in x for x in _metrics(cfg.get(evaluator))):
+            yield f'{evaluator}.ann_file=PATH/FILE.json'
+
+
+def _evaluator(key: str) -> str:
+    return key.replace('dataloader', 'evaluator')
 
 
 def _paths(cfg: ConfigDict, key: str) -> Iterator[str]:
@@ -68,7 +87,7 @@ def _paths(cfg: ConfigDict, key: str) -> Iterator[str]:
                                                       dict) else [prefix]
         for path in [dataset.get('ann_file'), *folders]:
             yield from _local(path, root)
-    for metric in _metrics(cfg.get(key.replace('dataloader', 'evaluator'))):
+    for metric in _metrics(cfg.get(_evaluator(key))):
         yield from _local(metric.get('ann_file'))
 
 

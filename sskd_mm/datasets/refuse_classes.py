@@ -1,19 +1,23 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import logging
+from typing import Optional
 
 from mmengine.logging import print_log
 
 
-def refuse_classes(message: str, accepted: bool) -> None:
+def refuse_classes(message: str, accepted: Optional[bool]) -> None:
     """Stop a run whose classes do not go together, or let it pass.
 
     Args:
         message (str): What does not fit, where, and what to write instead.
-        accepted (bool): ``train_cfg.accept_other_classes``: warn only.
+        accepted (bool, optional): ``train_cfg.accept_other_classes``: warn
+            only. None where there is no such key.
 
     Raises:
         ValueError: It is not accepted.
     """
+    if accepted is None:
+        raise ValueError(message)
     if not accepted:
         raise ValueError(f'{message} If it is meant, go on with '
                          'train_cfg.accept_other_classes=True.')

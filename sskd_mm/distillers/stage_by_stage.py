@@ -156,6 +156,8 @@ class StageByStageDistiller(StudentKeys):
         device = next(self.student.parameters()).device
         self.teachers = Teachers(self._teacher_cfgs, self.data_preprocessor,
                                  device)
+        # Some backbones freeze what their config says no earlier.
+        self.student.train()
         stages = parse_stages(self._stages_cfg, self.student,
                               [teacher.model for teacher in self.teachers])
         self.stages = {stage.name: stage for stage in stages}

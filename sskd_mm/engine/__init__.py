@@ -1,4 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+from .check_plain_training import check_plain_training
 from .hooks import (LoadReportHook, MimicWatchHook, PhaseCheckpointHook,
                     PhaseHook, PhaseScalarsHook, ProgressHook,
                     StudentConfigHook)
@@ -8,5 +9,5 @@ from .optim_wrappers import BFloat16OptimWrapper
 __all__ = [
     'BFloat16OptimWrapper', 'LoadReportHook', 'MimicWatchHook',
     'PhaseCheckpointHook', 'PhaseHook', 'PhaseScalarsHook', 'ProgressHook',
-    'StageByStageTrainLoop', 'StudentConfigHook'
+    'StageByStageTrainLoop', 'StudentConfigHook', 'check_plain_training'
 ]

@@ -3,7 +3,8 @@ from typing import Any
 
 from ..compat import is_a
 from ..datasets import (check_labels, check_masks, check_num_classes,
-                        check_sample_idx, check_val_classes, check_val_images)
+                        check_sample_idx, check_val_classes, check_val_images,
+                        head_classes)
 from .check_cacheable import check_cacheable
 
 
@@ -56,9 +57,10 @@ def check_classes(loop, dataset: Any) -> None:
         ValueError: Their classes are not the same.
     """
     runner = loop.runner
-    check_num_classes(loop.distiller.student, dataset,
-                      loop.accept_other_classes)
-    check_labels(dataset, 'train_dataloader', loop.accept_other_classes)
+    student = loop.distiller.student
+    check_num_classes(student, dataset, loop.accept_other_classes)
+    check_labels(dataset, 'train_dataloader', loop.accept_other_classes,
+                 head_classes(student))
     if runner.val_loop is not None:
         check_labels(runner.val_dataloader.dataset, 'val_dataloader',
                      loop.accept_other_classes)

@@ -7,6 +7,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from .frozen import thawing_advice
 from .prefix import Features, run_prefix
 from .stage import Stage
 from .without_checkpointing import without_checkpointing
@@ -43,10 +44,14 @@ class StagePartition:
     Raises:
         ValueError: A stage whose parameters are all frozen. One without any,
             such as a pooling, is fine: its tap trains the stages before it.
+            Of those that ``'auto'`` finds :func:`parse_stages` leaves out
+            the frozen ones.
 
     Attributes:
         params (dict[str, list[str]]): Parameter names of each stage and of
             the head.
+        frozen (set[str]): Names of the parameters that the student's config
+            freezes.
         features (dict[str, tuple[Tensor]]): The taps' outputs, by stage name.
         in_head (dict[str, list[str]]): For each stage the parameters of a
             head that its tap depends on.
@@ -60,7 +65,7 @@ class StagePartition:
                  compared: Optional[Callable[[Stage, Features],
                                              Sequence[int]]] = None) -> None:
         self.student = student
-        self._config_frozen = {
+        self.frozen: Set[str] = {
             name
             for name, param in student.named_parameters()
             if not param.requires_grad
@@ -99,9 +104,9 @@ class StagePartition:
                 raise ValueError(
                     f'Stage {name!r} has nothing to train: '
                     f'{len(self.params[name])} parameters, all of them frozen '
-                    'by the student\'s own config. Set e.g. '
-                    'frozen_stages=-1 in the student\'s backbone, or leave '
-                    'the stage out of `stages`.')
+                    "by the student's own config. Leave the stage out of "
+                    '`stages`, or write before `model`: '
+                    f'{thawing_advice(student)}')
 
     def _trace(
         self, stages: Sequence[Stage], inputs: Tensor, pre_activation: bool,
@@ -193,7 +198,7 @@ class StagePartition:
         """Names of the parameters that train with these stages."""
         return {name
                 for stage in trains
-                for name in self.params[stage]} - self._config_frozen
+                for name in self.params[stage]} - self.frozen
 
     def set_requires_grad(self, trains: Sequence[str]) -> None:
         """Let the parameters of these stages train and no others."""

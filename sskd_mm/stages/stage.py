@@ -1,12 +1,15 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import difflib
+import logging
 from dataclasses import dataclass
 from typing import Iterable, List, Optional, Sequence, Tuple, Union
 
 import torch.nn as nn
+from mmengine.logging import print_log
 
 from ..check_keys import check_keys
 from .auto import find_stages
+from .frozen import is_frozen, thawing_advice
 
 #: The axes that a layout may name, in alphabetical order.
 _LAYOUTS = {'CN', 'CLN', 'CHNW', 'CHLNW'}
@@ -46,7 +49,8 @@ def parse_stages(stages: Union[str, Sequence[Union[str, dict]]],
         stages (str or list): ``'auto'``, or one entry a stage in the order
             of execution: a module path that holds for all networks,
             ``dict(student=PATH, teacher=PATH, name=NAME)`` where they differ
-            (``name`` is optional), or ``'auto'`` for those that it finds.
+            (``name`` is optional), or ``'auto'`` for those that it finds,
+            but for stages that the student's config freezes.
             With several teachers, ``teacher`` may be a list of one path for
             each, or None for one that does not teach this stage.
             ``layout`` names the axes of a tap's output where its shape does
@@ -61,8 +65,9 @@ def parse_stages(stages: Union[str, Sequence[Union[str, dict]]],
         list[Stage]: The stages.
 
     Raises:
-        ValueError: A module path that is not there, a name used twice, or
-            numbers of stages that cannot be paired.
+        ValueError: A module path that is not there, a name used twice,
+            numbers of stages that cannot be paired, or ``'auto'`` for a
+            student whose stages are all frozen.
 
     Example:
         >>> stages = ['backbone.layer2', 'backbone.layer4',
@@ -109,7 +114,21 @@ def default_name(path: str) -> str:
 def _find_entries(student, teachers):
     found = find_stages(student)
     paths = [_pair(found, find_stages(teacher)) for teacher in teachers]
-    return [(None, s, t, ()) for s, *t in zip(found, *paths)]
+    frozen = [s for s in found if is_frozen(student.get_submodule(s))]
+    if len(frozen) == len(found):
+        raise ValueError(
+            "stages='auto': the student's config freezes all of its stages, "
+            f'{", ".join(found)}. Write before `model`: '
+            f'{thawing_advice(student)}')
+    if frozen:
+        print_log(
+            f"stages='auto' leaves out {', '.join(frozen)}, which the "
+            "student's config freezes. To distil all stages write before "
+            f'`model`: {thawing_advice(student)}',
+            logger='current',
+            level=logging.WARNING)
+    return [(None, s, t, ()) for s, *t in zip(found, *paths)
+            if s not in frozen]
 
 
 def _parse_entry(entry, num_teachers):

@@ -246,7 +246,7 @@ def test_teacher_of_other_classes_is_not_evaluated(distill_cfg, tmp_path,
                                                    root):
     """One of COCO, say: CocoMetric would not know its class 42."""
     teacher = Config.fromfile(
-        root / 'configs/baselines/faster_rcnn_r50_digits.py')
+        root / 'configs/baselines/faster-rcnn_r50_fpn_digits.py')
     teacher.model.roi_head.bbox_head.num_classes = 80
     teacher.model.test_cfg.rcnn.score_thr = 0.0
     teacher.dump(tmp_path / 'teacher.py')

@@ -39,7 +39,7 @@ def test_plot(tmp_path):
 def test_detections(distill_cfg, tmp_path, root):
     cfg = distill_cfg(tmp_path)
     plain = Config.fromfile(
-        root / 'configs/baselines/faster_rcnn_r18_digits.py')
+        root / 'configs/baselines/faster-rcnn_r18_fpn_digits.py')
     with DefaultScope.overwrite_default_scope('mmdet'):
         dataset = DATASETS.build(cfg.val_dataloader.dataset)
         model = MODELS.build(plain.model)

@@ -29,8 +29,12 @@ def test_a_loader_that_is_not_built(distill_cfg, tmp_path, logged):
     check_data_files(cfg)
     assert 'test_dataloader is not built here' in logged.text
     assert 'data/coco/none.json' in logged.text
-    with pytest.raises(FileNotFoundError, match='test_dataloader:\n.*coco'):
+    assert 'test_evaluator = val_evaluator' in logged.text
+    with pytest.raises(FileNotFoundError, match='test_dataloader:\n.*coco'
+                       ) as error:
         check_data_files(cfg, built=['test_dataloader'])
+    assert ('--cfg-options test_dataloader.dataset.data_root=PATH/ '
+            'test_evaluator.ann_file=PATH/FILE.json. ') in str(error.value)
 
 
 def test_to_test_needs_no_training_data(distill_cfg, tmp_path, logged):
@@ -43,7 +47,27 @@ def test_to_test_needs_no_training_data(distill_cfg, tmp_path, logged):
         check_data_files(cfg)
     assert 'train_dataloader:\n  /nowhere/annotations' in str(error.value)
     assert ('--cfg-options train_dataloader.dataset.data_root=PATH/ '
-            'val_dataloader.dataset.data_root=PATH/') in str(error.value)
+            'val_dataloader.dataset.data_root=PATH/ '
+            'val_evaluator.ann_file=PATH/FILE.json. ') in str(error.value)
+
+
+def test_all_keys_of_a_base_are_named(root, tmp_path, monkeypatch):
+    """With those of the test set, which is read when all is trained."""
+    monkeypatch.chdir(tmp_path)
+    cfg = Config.fromfile(
+        root / 'configs/baselines/faster-rcnn_r18_fpn_1x_coco.py')
+    with pytest.raises(FileNotFoundError) as error:
+        check_data_files(cfg)
+    assert ('train_dataloader.dataset.data_root=PATH/ '
+            'val_dataloader.dataset.data_root=PATH/ '
+            'test_dataloader.dataset.data_root=PATH/ '
+            'val_evaluator.ann_file=PATH/FILE.json '
+            'test_evaluator.ann_file=PATH/FILE.json. ') in str(error.value)
+    # A classifier's metrics open no file.
+    cfg.val_evaluator = cfg.test_evaluator = dict(type='Accuracy')
+    with pytest.raises(FileNotFoundError) as error:
+        check_data_files(cfg)
+    assert 'evaluator' not in str(error.value)
 
 
 @pytest.mark.parametrize('wrap', [

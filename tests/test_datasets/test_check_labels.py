@@ -6,7 +6,7 @@ import torch
 from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmpretrain.datasets import CustomDataset, MultiLabelDataset
 
-from sskd_mm.datasets import check_labels
+from sskd_mm.datasets import SeededDataset, check_labels
 
 CLASSES = ('cat', 'dog', 'bird')
 
@@ -14,14 +14,14 @@ CLASSES = ('cat', 'dog', 'bird')
 @pytest.fixture
 def listed(tmp_path):
 
-    def make(*labels):
+    def make(*labels, metainfo=dict(classes=CLASSES)):
         path = tmp_path / f'{len(list(tmp_path.iterdir()))}.txt'
         path.write_text('\n'.join(f'{i}.jpg {label}'
                                   for i, label in enumerate(labels)))
         return CustomDataset(
             data_root=str(tmp_path),
             ann_file=str(path),
-            metainfo=dict(classes=CLASSES))
+            metainfo=metainfo)
 
     return make
 
@@ -47,6 +47,30 @@ def test_a_later_set_of_several(listed):
 
 def test_labels_that_fit(listed):
     check_labels(listed(2, 0, 0), 'train_dataloader')
+
+
+@pytest.mark.parametrize('wrap', [
+    lambda x: x, lambda x: SeededDataset(RepeatDataset(x, times=2), 0),
+    lambda x: ConcatDataset([x, x])
+])
+def test_a_list_without_classes(listed, wrap):
+    """Of faces, as make_face_lists.py writes it."""
+    dataset = wrap(listed(0, 21, 4, metainfo=None))
+    heads = {'head': 20, 'second_head': 22}
+    with pytest.raises(ValueError) as error:
+        check_labels(dataset, 'train_dataloader', heads=heads)
+    assert ('labels up to 21, which makes 22 classes, but head.num_classes '
+            'is 20. Set it to 22') in str(error.value)
+    check_labels(dataset, 'train_dataloader', heads=dict(head=22))
+    check_labels(dataset, 'train_dataloader', True, heads)
+    check_labels(dataset, 'train_dataloader')
+
+
+def test_a_list_without_labels(tmp_path):
+    (tmp_path / 'list.txt').write_text('0.jpg\n1.jpg')
+    dataset = CustomDataset(
+        data_root=str(tmp_path), ann_file='list.txt', with_label=False)
+    check_labels(dataset, 'train_dataloader', heads=dict(head=1))
 
 
 def test_accepted(listed):

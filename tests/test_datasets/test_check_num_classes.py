@@ -20,7 +20,8 @@ def data_of(*classes, **metainfo):
 
 @pytest.fixture(scope='module')
 def detector(root):
-    cfg = Config.fromfile(root / 'configs/baselines/faster_rcnn_r18_digits.py')
+    cfg = Config.fromfile(
+        root / 'configs/baselines/faster-rcnn_r18_fpn_digits.py')
     with DefaultScope.overwrite_default_scope('mmdet'):
         return MODELS.build(cfg.model)
 
@@ -65,7 +66,8 @@ def test_heads_of_a_detector(detector):
                                              ('VOCDataset', 20)])
 def test_every_head_is_named(root, dataset, number):
     """Of a detector for COCO, with data that have other classes."""
-    cfg = Config.fromfile(root / 'configs/baselines/mask_rcnn_r18_coco.py')
+    cfg = Config.fromfile(
+        root / 'configs/baselines/mask-rcnn_r18_fpn_1x_coco.py')
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(cfg.model)
     metainfo = getattr(datasets, dataset).METAINFO

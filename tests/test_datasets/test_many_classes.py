@@ -33,7 +33,7 @@ def test_all_phases(root, digits, distill_cfg, tmp_path, in_mmdet):
         files[split].write_text(json.dumps(content))
 
     teacher = Config.fromfile(
-        root / 'configs/baselines/faster_rcnn_r50_digits.py')
+        root / 'configs/baselines/faster-rcnn_r50_fpn_digits.py')
     teacher.model.roi_head.bbox_head.num_classes = NUMBER
     teacher.dump(tmp_path / 'teacher.py')
     torch.save(

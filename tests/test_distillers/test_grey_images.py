@@ -102,7 +102,7 @@ def test_teacher_of_colour_and_grey_images(norm, to_rgb, teacher_of):
 def test_detector_of_colour_and_grey_images(root, teacher_checkpoint):
     """mmdet's preprocessor takes one channel only where it has one mean."""
     teacher = Teacher(
-        str(root / 'configs/baselines/faster_rcnn_r50_digits.py'),
+        str(root / 'configs/baselines/faster-rcnn_r50_fpn_digits.py'),
         teacher_checkpoint, ImgDataPreprocessor(**NORMS['one']))
     teacher.model.roi_head.test_cfg.score_thr = 0.
     grey = torch.randint(0, 256, (1, 1, 64, 64), dtype=torch.uint8)

@@ -22,7 +22,7 @@ def distiller(distill_cfg, tmp_path, in_mmdet):
 @pytest.fixture
 def plain_cfg(root):
     return Config.fromfile(
-        root / 'configs/baselines/faster_rcnn_r18_digits.py')
+        root / 'configs/baselines/faster-rcnn_r18_fpn_digits.py')
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ IMAGENET = ImgDataPreprocessor(
 
 @pytest.fixture
 def cfg(root):
-    return str(root / 'configs/baselines/faster_rcnn_r50_digits.py')
+    return str(root / 'configs/baselines/faster-rcnn_r50_fpn_digits.py')
 
 
 def test_frozen_and_loaded(cfg, teacher_checkpoint):

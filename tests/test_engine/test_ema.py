@@ -135,7 +135,7 @@ def test_checkpoints_score_as_in_the_run_s_validation(run, root):
     curve = json.loads(
         Path(cfg.work_dir, 'result.json').read_text())['student_curve']
     plain = Config.fromfile(
-        root / 'configs/baselines/faster_rcnn_r18_digits.py')
+        root / 'configs/baselines/faster-rcnn_r18_fpn_digits.py')
     plain.model = cfg.model.student
     plain.test_dataloader = cfg.test_dataloader
     plain.test_evaluator = cfg.test_evaluator

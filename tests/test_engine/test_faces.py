@@ -1,6 +1,8 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 """Networks for faces go through all phases; digits stand for people."""
 import json
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from mmengine.registry import METRICS, MODELS, DefaultScope
 from mmengine.runner import Runner
 
 from sskd_mm.compat import load_checkpoint_file
+from sskd_mm.engine import check_plain_training
 
 TEACHER = dict(type='IResNet', depth=18, embedding=16, input_size=32)
 STUDENT = dict(
@@ -125,6 +128,33 @@ def test_centres_of_the_teacher(distill_cfg, teacher, tmp_path):
     assert torch.equal(ours['head.fc.weight'], theirs['head.fc.weight'])
     assert len(json.loads(
         (tmp_path / 'result.json').read_text())['phases']) == 1
+
+
+@pytest.mark.parametrize('kind', [
+    'ArcFaceHead', 'AdaFaceHead', 'LinearClsHead', 'mmpretrain.ArcFaceClsHead'
+])
+@pytest.mark.parametrize('distils', [True, False])
+def test_more_people_than_centres(distill_cfg, kind, distils, tmp_path):
+    """Of a list, which names no classes: refused before an iteration, where
+    torch would say 'index 9 is out of bounds' in the last phase."""
+    cfg = distill_cfg(dict(type=kind, num_classes=9, in_channels=16))
+    cfg.model.stages = ['backbone.features']
+    dataset = cfg.train_dataloader.dataset
+    images = sorted(Path(dataset.data_root).glob('*/*.*'))
+    lines = [f'{image} {int(image.parent.name)}\n' for image in images]
+    (tmp_path / 'train.txt').write_text(''.join(lines))
+    dataset.ann_file = str(tmp_path / 'train.txt')
+    cfg.train_dataloader.dataset = dict(
+        type='RepeatDataset', times=2, dataset=dataset)
+    if not distils:
+        cfg.model = cfg.model.student
+        cfg.train_cfg = dict(by_epoch=True, max_epochs=1)
+    runner = Runner.from_cfg(cfg)
+    start = runner.train if distils else partial(check_plain_training, runner)
+    with pytest.raises(ValueError, match='makes 10 classes, but head.num_cl'
+                       ) as error:
+        start()
+    assert ('accept_other_classes' in str(error.value)) == distils
 
 
 def test_without_labels(distill_cfg, digit_images, tmp_path):

@@ -59,6 +59,9 @@ def weights(distill_cfg, tmp_path_factory):
         return MODELS.build(cfg.model.student).state_dict()
 
 
+FROZEN = {'model.student.backbone.frozen_stages': 1}
+
+
 def save(path, state_dict, **more):
     torch.save(dict(state_dict=state_dict, **more), path)
     return str(path)
@@ -151,15 +154,25 @@ def test_load_from_with_a_prefix(start, weights, tmp_path):
 
 def test_pretrained_backbone(start, weights, tmp_path):
     path = save(tmp_path / 'x.pth', weights)
-    log, runner = start(**pretrained(path, prefix='backbone.'))
+    log, runner = start(**FROZEN, **pretrained(path, prefix='backbone.'))
     student = runner.model.student.state_dict()
     key = 'backbone.layer1.0.conv1.weight'
     assert torch.equal(student[key], weights[key])
     assert 'student.backbone: ' in log
+    assert 'so they stay random' not in log
     assert not runner.model.student.backbone._load_state_dict_pre_hooks
     # A whole detector has no key that a backbone alone has.
     with pytest.raises(ValueError, match='0 of .*\nThe file has: backbone, '):
         start(**pretrained(path))
+
+
+def test_frozen_and_never_loaded(start):
+    """Plain mmdet trains behind a random stem without a word."""
+    log, runner = start(**FROZEN)
+    assert ('its config freezes backbone.conv1, backbone.bn1, '
+            'backbone.layer1, but loads no weights') in log
+    assert "stages='auto' leaves out backbone.layer1, which" in log
+    assert list(runner.train_loop.distiller.stages)[0] == 'layer2'
 
 
 @pytest.mark.parametrize('lost, message', [

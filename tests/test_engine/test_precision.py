@@ -201,6 +201,6 @@ def test_channels_last(short_cfg, root, monkeypatch):
     for key, value in states[0].items():
         torch.testing.assert_close(states[1][key], value, rtol=1e-3, atol=1e-5)
     plain = Config.fromfile(
-        root / 'configs/baselines/faster_rcnn_r18_digits.py')
+        root / 'configs/baselines/faster-rcnn_r18_fpn_digits.py')
     with DefaultScope.overwrite_default_scope('mmdet'):
         MODELS.build(plain.model).load_state_dict(states[1], strict=True)

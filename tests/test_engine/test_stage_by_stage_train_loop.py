@@ -176,7 +176,7 @@ def test_result(run):
 def test_every_checkpoint_is_the_plain_student_s(run, root):
     cfg, _, _ = run
     plain = Config.fromfile(
-        root / 'configs/baselines/faster_rcnn_r18_digits.py')
+        root / 'configs/baselines/faster-rcnn_r18_fpn_digits.py')
     files = sorted(Path(cfg.work_dir).glob('*.pth'))
     assert len(files) == 8
     with DefaultScope.overwrite_default_scope('mmdet'):
@@ -192,7 +192,7 @@ def test_every_checkpoint_is_the_plain_student_s(run, root):
 def test_same_metrics_in_the_plain_config(run, root):
     cfg, runner, _ = run
     plain = Config.fromfile(
-        root / 'configs/baselines/faster_rcnn_r18_digits.py')
+        root / 'configs/baselines/faster-rcnn_r18_fpn_digits.py')
     plain.test_dataloader = cfg.test_dataloader
     plain.test_evaluator = cfg.test_evaluator
     plain.work_dir = cfg.work_dir + '/plain'

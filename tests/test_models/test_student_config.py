@@ -158,6 +158,7 @@ def test_a_metric_of_both(distill_cfg, tmp_path):
 
 
 def test_no_student(root):
-    cfg = Config.fromfile(root / 'configs/baselines/faster_rcnn_r18_digits.py')
+    cfg = Config.fromfile(
+        root / 'configs/baselines/faster-rcnn_r18_fpn_digits.py')
     with pytest.raises(ValueError, match='has no model.student'):
         student_config(cfg)

@@ -101,17 +101,6 @@ def test_config_has_the_last_word_on_what_trains(in_mmdet):
     assert not student.backbone.layer2[0].bn1.training
 
 
-def test_stage_with_nothing_to_train(in_mmdet):
-    student = _detector()
-    student.backbone.frozen_stages = 1
-    student.backbone._freeze_stages()
-    with pytest.raises(
-            ValueError, match="'layer1' has nothing to train.*"
-            'frozen_stages=-1'):
-        StagePartition(student, parse_stages('auto', student, [student]),
-                       torch.rand(1, 3, 64, 64))
-
-
 def test_order_of_execution(in_mmdet):
     student = _detector()
     stages = parse_stages(['backbone.layer2', 'backbone.layer1'], student,

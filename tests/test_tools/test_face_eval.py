@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,6 +17,8 @@ from mmengine.registry import MODELS, DefaultScope
 from sskd_mm.datasets.transforms.align_face import TEMPLATE
 from sskd_mm.evaluation import RocCurve
 from sskd_mm.models import build_model
+
+pytestmark = pytest.mark.usefixtures('quick_garbage_collection')
 
 CONFIG = '''
 custom_imports = dict(imports=['sskd_mm'])
@@ -47,8 +50,12 @@ def tool(root):
 @pytest.fixture
 def call(tool, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    plot = tool.plot_faces
 
-    def call(*args):
+    def call(*args, plots=False):
+        # It takes most of the time.
+        monkeypatch.setattr(tool, 'plot_faces',
+                            plot if plots else lambda *args: None)
         monkeypatch.setattr(sys, 'argv', ['face_eval.py', *map(str, args)])
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             tool.main()
@@ -94,13 +101,18 @@ def embed(model, images):
 MODEL = 'config.py', 'checkpoint.pth', '--num-workers', 0
 
 
+def results(pattern):
+    return sorted(Path('work_dirs/face_eval').glob(f'*/{pattern}'))
+
+
 def read(name):
-    with open(f'work_dirs/face_eval/checkpoint/{name}.json') as file:
-        return json.load(file)['figures']
+    file, = results(f'{name}.json')
+    return json.loads(file.read_text())['figures']
 
 
 def test_folder(call, faces, model, capsys):
-    call(*MODEL, '--protocol', 'folder', '--data', 'faces', '--batch-size', 5)
+    call(*MODEL, '--protocol', 'folder', '--data', 'faces', '--batch-size', 5,
+         plots=True)
     x = embed(model, faces)
     who = np.arange(12) // 4
     i, j = np.triu_indices(12, 1)
@@ -117,18 +129,16 @@ def test_folder(call, faces, model, capsys):
     assert 'TPIR@FPIR=0.1' in figures
     shown = capsys.readouterr().out
     assert f'{figures["AUC"]:.2f}' in shown and 'rank-1' in shown
-    picture = cv2.imread('work_dirs/face_eval/checkpoint/folder.png')
+    file, = results('folder.png')
+    picture = cv2.imread(str(file))
     assert picture.std() > 5
 
     # The embeddings that were written give the same.
-    file, = [
-        f for f in os.listdir('work_dirs/face_eval/checkpoint')
-        if f.endswith('.npy') and 'done' not in f
-    ]
-    call('--protocol', 'folder', '--data', 'faces', '--embeddings',
-         f'work_dirs/face_eval/checkpoint/{file}', '--work-dir',
-         'work_dirs/face_eval/checkpoint')
-    assert read('folder')['faces'] == figures
+    file, = [f for f in results('*.npy') if 'done' not in f.name]
+    call('--protocol', 'folder', '--data', 'faces', '--embeddings', file,
+         '--work-dir', 'stored')
+    stored = json.loads(Path('stored/folder.json').read_text())
+    assert stored['figures']['faces'] == figures
 
 
 def test_bin_and_pairs(call, faces, model, tmp_path):
@@ -168,13 +178,26 @@ def test_bin_and_pairs(call, faces, model, tmp_path):
 
 def test_without_mirrored_images(call, faces, model):
     call(*MODEL, '--protocol', 'folder', '--data', 'faces', '--no-mirror')
-    figures = read('folder')['faces']
+    figures = read('folder')
     # They are not taken for those that were stored.
-    with pytest.raises(ValueError, match='mirror was False, now True'):
-        call(*MODEL, '--protocol', 'folder', '--data', 'faces')
-    call(*MODEL, '--protocol', 'folder', '--data', 'faces', '--work-dir', 'x')
-    assert json.loads(
-        open('x/folder.json').read())['figures']['faces'] != figures
+    call(*MODEL, '--protocol', 'folder', '--data', 'faces')
+    assert read('folder') != figures
+
+
+def test_models_of_one_name(call, faces, model):
+    """Each has results of its own: that of another training, and this one
+    once it has gone on."""
+    for folder, factor in (('run', 1), ('other', 1), ('run', 2)):
+        os.makedirs(folder, exist_ok=True)
+        weights = dict(
+            model.state_dict(), **{'head.fc.bias': torch.ones(7) * factor})
+        torch.save(dict(state_dict=weights), f'{folder}/epoch_1.pth')
+        call('config.py', f'{folder}/epoch_1.pth', '--num-workers', 0,
+             '--protocol', 'folder', '--data', 'faces')
+    names = [file.parent.name for file in results('folder.json')]
+    assert [name.rpartition('-')[0] for name in names
+            ] == ['other_epoch_1', 'run_epoch_1', 'run_epoch_1']
+    assert names[0][-8:] in [name[-8:] for name in names[1:]]
 
 
 def test_where_the_preprocessing_stands(call, faces, model, tmp_path):
@@ -353,7 +376,7 @@ def test_ijba_with_a_model(call, model, tmp_path):
         _write(sets, f'search_gallery_{k}.csv', [header, *rows[:4]])
         _write(sets, f'search_probe_{k}.csv', [header, *rows[6:]])
     call(*MODEL, '--protocol', 'ijba', '--data', 'IJBA', '--image-root',
-         'images')
+         'images', plots=True)
     figures = read('ijba')['IJBA']
     assert 0 < figures['AUC'][0] < 100 and 'rank-1' in figures
 

@@ -30,9 +30,9 @@ def quickstart(root):
 @pytest.fixture
 def finished(root, tmp_path):
     """A work directory in which all three have been trained."""
-    for name, config in (('teacher', 'faster_rcnn_r50_digits'),
-                         ('scratch', 'faster_rcnn_r18_digits'),
-                         ('sskd', 'faster_rcnn_r18_digits')):
+    for name, config in (('teacher', 'faster-rcnn_r50_fpn_digits'),
+                         ('scratch', 'faster-rcnn_r18_fpn_digits'),
+                         ('sskd', 'faster-rcnn_r18_fpn_digits')):
         folder = tmp_path / name
         (folder / 'log/vis_data').mkdir(parents=True)
         cfg = Config.fromfile(root / f'configs/baselines/{config}.py')

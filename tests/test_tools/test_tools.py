@@ -57,7 +57,7 @@ def project(digits, teacher_checkpoint, root, tmp_path_factory):
 
 
 CONFIG = 'configs/sskd/faster_rcnn_r18_digits.py'
-PLAIN = 'configs/baselines/faster_rcnn_r18_digits.py'
+PLAIN = 'configs/baselines/faster-rcnn_r18_fpn_digits.py'
 TEACHER = 'model.teacher.checkpoint=work_dirs/teacher.pth'
 # A random teacher's student finds nothing above the usual threshold.
 ALL_SCORES = 'model.student.test_cfg.rcnn.score_thr=0.0'
@@ -187,7 +187,7 @@ def test_a_stranger_s_pickle(project, root, tmp_path):
         project / 'work_dirs/teacher.pth', weights_only=True)
     hostile = tmp_path / 'hostile.pth'
     torch.save(dict(teacher, meta=Hostile()), hostile)
-    plain = 'configs/baselines/faster_rcnn_r50_digits.py'
+    plain = 'configs/baselines/faster-rcnn_r50_fpn_digits.py'
     options = ('--cfg-options', TEACHER)
     for start, *command in (
         (fork, root / 'tools/test.py', plain, hostile),

@@ -7,7 +7,7 @@ Writes lists beside the folders, or into --out:
 
 - train.txt: an image and the number of its person a line, for mmpretrain's
   CustomDataset, and unlabelled.txt: the images alone; everyone.txt: those of
-  all people;
+  all people. How many people train.txt has, a head's num_classes, is printed;
 - unseen.txt: the same of the last people by name, who are not in train.txt;
 - pairs.txt: pairs of the unseen people's images, 1 for one person and 0 for
   two, parted by tabs. Person after person, all pairs of two images of one and
@@ -84,6 +84,8 @@ def main():
                         ('pairs.txt', make_pairs(unseen))):
         (out / file).write_text(''.join(f'{line}\n' for line in lines))
         print(f'{out / file}: {len(lines)} lines')
+    print(f'To train on the {len(seen)} people of train.txt: '
+          f'model.head.num_classes={len(seen)}')
 
 
 if __name__ == '__main__':

@@ -1,11 +1,12 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from typing import List, Optional
+from typing import List, Optional, Sequence
 
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from ...distillers import LoadReport
 from ...distillers.initial_weights import pretrained_modules
+from ...stages.frozen import thawing_advice
 
 
 @HOOKS.register_module()
@@ -15,9 +16,10 @@ class LoadReportHook(Hook):
     That is ``init_cfg=dict(type='Pretrained', ...)`` of any of the student's
     modules, and then ``load_from``, or the checkpoint that a run resumes
     from; :class:`LoadReport` says what is an error. All but the latter may
-    have other classes. It comes right after the models are built, before
-    anything is trained. :class:`StageByStageTrainLoop` registers this hook
-    by itself.
+    have other classes. Layers that the student's config freezes though
+    nothing is loaded into them are warned of. It comes right after the models
+    are built, before anything is trained. :class:`StageByStageTrainLoop`
+    registers this hook by itself.
     """
 
     # After EMAHook (NORMAL), whose copy of the model is not to be watched,
@@ -30,14 +32,16 @@ class LoadReportHook(Hook):
 
     def before_run(self, runner) -> None:
         """Watch what the student's modules are about to be filled from."""
+        modules = list(pretrained_modules(runner.train_loop.distiller.student))
         self._reports = [
             LoadReport(
                 module,
                 f'student.{name}' if name else 'student',
                 file,
-                other_classes=True) for name, module, file in
-            pretrained_modules(runner.train_loop.distiller.student)
+                other_classes=True) for name, module, file in modules
         ]
+        if runner._load_from is None and not runner._resume:
+            _warn_of_random(runner, [name for name, *_ in modules])
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """See that these were, and watch what is about to be loaded over
@@ -62,3 +66,22 @@ class LoadReportHook(Hook):
     def _close(self) -> None:
         for report in self._reports or ():
             report.close()
+
+
+def _warn_of_random(runner, loaded: Sequence[str]) -> None:
+    """Name the layers that would stay random: frozen by the config, and in
+    none of these modules."""
+    distiller = runner.train_loop.distiller
+    filled = tuple(f'{name}.' if name else '' for name in loaded)
+    layers = {
+        '.'.join(name.split('.')[:2]): None
+        for name, _ in distiller.student.named_parameters()
+        if name in distiller.partition.frozen and not name.startswith(filled)
+        and name not in distiller.inheritance.sources
+    }
+    if layers:
+        runner.logger.warning(
+            f'student: its config freezes {", ".join(layers)}, but loads no '
+            'weights into them, so they stay random. Thaw them, before '
+            f'`model`: {thawing_advice(distiller.student)}; or set '
+            'load_from, an init_cfg, or inherit.')

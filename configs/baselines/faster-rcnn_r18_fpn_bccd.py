@@ -1,5 +1,5 @@
-# The RetinaNet student for BCCD by itself, trained from scratch.
-_base_ = './retinanet_r50_bccd.py'
+# The student for BCCD by itself, trained from scratch.
+_base_ = './faster-rcnn_r50_fpn_bccd.py'
 
 model = dict(
     backbone=dict(depth=18, base_channels=16, stem_channels=16),

@@ -1,5 +1,5 @@
 # The student for the embedded data set by itself, trained from scratch.
-_base_ = './faster_rcnn_r50_digits.py'
+_base_ = './faster-rcnn_r50_fpn_digits.py'
 
 model = dict(
     backbone=dict(depth=18, base_channels=16, stem_channels=16),

@@ -1,5 +1,5 @@
-# The student of ../sskd/gfl_r18_coco_small.py by itself.
-_base_ = './gfl_r50_coco_small.py'
+# The GFL student for BCCD by itself, trained from scratch.
+_base_ = './gfl_r50_fpn_bccd.py'
 
 model = dict(
     backbone=dict(depth=18, base_channels=16, stem_channels=16),
