@@ -47,8 +47,8 @@ def test_sdist_and_wheel(root, digits, teacher_checkpoint, tmp_path):
     mim = site / 'sskd_mm/.mim'
     installed = {
         str(path.relative_to(mim if mim in path.parents else site))
-        for path in site.glob('sskd_*/**/*')
-        if path.is_file() and '.dist-info' not in path.parts[-2]
+        for package in ('sskd_cli', 'sskd_mm')
+        for path in (site / package).rglob('*') if path.is_file()
     }
     assert installed == {
         name
