@@ -1,7 +1,9 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Run a script of another project with sskd_mm imported first.
+"""Run a script of another project with sskd_mm imported first, or a command
+of sskd.
 
 python -m sskd_mm SCRIPT [ARGUMENT ...]
+python -m sskd_mm COMMAND [ARGUMENT ...]
 
 On a machine without mmcv's compiled operators mmdet's own ``tools/test.py``
 fails before it reads a config and the ``custom_imports`` in it. Run like
@@ -10,14 +12,20 @@ this, it finds sskd_mm's stand-in operators.
 import runpy
 import sys
 
+import sskd_cli.main
 import sskd_mm  # noqa: F401
 
 
 def main() -> None:
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    del sys.argv[0]
-    runpy.run_path(sys.argv[0], run_name='__main__')
+    if sys.argv[1] in ('-h', '--help'):
+        print(__doc__)
+    if sys.argv[1] in ('-h', '--help', *sskd_cli.main.COMMANDS):
+        sskd_cli.main.main()
+    else:
+        del sys.argv[0]
+        runpy.run_path(sys.argv[0], run_name='__main__')
 
 
 if __name__ == '__main__':

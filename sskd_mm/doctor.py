@@ -1,13 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Look at a machine, and say what to do about what is wrong.
-
-python -m sskd_mm.doctor [--json]
-
-It ends with status 1 if there is a problem. Where a package is missing or of
-a version that sskd_mm does not work with, importing it has said so before.
-"""
-import argparse
-import json
+"""Checks a machine: ``python -m sskd_mm.doctor`` is ``sskd doctor``."""
 import os
 import platform
 import re
@@ -24,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.hub import get_dir
 
+import sskd_cli.main
 from .compat import installed_distributions, mmcv_ext
 from .compat.mmcv_ext import EXT_NAME
 from .compat.versions import DISTRIBUTIONS, OPTIONAL
@@ -240,22 +233,6 @@ def _data() -> List[Finding]:
     return findings
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        '--json', action='store_true', help='print JSON instead of a table')
-    args = parser.parse_args()
-    findings = examine()
-    if args.json:
-        print(json.dumps([finding._asdict() for finding in findings],
-                         indent=2))
-    else:
-        show(findings)
-    sys.exit(any(finding.status == 'problem' for finding in findings))
-
-
 def show(findings: List[Finding]) -> None:
     """Print a table."""
     table = Table(show_lines=True)
@@ -273,4 +250,4 @@ def show(findings: List[Finding]) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sskd_cli.main.main(['doctor', *sys.argv[1:]])

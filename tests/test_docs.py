@@ -52,6 +52,7 @@ from mmengine.runner import Runner
 from mmengine.utils import ManagerMixin, get_installed_path
 from sphinx.application import Sphinx
 
+from sskd_cli.main import COMMANDS
 from sskd_mm.analysis import Study, dry_runner
 from sskd_mm.datasets import check_data_files, make_digits_detection
 from sskd_mm.distillers import lay_method_over
@@ -84,7 +85,7 @@ NOT_RUN = {
 }
 
 
-class Parsed(Exception):
+class Parsed(BaseException):
     """What a tool has read from its command line, in place of its work."""
 
 
@@ -332,6 +333,9 @@ class Reader:
 
     def command(self, words):
         """Run a command, or see that it could be run."""
+        if words[0] == 'sskd':
+            script, *first = COMMANDS[words[1]][0].split()
+            words = ['python', f'tools/{script}', *first, *words[2:]]
         line = ' '.join(words)
         reason = next((r for c, r in NOT_RUN.items() if line.startswith(c)),
                       None)
@@ -424,8 +428,7 @@ class Reader:
                 run(target, run_name='__main__', **options)
             except SystemExit as end:
                 # The doctor ends with 1 where this machine has a problem.
-                if end.code and not (target == 'sskd_mm.doctor'
-                                     and end.code == 1):
+                if end.code and not ('doctor' in target and end.code == 1):
                     raise AssertionError(
                         f'{target} ended with status {end.code}') from end
 

@@ -47,23 +47,24 @@ def test_sdist_and_wheel(root, digits, teacher_checkpoint, tmp_path):
     mim = site / 'sskd_mm/.mim'
     installed = {
         str(path.relative_to(mim if mim in path.parents else site))
-        for path in site.glob('sskd_mm/**/*') if path.is_file()
+        for package in ('sskd_cli', 'sskd_mm')
+        for path in (site / package).rglob('*') if path.is_file()
     }
     assert installed == {
         name
         for name in files
-        if name.split('/')[0] in ('sskd_mm', 'configs', 'studies', 'tools',
-                                  'dataset-index.yml', 'model-index.yml')
+        if name.split('/')[0] in ('sskd_cli', 'sskd_mm', 'configs', 'studies',
+                                  'tools', 'dataset-index.yml',
+                                  'model-index.yml')
     }
 
     config = tmp_path / 'mine.py'
     config.write_text(
         CONFIG.format(site=str(site), checkpoint=teacher_checkpoint))
     plan = _call(
-        sys.executable,
-        mim / 'tools/train.py',
+        site / 'bin/sskd',
+        'plan',
         config,
-        '--dry-run',
         '--json',
         cwd=digits,
         env={

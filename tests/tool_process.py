@@ -28,8 +28,9 @@ class ToolProcess:
 
     Attributes:
         stdout (file): What they print and log, to be read as it comes.
-        returncode (int): Of the first that failed, or 0. Of a process that a
-            signal ended it is negative, as with ``subprocess``.
+        returncodes (list[int]): Of each. Of a process that a signal ended it
+            is negative, as with ``subprocess``.
+        returncode (int): Of the first that failed, or 0.
     """
 
     def __init__(self, path, *args, processes=1):
@@ -52,8 +53,8 @@ class ToolProcess:
         """Wait for the end and return the ``returncode``."""
         for process in self._processes:
             process.join()
-        codes = [process.exitcode for process in self._processes]
-        self.returncode = next(filter(None, codes), 0)
+        self.returncodes = [process.exitcode for process in self._processes]
+        self.returncode = next(filter(None, self.returncodes), 0)
         return self.returncode
 
     def finish(self) -> str:

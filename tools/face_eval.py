@@ -16,36 +16,20 @@ and what is done to it then.
     ijba    IJB-A's own metadata files; images below --image-root
     ijbb, ijbc   metadata and images as insightface publishes them
 """
-import argparse
-import hashlib
 import json
 import os
 import os.path as osp
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Dict, List
 
-import numpy as np
-import torch
-from mmengine.config import Config, DictAction
-from mmengine.dataset import BaseDataset
-from mmengine.registry import DATASETS, init_default_scope
 from rich.console import Console
 from rich.table import Table
 
-from sskd_mm.analysis import plot_faces
-from sskd_mm.compat import (add_pickle_option, apply_pickle_option,
-                            load_checkpoint_file)
-from sskd_mm.evaluation import (IJB, IJBA, Verification, all_pairs,
-                                extract_embeddings, face_pipeline, identify,
-                                normalize_embeddings)
-from sskd_mm.models import build_model, model_config
-
-FARS = (0.1, 0.01, 0.001)
+from sskd_cli import (ToolParser, add_cfg_options, add_device_option,
+                      add_pickle_option, run_tool)
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ToolParser(__doc__)
     parser.add_argument('config', nargs='?', help='config file path')
     parser.add_argument('checkpoint', nargs='?', help='checkpoint file')
     parser.add_argument(
@@ -81,20 +65,14 @@ def parse_args():
         'figures')
     parser.add_argument('--batch-size', type=int, default=64)
     parser.add_argument('--num-workers', type=int, default=2)
-    parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    add_device_option(parser)
     parser.add_argument(
         '--work-dir',
         help='where to write embeddings, figures and plots; by default '
         'work_dirs/face_eval/RUN_NAME-DIGEST, by the folder, name and content '
         'of the checkpoint')
     add_pickle_option(parser)
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override settings of the config: key=value, nested keys with '
-        'dots, lists as key="[a,b]"')
+    add_cfg_options(parser)
     args = parser.parse_args()
     if args.embeddings is None and args.checkpoint is None:
         parser.error('give a CONFIG and a CHECKPOINT, or --embeddings')
@@ -108,24 +86,45 @@ def parse_args():
 
 def main():
     args = parse_args()
+    import torch
+    from mmengine.config import Config
+    from mmengine.registry import init_default_scope
+
+    from sskd_mm.analysis import (embed_faces, face_protocol, load_face_model,
+                                  plot_faces, read_embeddings)
+    from sskd_mm.compat import apply_pickle_option
     cfg = Config() if args.config is None else Config.fromfile(args.config)
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     if args.work_dir is None:
-        args.work_dir = osp.join('work_dirs', 'face_eval', name_of(args))
+        args.work_dir = osp.join('work_dirs', 'face_eval',
+                                 name_of(args.checkpoint or
+                                         args.embeddings[0]))
     os.makedirs(args.work_dir, exist_ok=True)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     apply_pickle_option(args, cfg)
-    model = None if args.embeddings else load_model(cfg, args)
+    model = None if args.embeddings else load_face_model(
+        cfg, args.checkpoint).to(args.device)
 
     figures, verifications, identifications = {}, {}, {}
     for number, data in enumerate(args.data):
-        dataset, cut, score = PROTOCOLS[args.protocol](data, args)
+        protocol = face_protocol(args.protocol, data, args.image_root,
+                                 args.gallery, args.quality_weights)
         if args.embeddings:
-            x = load_embeddings(args.embeddings[number], dataset)
+            x = read_embeddings(args.embeddings[number], protocol.dataset)
         else:
-            x = extract(model, cfg, dataset, cut, data, args)
-        parts, figures[osp.basename(osp.abspath(data))] = score(
+            name = '_'.join(osp.abspath(data).split(os.sep)[-2:])
+            x = embed_faces(
+                model,
+                cfg,
+                args.checkpoint,
+                protocol.dataset,
+                protocol.cut,
+                file=osp.join(args.work_dir, f'{args.protocol}_{name}.npy'),
+                batch_size=args.batch_size,
+                num_workers=args.num_workers,
+                mirror=not args.no_mirror)
+        parts, figures[osp.basename(osp.abspath(data))] = protocol.score(
             torch.as_tensor(x, device=args.device))
         for name, (verification, identification) in parts.items():
             verifications[name] = verification
@@ -148,184 +147,12 @@ def main():
     print(f'Written: {base}.json, {base}.png')
 
 
-def name_of(args) -> str:
+def name_of(file: str) -> str:
     """A name that no other model has, as ``run_epoch_30-047c8118``."""
-    file = osp.abspath(osp.expanduser(args.checkpoint or args.embeddings[0]))
+    from sskd_mm.analysis import digest_file
+    file = osp.abspath(osp.expanduser(file))
     run, name = file.split(os.sep)[-2:]
     return f'{run}_{osp.splitext(name)[0]}-{digest_file(file)[:8]}'
-
-
-def load_model(cfg: Config, args) -> torch.nn.Module:
-    """The model with its weights; the head plays no part."""
-    model = build_model(cfg)
-    weights = load_checkpoint_file(args.checkpoint)
-    weights = weights.get('state_dict', weights)
-    missing, unexpected = model.load_state_dict(
-        {k: v for k, v in weights.items() if not k.startswith('head.')},
-        strict=False)
-    missing = [k for k in missing if not k.startswith('head.')]
-    if missing or unexpected:
-        raise ValueError(
-            f'{args.checkpoint!r} is not of the model in {args.config!r}: '
-            f'{len(missing)} weights are missing, as {missing[:3]}, and '
-            f'{len(unexpected)} unknown, as {unexpected[:3]}.')
-    return model.to(args.device)
-
-
-def load_embeddings(file: str, dataset: dict) -> np.ndarray:
-    try:
-        x = np.load(file, mmap_mode='r', allow_pickle=False)
-    except (EOFError, ValueError) as error:
-        raise ValueError(
-            f'{file!r} was not read: {error}. It must be an .npy file of '
-            'numbers (N, D); copy it again if it is cut off.') from error
-    count = len(DATASETS.build(dict(dataset, pipeline=[])))
-    shape = getattr(x, 'shape', None)  # None of an archive of several
-    if shape is None or len(shape) != 2 or len(x) != count:
-        raise ValueError(f'{file!r} has shape {shape}, but there are '
-                         f'{count} images: it must be (N, D).')
-    return np.array(x, np.float32)
-
-
-def extract(model, cfg: Config, dataset: dict, cut: Optional[str], data: str,
-            args) -> np.ndarray:
-    """Embeddings of a set's images, kept in the work directory: a file for
-    each way of computing them."""
-    pipeline = face_pipeline(cfg, dataset['type'] == 'FaceBin', cut)
-    built = DATASETS.build(
-        dict(dataset, pipeline=pipeline, test_mode=True))
-    name = '_'.join(osp.abspath(data).split(os.sep)[-2:])
-    key = dict(
-        checkpoint=digest_file(args.checkpoint),
-        model=digest(model_config(cfg)),
-        pipeline=digest(pipeline),
-        images=digest_images(built))
-    ways = digest([*key.values(), not args.no_mirror])[:8]
-    return extract_embeddings(
-        model,
-        built,
-        args.batch_size,
-        args.num_workers,
-        mirror=not args.no_mirror,
-        file=osp.join(args.work_dir, f'{args.protocol}_{name}-{ways}.npy'),
-        key=key)
-
-
-def digest(value: Any) -> str:
-    return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
-
-
-def digest_file(file: str) -> str:
-    with open(osp.expanduser(file), 'rb') as opened:
-        return hashlib.sha256(opened.read()).hexdigest()[:16]
-
-
-def digest_images(dataset) -> str:
-    """Of the names and sizes of all files, and what else is known of them."""
-    hashed = hashlib.sha256()
-    sizes: Dict[str, int] = {}
-    for index in range(len(dataset)):
-        info = BaseDataset.get_data_info(dataset, index)  # not decoded
-        file = info['img_path'].rsplit('#', 1)[0]
-        if file not in sizes:
-            sizes[file] = osp.getsize(file)
-        info.pop('sample_idx')
-        hashed.update(repr((sorted(info.items()), sizes[file])).encode())
-    return hashed.hexdigest()[:16]
-
-
-#: The data set, how its faces are cut, and what scores their embeddings.
-Protocol = Tuple[dict, Optional[str], Callable[[torch.Tensor], Tuple[dict,
-                                                                     dict]]]
-
-
-def bins(data: str, args) -> Protocol:
-    return scored_pairs(dict(type='FaceBin', ann_file=data), data)
-
-
-def pairs(data: str, args) -> Protocol:
-    return scored_pairs(
-        dict(
-            type='FacePairs',
-            ann_file=data,
-            data_prefix=dict(img_path=args.image_root)), data)
-
-
-def scored_pairs(dataset: dict, data: str) -> Protocol:
-    listed = DATASETS.build(dict(dataset, pipeline=[])).metainfo['pairs']
-
-    def score(x):
-        result = Verification(x, *listed, folds=10)
-        name = osp.splitext(osp.basename(data))[0]
-        return {name: (result, None)}, result.summary(FARS)
-
-    return dataset, None, score
-
-
-def folder(data: str, args) -> Protocol:
-    dataset = dict(type='mmpretrain.CustomDataset', data_prefix=data)
-    listed = DATASETS.build(dict(dataset, pipeline=[]))
-    labels = np.array(
-        [listed.get_data_info(i)['gt_label'] for i in range(len(listed))])
-    pairs = all_pairs(labels)
-
-    def score(x):
-        verification = Verification(x, *pairs)
-        closed = identify(x, labels, args.gallery)
-        figures = {
-            **verification.summary(FARS),
-            **closed.summary((1, 5), ())
-        }
-        if labels.max() > 0:
-            opened = identify(x, labels, args.gallery, open_set=True)
-            figures.update((k, v)
-                           for k, v in opened.summary((1, ), FARS[:2]).items()
-                           if 'TPIR' in k)
-        return {osp.basename(osp.abspath(data)): (verification, closed)
-                }, figures
-
-    return dataset, None, score
-
-
-def ijb(data: str, args) -> Protocol:
-    protocol = IJB.read(data, args.protocol)
-
-    def score(x):
-        if args.quality_weights:
-            x = x * torch.as_tensor(protocol.scores[:, None]).to(x)
-        else:
-            x = normalize_embeddings(x, allow_failures=True)
-        parts = protocol.score(x)
-        return {args.protocol: parts}, protocol.summary(*parts)
-
-    images = [
-        dict(img_path=file, landmarks=points)
-        for file, points in zip(protocol.images, protocol.landmarks)
-    ]
-    return dict(type='ListedImages', images=images), 'AlignFace', score
-
-
-def ijba(data: str, args) -> Protocol:
-    protocol = IJBA.read(data)
-
-    def score(x):
-        if not args.quality_weights:
-            x = normalize_embeddings(x, allow_failures=True)
-        splits = protocol.score(x)
-        return {
-            f'split {k}': parts
-            for k, parts in enumerate(splits, 1)
-        }, protocol.summary(splits)
-
-    images = [
-        dict(img_path=osp.join(args.image_root, file), box=box)
-        for file, *box in protocol.faces
-    ]
-    return dict(type='ListedImages', images=images), 'CropFace', score
-
-
-PROTOCOLS: Dict[str, Callable] = dict(
-    bin=bins, pairs=pairs, folder=folder, ijba=ijba, ijbb=ijb, ijbc=ijb)
 
 
 def show(figures: Dict[str, dict], title: str) -> None:
@@ -345,4 +172,4 @@ def show(figures: Dict[str, dict], title: str) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -10,7 +10,6 @@ classifiers or networks for faces, in as many epochs or iterations as the
 student's config trains. For detectors it is the one that ships; for the other
 two it is an earlier form of it.
 """
-import argparse
 import os
 import os.path as osp
 import shlex
@@ -18,28 +17,13 @@ import sys
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator
 
-from mmengine.config import Config
-from mmengine.registry import DefaultScope
-from mmengine.runner import Runner
-from mmengine.utils import import_modules_from_strings
-
-from sskd_mm.analysis import dry_run, print_plan
-from sskd_mm.compat import (add_pickle_option, apply_pickle_option,
-                            load_checkpoint_file)
-from sskd_mm.config_writer import (TrainingLength, check_teacher_classes,
-                                   choose_recipe, find_inheritable,
-                                   find_thawing, read_student, read_teacher,
-                                   write_config)
-from sskd_mm.datasets import check_data_files
-from sskd_mm.models import build_model
+from sskd_cli import ToolParser, add_pickle_option, run_tool
 
 TRAIN = osp.join(osp.dirname(osp.abspath(__file__)), 'train.py')
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ToolParser(__doc__)
     parser.add_argument(
         'student', help="a config file, or 'mmdet::...' for one of a package")
     parser.add_argument('teacher', help='the same of the teacher')
@@ -65,6 +49,10 @@ def parse_args():
 
 def main():
     args = parse_args()
+    from sskd_mm.analysis import print_plan
+    from sskd_mm.compat import apply_pickle_option, load_checkpoint_file
+    from sskd_mm.config_writer import read_student
+    from sskd_mm.datasets import check_data_files
     if osp.exists(args.out):
         raise FileExistsError(f'{args.out} is there already. Remove it, or '
                               'give another name with -o.')
@@ -89,6 +77,8 @@ def main():
 
 def import_modules(args) -> None:
     """Import what ``--import`` names."""
+    from mmengine.config import Config
+    from mmengine.utils import import_modules_from_strings
     if args.imports and '::' not in args.student and osp.isfile(
             args.student) and Config._is_lazy_import(args.student):
         raise ValueError(
@@ -102,9 +92,15 @@ def import_modules(args) -> None:
             "your project's folder, with PYTHONPATH=. before it.") from error
 
 
-def choose_settings(args, cfg: Config,
-                    checkpoint: Dict[str, Any]) -> Dict[str, Any]:
+def choose_settings(args, cfg, checkpoint: Dict[str, Any]) -> Dict[str, Any]:
     """What :func:`write_config` needs to know of the two networks."""
+    from mmengine.registry import DefaultScope
+    from mmengine.runner import Runner
+
+    from sskd_mm.config_writer import (TrainingLength, check_teacher_classes,
+                                       choose_recipe, find_inheritable,
+                                       find_thawing, read_teacher)
+    from sskd_mm.models import build_model
     with naming_import():
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
             loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
@@ -131,13 +127,16 @@ def choose_settings(args, cfg: Config,
         thawing=find_thawing(cfg, student))
 
 
-def write_and_try(args, cfg: Config, settings: Dict[str,
-                                                    Any]) -> Dict[str, Any]:
+def write_and_try(args, cfg, settings: Dict[str, Any]) -> Dict[str, Any]:
     """Write the config, and plan what it says.
 
     Whether features can be cached for a head phase, the engine knows; where
     it refuses, the config does without.
     """
+    from mmengine.config import Config
+
+    from sskd_mm.analysis import dry_run
+    from sskd_mm.config_writer import write_config
     head = settings['recipe'].train_cfg['head']
     while True:
         text = write_config(
@@ -180,8 +179,11 @@ def naming_import() -> Iterator[None]:
 
 def command(args) -> str:
     """The command line that trains with the written config."""
-    return f'python {osp.relpath(TRAIN)} {shlex.quote(args.out)}'
+    train = f'python {osp.relpath(TRAIN)}'
+    if osp.basename(sys.argv[0]).startswith('sskd '):
+        train = 'sskd train'
+    return f'{train} {shlex.quote(args.out)}'
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

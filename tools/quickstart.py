@@ -4,7 +4,6 @@ embedded data set, and compare them. Started by tools/quickstart.sh.
 
 What was finished before is kept; what was stopped goes on.
 """
-import argparse
 import contextlib
 import gc
 import json
@@ -14,15 +13,10 @@ import time
 import warnings
 from pathlib import Path
 
-import torch
-from mmengine.config import Config
-from mmengine.registry import DATASETS, MODELS, DefaultScope
-from mmengine.runner import Runner, load_checkpoint
 from rich.console import Console
 from rich.table import Table
 
-from sskd_mm.analysis import draw_detections, plot_losses, scalar_metrics
-from sskd_mm.datasets import make_digits_detection
+from sskd_cli import ToolParser, run_tool
 
 # mmdet recommends a package that is not needed here.
 warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
@@ -40,7 +34,7 @@ RUNS = (
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ToolParser(__doc__)
     parser.add_argument(
         '--work-dir', default='work_dirs/quickstart', type=Path)
     parser.add_argument(
@@ -51,9 +45,10 @@ def parse_args():
     return parser.parse_args()
 
 
-def make_config(name: str, args) -> Config:
+def make_config(name: str, args):
     """The shipped config, with its paths and without its log on the
     screen."""
+    from mmengine.config import Config
     cfg = Config.fromfile(
         ROOT / 'configs' / dict((n, c) for n, c, _ in RUNS)[name])
     cfg.work_dir = str(args.work_dir / name)
@@ -83,6 +78,9 @@ def run(name: str, args) -> dict:
     if done.exists():
         CONSOLE.print(f'{name}: finished before, kept ({done})')
         return json.loads(done.read_text())
+    from mmengine.runner import Runner
+
+    from sskd_mm.analysis import scalar_metrics
     cfg = make_config(name, args)
     start = time.time()
     done.parent.mkdir(parents=True, exist_ok=True)
@@ -110,6 +108,8 @@ def run(name: str, args) -> dict:
 
 
 def load(name: str, args):
+    from mmengine.registry import MODELS, DefaultScope
+    from mmengine.runner import load_checkpoint
     cfg = make_config('scratch' if name == 'sskd' else name, args)
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(cfg.model)
@@ -120,6 +120,9 @@ def load(name: str, args):
 
 def draw(args) -> None:
     """The pictures: detections beside the truth, and loss curves."""
+    from mmengine.registry import DATASETS, DefaultScope
+
+    from sskd_mm.analysis import draw_detections, plot_losses
     cfg = make_config('teacher', args)
     with open(args.work_dir / 'stdout.txt', 'a') as stdout:
         with contextlib.redirect_stdout(stdout):
@@ -153,6 +156,9 @@ def print_table(results: dict) -> None:
 
 def main():
     args = parse_args()
+    import torch
+
+    from sskd_mm.datasets import make_digits_detection
     start = time.time()
     CONSOLE.print('Making the data set ...')
     make_digits_detection(args.data_root)
@@ -181,4 +187,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

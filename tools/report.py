@@ -8,19 +8,13 @@ features, metrics, classes, detections, size and speed, and how to load the
 student. Of several work directories it is a comparison; a plain training
 among them is the student from scratch.
 """
-import argparse
 from pathlib import Path
 
-import torch
-
-from sskd_mm.analysis import write_report
-from sskd_mm.compat import add_pickle_option
+from sskd_cli import ToolParser, add_device_option, add_pickle_option, run_tool
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ToolParser(__doc__)
     parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR', type=Path)
     parser.add_argument(
         '-o',
@@ -33,16 +27,14 @@ def parse_args():
         default=256,
         help='of the test set, on which networks are run; default: '
         '%(default)s')
-    parser.add_argument(
-        '--device',
-        default='cuda' if torch.cuda.is_available() else 'cpu',
-        help='default: %(default)s')
+    add_device_option(parser)
     add_pickle_option(parser)
     return parser.parse_args()
 
 
 def main():
     args = parse_args()
+    from sskd_mm.analysis import write_report
     out = args.out or args.work_dirs[0] / 'report.html'
     write_report(args.work_dirs, out, args.images, args.device,
                  args.allow_pickle)
@@ -50,4 +42,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -51,7 +51,7 @@ EXTRAS=${EXTRAS:-}
 if ! has mmengine mmcv mmdet mmpretrain; then
     EXTRAS=onedl${EXTRAS:+,$EXTRAS}
 fi
-if [ -n "$EXTRAS" ] || ! has sskd_mm rich sklearn pycocotools matplotlib; then
+if [ -n "$EXTRAS" ] || ! has sskd_cli sskd_mm rich sklearn pycocotools matplotlib; then
     say "Installing sskd_mm${EXTRAS:+ with $EXTRAS}"
     install -e ".${EXTRAS:+[$EXTRAS]}"
 fi

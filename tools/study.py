@@ -13,7 +13,6 @@ SIGTERM, it stops the trainings that are under way, which save first. With
 several --jobs they share the CPU's cores; OMP_NUM_THREADS, if set, is how many
 threads each has instead.
 """
-import argparse
 import os
 import signal
 import subprocess
@@ -21,10 +20,7 @@ import sys
 from pathlib import Path
 from typing import List, Optional, Set
 
-from mmengine.config import Config
-
-from sskd_mm.analysis import Study, StudyRun
-from sskd_mm.compat import add_pickle_option, apply_pickle_option
+from sskd_cli import ToolParser, add_pickle_option, run_tool
 
 ROOT = Path(__file__).resolve().parent.parent
 #: The trainings that are under way.
@@ -32,9 +28,7 @@ RUNNING: Set[subprocess.Popen] = set()
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ToolParser(__doc__)
     parser.add_argument('study', type=Path, help='the YAML file')
     parser.add_argument(
         '--work-dir', type=Path, help='default: work_dirs/STUDY')
@@ -79,7 +73,7 @@ def stop(signum: int, frame) -> None:
     sys.exit(128 + signum)
 
 
-def train(cfg: Config, work_dir: Path, jobs: int) -> None:
+def train(cfg, work_dir: Path, jobs: int) -> None:
     """Train in a process of its own, from where an earlier one has got to."""
     cfg.work_dir = str(work_dir)
     cfg.dump(work_dir / 'trial.py')
@@ -110,6 +104,8 @@ def train(cfg: Config, work_dir: Path, jobs: int) -> None:
 
 def main():
     args = parse_args()
+    from sskd_mm.analysis import Study, StudyRun
+    from sskd_mm.compat import apply_pickle_option
     signal.signal(signal.SIGTERM, stop)
     study = Study.from_file(args.study)
     study.allow_pickle = args.allow_pickle
@@ -138,4 +134,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

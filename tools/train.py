@@ -4,27 +4,17 @@
 python tools/train.py configs/sskd/faster_rcnn_r18_coco.py
 python tools/train.py CONFIG --method configs/_base_/methods/kd.py
 """
-import argparse
 import contextlib
 import json
 import os
 import os.path as osp
 import sys
 
-from mmengine.config import Config, DictAction
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
-
-from sskd_mm.analysis import dry_run, print_plan
-from sskd_mm.compat import (add_pickle_option, apply_pickle_option,
-                            setup_cpu_distributed)
-from sskd_mm.datasets import check_data_files
-from sskd_mm.distillers import lay_method_over
-from sskd_mm.engine import check_plain_training
+from sskd_cli import ToolParser, add_cfg_options, add_pickle_option, run_tool
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Distil or train a model')
+    parser = ToolParser(__doc__)
     parser.add_argument('config', help='config file path')
     parser.add_argument(
         '--method',
@@ -53,12 +43,7 @@ def parse_args():
     parser.add_argument(
         '--json', action='store_true', help='print the --dry-run as JSON')
     add_pickle_option(parser)
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override settings of the config: key=value, nested keys with '
-        'dots, lists as key="[a,b]"')
+    add_cfg_options(parser)
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -72,8 +57,11 @@ def parse_args():
     return args
 
 
-def load_config(args) -> Config:
+def load_config(args):
     """The config with what the command line says about it."""
+    from mmengine.config import Config
+
+    from sskd_mm.distillers import lay_method_over
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
     name = osp.splitext(osp.basename(args.config))[0]
@@ -104,6 +92,13 @@ def load_config(args) -> Config:
 
 def main():
     args = parse_args()
+    from mmengine.registry import RUNNERS
+    from mmengine.runner import Runner
+
+    from sskd_mm.analysis import dry_run, print_plan
+    from sskd_mm.compat import apply_pickle_option, setup_cpu_distributed
+    from sskd_mm.datasets import check_data_files
+    from sskd_mm.engine import check_plain_training
     cfg = load_config(args)
     check_data_files(cfg)
     apply_pickle_option(args, cfg)
@@ -124,4 +119,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -3,18 +3,22 @@ from .alignment import Alignment, measure_alignment
 from .check_teacher_metrics import check_teacher_metrics
 from .cka_matrix import measure_cka_matrix, plot_cka_matrix
 from .complexity import describe_parts, plot_complexity
-from .config_parser import ConfigParser
 from .costs import measure_costs, name_device
 from .count_flops import format_gflops
 from .curves import plot_losses, read_losses
 from .detections import draw_detections
 from .dry_run import dry_run, dry_runner
+from .evaluation_options import draw_predictions, use_tta, watch_loading
 from .face_curves import plot_faces
+from .face_embeddings import (digest_file, embed_faces, load_face_model,
+                              read_embeddings)
+from .face_protocol import FaceProtocol, face_protocol
 from .feature_maps import draw_feature_maps
 from .latency import measure_latency
 from .load_networks import build_test_loader, load_distiller, load_networks
 from .mean_and_deviation import mean_and_deviation
 from .measure_metrics import Measured, measure_metrics
+from .onnx_export import describe_input, export_onnx
 from .phase_curves import draw_phase_curves
 from .plan import count_step, describe_network, describe_plan, print_plan
 from .report import write_report
@@ -30,17 +34,20 @@ from .training_settings import describe_settings, list_differences
 from .work_dir import WorkDir
 
 __all__ = [
-    'Alignment', 'ConfigParser', 'Measured', 'Study', 'StudyRun',
+    'Alignment', 'FaceProtocol', 'Measured', 'Study', 'StudyRun',
     'TrainingFolder', 'Trial', 'WorkDir', 'build_test_loader',
     'check_teacher', 'check_teacher_metrics', 'count_step',
-    'describe_cost', 'describe_network', 'describe_parts', 'describe_plan',
-    'describe_settings', 'draw_detections', 'draw_feature_maps',
-    'draw_phase_curves', 'dry_run', 'dry_runner', 'finished_trials',
-    'fit_epochs', 'format_gflops', 'list_differences', 'load_distiller',
-    'load_networks', 'mean_and_deviation', 'measure_alignment',
-    'measure_cka_matrix', 'measure_costs', 'measure_latency',
-    'measure_metrics', 'name_device', 'plan_study', 'plot_cka_matrix',
-    'plot_complexity', 'plot_faces', 'plot_losses', 'print_plan',
-    'read_losses', 'read_metrics', 'scalar_metrics', 'spent',
-    'write_report', 'write_study_report'
+    'describe_cost', 'describe_input', 'describe_network',
+    'describe_parts', 'describe_plan', 'describe_settings', 'digest_file',
+    'draw_detections', 'draw_feature_maps', 'draw_phase_curves',
+    'draw_predictions', 'dry_run', 'dry_runner', 'embed_faces',
+    'export_onnx', 'face_protocol', 'finished_trials', 'fit_epochs',
+    'format_gflops', 'list_differences', 'load_distiller',
+    'load_face_model', 'load_networks', 'mean_and_deviation',
+    'measure_alignment', 'measure_cka_matrix', 'measure_costs',
+    'measure_latency', 'measure_metrics', 'name_device', 'plan_study',
+    'plot_cka_matrix', 'plot_complexity', 'plot_faces', 'plot_losses',
+    'print_plan', 'read_embeddings', 'read_losses', 'read_metrics',
+    'scalar_metrics', 'spent', 'use_tta', 'watch_loading', 'write_report',
+    'write_study_report'
 ]

@@ -1,31 +1,10 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from typing import Optional
 
 from mmengine.config import Config
 
 from .checkpoint import allow_pickle
-
-
-def add_pickle_option(parser: ArgumentParser) -> None:
-    """Give a tool that reads checkpoints the option ``--allow-pickle FILE``.
-
-    Args:
-        parser (ArgumentParser): The tool's.
-
-    Example:
-        >>> add_pickle_option(parser)
-        >>> args = parser.parse_args()
-        >>> apply_pickle_option(args)
-    """
-    parser.add_argument(
-        '--allow-pickle',
-        nargs='+',
-        action='extend',
-        default=[],
-        metavar='FILE',
-        help='checkpoints that you trust to run code when they are read; '
-        'of any other only tensors and plain data are')
 
 
 def apply_pickle_option(args: Namespace, cfg: Optional[Config] = None) -> None:

@@ -1,5 +1,4 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-import argparse
 import os
 from typing import Callable
 
@@ -9,8 +8,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
-from ..compat import (add_pickle_option, apply_pickle_option,
-                      load_checkpoint_file)
+from ..compat import load_checkpoint_file
 from ..distillers.load_report import listed
 
 
@@ -84,22 +82,3 @@ def convert_checkpoint(config: str, src: str, dst: str,
         dict(
             state_dict=model.state_dict(),
             meta=dict(converted_from=os.path.basename(src))), dst)
-
-
-def convert_from_command_line(
-        description: str, rename: Callable[[str, nn.Module], str]) -> None:
-    """What a converter of ``tools/model_converters`` does when it is called.
-
-    Args:
-        description (str): What it converts.
-        rename (callable): As :func:`convert_checkpoint` has it.
-    """
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('config', help='plain config of the network')
-    parser.add_argument('src', help='path or URL of the public weights')
-    parser.add_argument('dst', help='checkpoint to write')
-    add_pickle_option(parser)
-    args = parser.parse_args()
-    apply_pickle_option(args)
-    convert_checkpoint(args.config, args.src, args.dst, rename)
-    print(f'{args.dst} loads in {args.config}.')

@@ -99,7 +99,7 @@ def test_finished_runs_are_kept_and_compared(quickstart, finished, digits,
                                              monkeypatch, capsys):
     data = finished / 'data'
     monkeypatch.setattr(
-        quickstart, 'make_digits_detection', lambda folder: os.symlink(
+        'sskd_mm.datasets.make_digits_detection', lambda folder: os.symlink(
             digits / 'data/digits', folder))
     monkeypatch.setattr(sys, 'argv', [
         'quickstart.py', '--work-dir',

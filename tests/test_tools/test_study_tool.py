@@ -133,7 +133,7 @@ def test_changed_settings(study, root):
         process = ToolProcess('tools/study.py', changed, '--pairs', 'tiny',
                               '--work-dir', folder, '--only', 'SSKD')
     printed = process.stdout.read()
-    assert process.wait() == 1
+    assert process.wait() == 2
     assert 'tiny/SSKD/seed_0' in printed and '--changed retrain' in printed
     assert 'train_cfg.head.max_epochs was 1, is 2' in printed
     assert (folder / 'tiny/SSKD/seed_0/trial.py').read_text() == before

@@ -197,8 +197,7 @@ def test_a_stranger_s_pickle(project, root, tmp_path):
     ):
         result = start(*command, '--work-dir', tmp_path / 'run', cwd=project)
         assert result.returncode != 0
-        assert 'UntrustedCheckpointError' in result.output, result.output
-        assert f'--allow-pickle {hostile}' in result.output
+        assert f'--allow-pickle {hostile}' in result.output, result.output
     assert not trap.exists()
     for command in (
         (root / 'tools/test.py', plain, hostile),
@@ -210,9 +209,3 @@ def test_a_stranger_s_pickle(project, root, tmp_path):
             tmp_path / 'run', cwd=project)
         assert result.returncode == 0, result.output
         trap.rmdir()
-
-
-def test_module_without_arguments(tmp_path):
-    result = call('-m', 'sskd_mm', cwd=tmp_path)
-    assert result.returncode != 0
-    assert 'python -m sskd_mm SCRIPT' in result.stderr

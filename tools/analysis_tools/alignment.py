@@ -16,9 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from sskd_mm.analysis import (ConfigParser, build_test_loader, load_distiller,
-                              measure_alignment, measure_cka_matrix,
-                              plot_cka_matrix)
+from sskd_cli import ConfigParser, run_tool
 
 
 def main():
@@ -31,6 +29,9 @@ def main():
         '--images', type=int, default=64, help='of the test set')
     parser.add_argument('--batch-size', type=int, default=8)
     args = parser.parse_args()
+    from sskd_mm.analysis import (build_test_loader, load_distiller,
+                                  measure_alignment, measure_cka_matrix,
+                                  plot_cka_matrix)
     cfg = parser.read_config(args)
     loader = build_test_loader(cfg, args.batch_size)
     distiller = load_distiller(cfg, loader, args.checkpoint)
@@ -63,4 +64,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -10,12 +10,10 @@ its weights, since NMS takes longer for more boxes: give the checkpoint.
 import itertools
 import json
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
-from sskd_mm.analysis import (ConfigParser, build_test_loader, format_gflops,
-                              load_networks, measure_costs, name_device)
+from sskd_cli import ConfigParser, add_device_option, run_tool
 
 
 def main():
@@ -29,12 +27,13 @@ def main():
         type=int,
         default=50,
         help='how often each network is timed')
-    parser.add_argument(
-        '--device',
-        default='cuda' if torch.cuda.is_available() else 'cpu',
-        help='default: %(default)s')
+    add_device_option(parser)
     parser.add_argument('--out', help='a JSON file to write')
     args = parser.parse_args()
+    import torch
+
+    from sskd_mm.analysis import (build_test_loader, load_networks,
+                                  measure_costs, name_device)
     cfg = parser.read_config(args)
     loader = build_test_loader(cfg, args.batch_size)
     # A few, so that no single image decides, and none that is incomplete.
@@ -62,6 +61,7 @@ def main():
 
 
 def show(result: dict, args) -> None:
+    from sskd_mm.analysis import format_gflops, name_device
     sizes = {
         ' x '.join(map(str, row['image_size']))
         for row in result.values()
@@ -84,4 +84,4 @@ def show(result: dict, args) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -4,12 +4,10 @@ picture of their parts, at the size of the test images.
 
 python tools/analysis_tools/complexity.py CONFIG -o complexity.png
 """
-
 from rich.console import Console
 from rich.table import Table
 
-from sskd_mm.analysis import (ConfigParser, build_test_loader, describe_parts,
-                              format_gflops, load_networks, plot_complexity)
+from sskd_cli import ConfigParser, run_tool
 
 
 def main():
@@ -17,6 +15,9 @@ def main():
     parser.add_argument(
         '-o', '--out', required=True, help='the picture to write')
     args = parser.parse_args()
+    from sskd_mm.analysis import (build_test_loader, describe_parts,
+                                  format_gflops, load_networks,
+                                  plot_complexity)
     cfg = parser.read_config(args)
     loader = build_test_loader(cfg)
     batch = next(iter(loader))
@@ -43,4 +44,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -4,24 +4,21 @@ on the right, there beside a student trained from scratch.
 
 python tools/analysis_tools/curves.py WORK_DIR [SCRATCH_WORK_DIR] -o losses.png
 """
-import argparse
-
-from sskd_mm.analysis import plot_losses
+from sskd_cli import ToolParser, run_tool
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ToolParser(__doc__)
     parser.add_argument('distilled', help='work directory of a distillation')
     parser.add_argument(
         'scratch', nargs='?', help='of the student trained from scratch')
     parser.add_argument(
         '-o', '--out', required=True, help='the picture to write')
     args = parser.parse_args()
+    from sskd_mm.analysis import plot_losses
     plot_losses(args.distilled, args.scratch, args.out)
     print(f'Written: {args.out}')
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

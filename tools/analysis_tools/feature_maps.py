@@ -3,9 +3,7 @@
 
 python tools/analysis_tools/feature_maps.py CONFIG CHECKPOINT -o features.png
 """
-
-from sskd_mm.analysis import (ConfigParser, build_test_loader,
-                              draw_feature_maps, load_distiller)
+from sskd_cli import ConfigParser, run_tool
 
 
 def main():
@@ -16,6 +14,8 @@ def main():
     parser.add_argument(
         '--images', type=int, default=3, help='of the test set')
     args = parser.parse_args()
+    from sskd_mm.analysis import (build_test_loader, draw_feature_maps,
+                                  load_distiller)
     cfg = parser.read_config(args)
     loader = build_test_loader(cfg)
     distiller = load_distiller(cfg, loader, args.checkpoint)
@@ -24,4 +24,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

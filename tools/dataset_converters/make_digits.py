@@ -1,29 +1,37 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-import argparse
+"""Make a COCO-format detection set of handwritten digits.
+
+python tools/dataset_converters/make_digits.py data/digits
+"""
 import json
 import time
 from collections import Counter
 
-from sskd_mm.datasets.digits_detection import CLASSES, make_digits_detection
+from sskd_cli import ToolParser, run_tool
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description='Make a COCO-format detection set of handwritten digits',
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = ToolParser(__doc__)
     parser.add_argument('out_dir', help='folder of the set, e.g. data/digits')
     parser.add_argument(
-        '--num-train', type=int, default=1000, help='training images')
+        '--num-train', type=int, default=1000,
+        help='training images; default: %(default)s')
     parser.add_argument(
-        '--num-val', type=int, default=200, help='validation images')
+        '--num-val', type=int, default=200,
+        help='validation images; default: %(default)s')
     parser.add_argument(
-        '--image-size', type=int, default=128, help='side in pixels')
-    parser.add_argument('--seed', type=int, default=0, help='random seed')
+        '--image-size', type=int, default=128,
+        help='side in pixels; default: %(default)s')
+    parser.add_argument(
+        '--seed', type=int, default=0,
+        help='random seed; default: %(default)s')
     return parser.parse_args()
 
 
 def main():
     args = parse_args()
+    from sskd_mm.datasets.digits_detection import (CLASSES,
+                                                   make_digits_detection)
     start = time.time()
     out_dir = make_digits_detection(args.out_dir, args.num_train, args.num_val,
                                     args.image_size, args.seed)
@@ -44,4 +52,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

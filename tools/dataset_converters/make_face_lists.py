@@ -14,11 +14,12 @@ Writes lists beside the folders, or into --out:
   as many, drawn at random, with an image of another; with ten people these
   are the ten folds.
 """
-import argparse
 import itertools
 import random
 from pathlib import Path
 from typing import Dict, List
+
+from sskd_cli import ToolParser, run_tool
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.pgm')
 
@@ -59,8 +60,7 @@ def number(people: Dict[str, List[str]]) -> List[str]:
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description='Split a folder a person into lists')
+    parser = ToolParser(__doc__)
     parser.add_argument('root', type=Path, help='holds a folder a person')
     parser.add_argument(
         '--unseen', type=int, default=10, help='people to verify')
@@ -89,4 +89,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

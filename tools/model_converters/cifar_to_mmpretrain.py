@@ -16,7 +16,7 @@ CONFIG is the plain config of the classifier. SRC is a file of
 """
 import re
 
-from sskd_mm.models import convert_from_command_line
+from sskd_cli import convert_from_command_line, run_tool
 
 
 def resnet(key, backbone):
@@ -113,4 +113,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

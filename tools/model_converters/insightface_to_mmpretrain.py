@@ -10,7 +10,7 @@ their own. SRC is a backbone of arcface_torch, e.g. backbone.pth: iresnet18,
 """
 import re
 
-from sskd_mm.models import convert_from_command_line
+from sskd_cli import convert_from_command_line, run_tool
 
 
 def iresnet(key, backbone):
@@ -60,4 +60,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

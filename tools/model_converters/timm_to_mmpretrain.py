@@ -12,7 +12,7 @@ writes.
 """
 import re
 
-from sskd_mm.models import convert_from_command_line
+from sskd_cli import convert_from_command_line, run_tool
 
 
 def resnet_v1d(key):
@@ -44,4 +44,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -9,7 +9,7 @@ https://download.pytorch.org/models/resnet34-b627a593.pth.
 """
 import re
 
-from sskd_mm.models import convert_from_command_line
+from sskd_cli import convert_from_command_line, run_tool
 
 # The first block of each stage among torchvision's features.
 MOBILENET_V2_STAGES = (1, 2, 4, 7, 11, 14, 17)
@@ -52,4 +52,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

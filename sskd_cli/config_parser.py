@@ -1,19 +1,16 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
-
-from mmengine.config import Config, DictAction
-
-from ..compat import add_pickle_option, apply_pickle_option
+from .options import add_cfg_options, add_pickle_option
+from .tool_parser import ToolParser
 
 
-class ConfigParser(ArgumentParser):
+class ConfigParser(ToolParser):
     """The command line of a tool that looks at a config.
 
     It takes ``config``, first of all, ``--cfg-options``, as tools of OpenMMLab
     do, and ``--allow-pickle``.
 
     Args:
-        description (str): What the tool does, as it is to be shown.
+        description (str): What the tool does, shown as it is written.
         config (str): What the config has to be of.
 
     Example:
@@ -24,25 +21,24 @@ class ConfigParser(ArgumentParser):
     """
 
     def __init__(self, description: str, config: str) -> None:
-        super().__init__(
-            description=description,
-            formatter_class=RawDescriptionHelpFormatter)
+        super().__init__(description)
         self.add_argument('config', help=config)
-        self.add_argument(
-            '--cfg-options',
-            nargs='+',
-            action=DictAction,
-            help='override settings of the config: key=value, nested keys '
-            'with dots, lists as key="[a,b]"')
+        add_cfg_options(self)
         add_pickle_option(self)
 
     @staticmethod
-    def read_config(args) -> Config:
+    def read_config(args):
         """Read the config, with what the command line overrides.
 
         Args:
             args (Namespace): What :meth:`parse_args` has returned.
+
+        Returns:
+            Config: The config.
         """
+        from mmengine.config import Config
+
+        from sskd_mm.compat import apply_pickle_option
         cfg = Config.fromfile(args.config)
         if args.cfg_options is not None:
             cfg.merge_from_dict(args.cfg_options)

@@ -1,0 +1,26 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+from typing import Callable
+
+from .options import add_pickle_option
+from .tool_parser import ToolParser
+
+
+def convert_from_command_line(description: str, rename: Callable) -> None:
+    """What a converter of ``tools/model_converters`` does when it is called.
+
+    Args:
+        description (str): What it converts.
+        rename (callable): As ``convert_checkpoint`` of ``sskd_mm.models`` has
+            it.
+    """
+    parser = ToolParser(description)
+    parser.add_argument('config', help='plain config of the network')
+    parser.add_argument('src', help='path or URL of the public weights')
+    parser.add_argument('dst', help='checkpoint to write')
+    add_pickle_option(parser)
+    args = parser.parse_args()
+    from sskd_mm.compat import apply_pickle_option
+    from sskd_mm.models import convert_checkpoint
+    apply_pickle_option(args)
+    convert_checkpoint(args.config, args.src, args.dst, rename)
+    print(f'{args.dst} loads in {args.config}.')

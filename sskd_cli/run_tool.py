@@ -1,0 +1,79 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import sys
+from opcode import opmap
+from pathlib import Path
+from traceback import walk_tb
+from typing import Callable, NoReturn
+
+#: Where our own code is: the repository, or site-packages.
+ROOT = Path(__file__).resolve().parent.parent
+OURS = (ROOT / 'sskd_mm', ROOT / 'tools', ROOT / 'sskd_cli')
+
+#: An error of these types says that what was asked for is wrong. Of a file
+#: that is damaged or not to be trusted there is a subclass.
+USAGE = (ValueError, TypeError, KeyError, FileNotFoundError, FileExistsError,
+         SyntaxError, NameError)
+
+#: Modules and functions that run when a network is trained or evaluated.
+LOOPS = (('mmengine.runner.loops', 'run'),
+         ('sskd_mm.engine.loops.stage_by_stage_train_loop', 'enter_phase'),
+         ('sskd_mm.engine.loops.stage_by_stage_train_loop', 'run_phase'))
+
+
+def run_tool(main: Callable[[], None]) -> None:
+    """Run a tool, and report an error as its message.
+
+    A message that we wrote for the user, the argument of a ``raise`` statement
+    in ``sskd_mm`` or in a tool, is all that is shown. Any other error comes
+    with its type and place as long as a run is being set up; from a loop of
+    training or evaluation, which may be hours old, with its traceback.
+    ``--debug`` shows every traceback.
+
+    Args:
+        main (callable): The tool's.
+
+    Raises:
+        SystemExit: With status 2 if the arguments or the config are wrong, 1
+            after any other error.
+
+    Example:
+        >>> if __name__ == '__main__':
+        >>>     run_tool(main)
+    """
+    try:
+        main()
+    except Exception as error:
+        ours = _is_ours(error)
+        if '--debug' in sys.argv or not ours and _is_from_loop(error):
+            raise
+        _report(error, ours)
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether a ``raise`` statement of ours has raised it."""
+    traceback = error.__traceback__
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    code = traceback.tb_frame.f_code
+    path = Path(code.co_filename).resolve()
+    return (any(folder in path.parents for folder in OURS)
+            and code.co_code[traceback.tb_lasti] == opmap['RAISE_VARARGS']
+            # Of an assert statement, which is not meant for the user.
+            and not isinstance(error, AssertionError))
+
+
+def _is_from_loop(error: Exception) -> bool:
+    return any((frame.f_globals.get('__name__'), frame.f_code.co_name) in LOOPS
+               for frame, _ in walk_tb(error.__traceback__))
+
+
+def _report(error: Exception, ours: bool) -> NoReturn:
+    # The text of a KeyError is its argument's repr.
+    text = str(error.args[0] if isinstance(error, KeyError) else error)
+    if not ours:
+        *_, (frame, line) = walk_tb(error.__traceback__)
+        text = (f'{type(error).__name__}: {text}\n(from '
+                f'{frame.f_code.co_filename}, line {line}; --debug shows the '
+                'traceback)')
+    print(f'{Path(sys.argv[0]).name}: error: {text}', file=sys.stderr)
+    sys.exit(2 if type(error) in USAGE else 1)

@@ -1,0 +1,25 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""Lets MMEngine's errors name the config that is missing or has a typo.
+
+It parses a config before it looks at anything else, and passes Python's error
+on, which knows no file's name.
+"""
+from mmengine.config import Config
+
+_mmengine_is_lazy_import = Config._is_lazy_import
+
+
+def _is_lazy_import(filename: str) -> bool:
+    try:
+        return _mmengine_is_lazy_import(filename)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f'The config {filename!r} is not there.') from error
+    except SyntaxError as error:
+        raise SyntaxError(
+            f'{filename!r}, line {error.lineno}: {error.msg}') from error
+
+
+def install() -> None:
+    """Let MMEngine name the file."""
+    Config._is_lazy_import = staticmethod(_is_lazy_import)

@@ -1,0 +1,31 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+"""Check this machine, and say how to mend what is wrong.
+
+sskd doctor [--json]
+
+It ends with status 1 if there is a problem. A package that is missing, or of
+a version that sskd_mm does not work with, is named before anything else.
+"""
+import json
+import sys
+
+from sskd_cli import ToolParser, run_tool
+
+
+def main():
+    parser = ToolParser(__doc__)
+    parser.add_argument(
+        '--json', action='store_true', help='print JSON instead of a table')
+    args = parser.parse_args()
+    from sskd_mm.doctor import examine, show
+    findings = examine()
+    if args.json:
+        print(json.dumps([finding._asdict() for finding in findings],
+                         indent=2))
+    else:
+        show(findings)
+    sys.exit(any(finding.status == 'problem' for finding in findings))
+
+
+if __name__ == '__main__':
+    run_tool(main)
