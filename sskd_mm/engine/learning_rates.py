@@ -56,12 +56,13 @@ def _run(phase: Phase,
          steps: Optional[int] = None) -> List[float]:
     """The learning rates of a phase with epochs of this length, or of its
     first steps."""
-    settings = dict(phase.optim_wrapper['optimizer'])
-    settings['lr'] *= factor
     # What schedulers of momentum or decay ask for, unless it is given.
-    defaults = dict(momentum=0.9, betas=(0.9, 0.999), weight_decay=0.)
-    optimizer = torch.optim.Optimizer([torch.nn.Parameter(torch.zeros(1))],
-                                      {**defaults, **settings})
+    settings = dict(momentum=0.9, betas=(0.9, 0.999), weight_decay=0.)
+    settings.update(phase.optim_wrapper['optimizer'])
+    settings['lr'] *= factor
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    for defaults in (optimizer.defaults, *optimizer.param_groups):
+        defaults.update(settings)
     built = [
         PARAM_SCHEDULERS.build(
             scheduler,
@@ -69,8 +70,7 @@ def _run(phase: Phase,
                 optimizer=optimizer, epoch_length=epoch_length))
         for scheduler in schedulers
     ]
-    # They warn if they are stepped before it has been.
-    optimizer.step = lambda: None
+    optimizer.step()  # Without a gradient; schedulers warn if it never was.
     rates = []
     for done in range(1, 1 + (steps or epoch_length * phase.max_epochs)):
         rates.append(optimizer.param_groups[0]['lr'])

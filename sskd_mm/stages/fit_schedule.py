@@ -175,24 +175,23 @@ def _length(schedule: List[Scheduler], total: float) -> Optional[float]:
     if None not in ends:
         return max(ends, default=None)
     last = max(_last(s) for s in schedule)
-    return total if last < total else None
+    return total if last <= total else None
 
 
 def _end(scheduler: Scheduler) -> Optional[int]:
     if scheduler.get('end') is not None:
         return scheduler['end']
+    begin = scheduler.get('begin', 0)
     for key in ('T_max', 'total_steps'):
         if scheduler.get(key) is not None:
-            return scheduler.get('begin', 0) + scheduler[key]
-    return None
+            return begin + scheduler[key]
+    return begin + sum(scheduler['periods']) if scheduler.get(
+        'periods') else None
 
 
 def _last(scheduler: Scheduler) -> int:
     """The last step that a scheduler names."""
-    steps = max([
-        0, *scheduler.get('milestones', ()),
-        sum(scheduler.get('periods', ()))
-    ])
+    steps = max(scheduler.get('milestones', ()), default=0)
     return _end(scheduler) or scheduler.get('begin', 0) + steps
 
 
@@ -213,7 +212,7 @@ def _is_warmup(scheduler: Scheduler) -> bool:
 
 def _shortened(warmup: int, iters: int) -> int:
     """Not to one iteration: MMEngine's ``LinearLR`` would never end."""
-    return min(warmup, max(2, int(iters * WARMUP)))
+    return min(warmup, max(2, int(iters * WARMUP))) if iters > 1 else 0
 
 
 def _cut(before: int, after: int) -> List[str]:
