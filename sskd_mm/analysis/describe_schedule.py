@@ -16,8 +16,9 @@ def describe_schedule(runner, phase: Phase) -> Dict[str, Any]:
         phase (Phase): A planned phase.
 
     Returns:
-        dict: ``iterations``; ``batch_size`` of each process; ``schedule``,
-        the types of its schedulers; ``schedule_note``, how the config's was
+        dict: ``iterations``, and whether its length was given in epochs
+        (``by_epoch``); ``batch_size`` of each process; ``schedule``, the types
+        of its schedulers; ``schedule_note``, how the config's was
         fitted to the phase; and ``learning_rates`` of the first iteration,
         the one in the middle and the last one, None if the optimizer's config
         names no learning rate.
@@ -36,6 +37,7 @@ def describe_schedule(runner, phase: Phase) -> Dict[str, Any]:
     schedule = [schedule] if isinstance(schedule, dict) else schedule
     return dict(
         iterations=phase.max_iters,
+        by_epoch=phase.by_epoch,
         batch_size=batch_size,
         schedule=[_type_name(s) for s in schedule],
         schedule_note=phase.schedule_note,

@@ -213,7 +213,7 @@ def print_plan(plan: Dict[str, Any]) -> None:
     if losses.rows:
         console.print(losses)
 
-    phases = Table(title='Phases')
+    phases = Table(title='Phases (GFLOPs of a training step)')
     for column in ('phase', 'compares', 'epochs', 'batch', 'trains', 'frozen',
                    'GFLOPs per image'):
         phases.add_column(
@@ -222,7 +222,7 @@ def print_plan(plan: Dict[str, Any]) -> None:
             no_wrap=column == 'phase')
     for phase in plan['phases']:
         phases.add_row(
-            phase['name'], _compared(phase), str(phase['epochs']),
+            phase['name'], _compared(phase), _length(phase),
             str(phase['batch_size'] or ''), _count(phase['trains']),
             _count(phase['frozen']), _gflops(phase))
     console.print(phases)
@@ -238,10 +238,16 @@ def _gflops(phase: Dict[str, Any]) -> str:
     return text
 
 
+def _length(phase: Dict[str, Any]) -> str:
+    if phase['by_epoch']:
+        return str(phase['epochs'])
+    return f'{phase["iterations"]:,}\niters'
+
+
 def _count(parameters: int) -> str:
     if parameters < 100_000:
         return f'{parameters:,}'
-    return f'{parameters / 1e6:,.2f} M'
+    return f'{parameters / 1e6:,.2f}M'
 
 
 def _compared(phase: Dict[str, Any]) -> str:
