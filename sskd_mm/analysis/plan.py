@@ -215,7 +215,7 @@ def print_plan(plan: Dict[str, Any]) -> None:
 
     phases = Table(title='Phases (GFLOPs of a training step)')
     for column in ('phase', 'compares', 'epochs', 'batch', 'trains', 'frozen',
-                   'GFLOPs per image'):
+                   'GFLOPs\nper image'):
         phases.add_column(
             column,
             justify='left' if column in ('phase', 'compares') else 'right',

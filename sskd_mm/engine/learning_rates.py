@@ -4,7 +4,8 @@ from typing import List, Optional
 import torch
 from mmengine.registry import PARAM_SCHEDULERS
 
-from ..stages import Phase, move_scheduler
+from ..stages import Phase
+from ..stages.fit_schedule import move_scheduler
 from .build_optimizer import schedulers_of
 
 #: A longer phase is run through in so many steps, its schedule shrunk alike.

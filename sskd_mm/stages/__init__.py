@@ -1,7 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from .auto import find_stages
-from .fit_schedule import (RunLength, fit_schedule, move_scheduler,
-                           shorten_warmup)
+from .fit_schedule import RunLength, fit_schedule
 from .layout import find_layouts, from_canonical, to_canonical
 from .left_out import find_left_out, warn_of_left_out
 from .levels import pair_levels
@@ -16,7 +15,7 @@ from .tokens import tokens_to_map
 __all__ = [
     'HEAD', 'Phase', 'RunLength', 'SCHEDULES', 'Stage', 'StagePartition',
     'find_layouts', 'find_left_out', 'find_stages', 'fit_schedule',
-    'from_canonical', 'move_scheduler', 'pair_levels', 'parse_stages',
-    'plan_mimic_phases', 'plan_phases', 'run_prefix', 'shorten_warmup',
-    'tapped', 'to_canonical', 'tokens_to_map', 'warn_of_left_out'
+    'from_canonical', 'pair_levels', 'parse_stages', 'plan_mimic_phases',
+    'plan_phases', 'run_prefix', 'tapped', 'to_canonical', 'tokens_to_map',
+    'warn_of_left_out'
 ]
