@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
+from shipped_schedule import check_schedule
 
 from sskd_mm.distillers import lay_method_over
 from sskd_mm.distillers.teacher import read_teacher_config
@@ -86,6 +87,7 @@ def test_plain(path):
 @pytest.mark.parametrize('path', CIFAR, ids=lambda path: path.stem)
 def test_cifar_pair_has_a_plan(path, cifar, tmp_path):
     cfg = Config.fromfile(path)
+    check_schedule(path.stem, cfg)
     student = path.stem[len(Path(cfg.model.teacher.cfg).stem.rpartition('_')
                             [0]) + 1:]
     plain = Config.fromfile(ROOT / 'baselines' / path.parent.name /
@@ -116,6 +118,7 @@ def test_imagenet_pair_has_a_plan(path, classifier_cfg, tmp_path,
                                   monkeypatch):
     """With other images: nobody has ImageNet at hand."""
     cfg = Config.fromfile(path)
+    check_schedule(path.stem, cfg)
     assert cfg.model.teacher.checkpoint.startswith('https://')
     cfg.train_dataloader = classifier_cfg(
         tmp_path, {}, 1, size=64).train_dataloader

@@ -5,6 +5,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
+from shipped_schedule import check_schedule
 
 ROOT = Path(__file__).parent.parent / 'configs'
 # Those of classifiers have tests of their own.
@@ -40,6 +41,7 @@ def test_every_plain_config_builds(path):
 def test_every_distillation_has_a_plan(path, digits, tmp_path, monkeypatch):
     """With images of the embedded set, whatever its own data are."""
     cfg = Config.fromfile(path)
+    check_schedule(path.stem, cfg)
     data = Config.fromfile(ROOT / '_base_/datasets/digits_detection.py')
     cfg.train_dataloader = data.train_dataloader
     cfg.train_dataloader.dataset.data_root = f'{digits}/data/digits/'

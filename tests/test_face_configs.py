@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS, MODELS, DefaultScope
 from mmengine.runner import Runner
+from shipped_schedule import check_schedule
 
 from sskd_mm.distillers.teacher import read_teacher_config
 from sskd_mm.stages import parse_stages
@@ -51,6 +52,7 @@ def test_plain(path):
 def test_distilled(path):
     """Student, teacher and stages fit; as many epochs as from scratch."""
     cfg = Config.fromfile(path)
+    check_schedule(path.stem, cfg)
     teacher_path, student, data = path.stem.replace('_unlabelled',
                                                     '').split('_')
     plain = Config.fromfile(ROOT / f'baselines/face/{student}_{data}.py')

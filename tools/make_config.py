@@ -5,10 +5,9 @@ it with a dry run.
 python tools/make_config.py STUDENT_CONFIG TEACHER_CONFIG TEACHER_CHECKPOINT \
     -o configs/my_distillation.py
 
-It inherits from the student's own config, and has a recipe for detectors,
-classifiers or networks for faces, in as many epochs or iterations as the
-student's config trains. For detectors it is the one that ships; for the other
-two it is an earlier form of it.
+It inherits from the student's own config, and has the recipe that ships for
+detectors, classifiers or networks for faces, in as many epochs or iterations
+as the student's config trains.
 """
 import os
 import os.path as osp
@@ -106,25 +105,20 @@ def choose_settings(args, cfg, checkpoint: Dict[str, Any]) -> Dict[str, Any]:
             loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
         student = build_model(cfg)
         teacher = build_model(read_teacher(args.teacher))
-    recipe = choose_recipe(cfg, student, teacher)
-    if args.other_classes:
-        recipe.train_cfg['evaluate_teacher'] = False
-    else:
+    inherit = []
+    if not args.other_classes:
         check_teacher_classes(student, teacher, loader.dataset, checkpoint)
         inherit = find_inheritable(student, teacher)
-        if inherit:
-            recipe.model['inherit'] = inherit
-    key = TrainingLength.of(cfg.train_cfg).key
+    recipe = choose_recipe(cfg, student, teacher, inherit, loader.dataset)
+    if args.other_classes:
+        recipe.train_cfg['evaluate_teacher'] = False
     # MMEngine's own for a training by iterations.
-    default = 1 if key == 'max_epochs' else 1000
+    by_epoch = TrainingLength.of(cfg.train_cfg).key == 'max_epochs'
+    default = 1 if by_epoch else 1000
     interval = cfg.train_cfg.get('val_interval', default)
     if interval != default:
         recipe.train_cfg['val_interval'] = interval
-    iters = recipe.shortest(key) * (len(loader) if key == 'max_epochs' else 1)
-    return dict(
-        recipe=recipe,
-        warmup=max(1, min(500, iters // 10)),
-        thawing=find_thawing(cfg, student))
+    return dict(recipe=recipe, thawing=find_thawing(cfg, student))
 
 
 def write_and_try(args, cfg, settings: Dict[str, Any]) -> Dict[str, Any]:

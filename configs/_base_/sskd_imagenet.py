@@ -17,4 +17,3 @@ sskd = dict(
             param_scheduler=cosine),
         phases={'mimic/last': dict(max_epochs=15)},
         head=dict(max_epochs=10, cached_passes=1, param_scheduler=cosine)))
-custom_imports = dict(imports=['sskd_mm'])

@@ -11,6 +11,7 @@ from torch import nn
 from ..distillers.teacher_cache import TeacherCache
 from ..stages import Phase
 from .count_flops import count_flops, format_gflops, gflops_of
+from .describe_schedule import describe_schedule, schedule_table
 
 
 def describe_plan(loop) -> Dict[str, Any]:
@@ -29,13 +30,14 @@ def describe_plan(loop) -> Dict[str, Any]:
 
     Returns:
         dict: ``image_size`` (height, width), ``student`` and each of
-        ``teachers`` (see :func:`describe_network`) and ``phases``:
-        for each its ``name``, ``epochs``, ``taps`` (``stage``, module paths,
+        ``teachers`` (see :func:`describe_network`), ``inherit`` and
+        ``phases``: for each its ``name``, ``epochs``, what
+        :func:`describe_schedule` says, ``taps`` (``stage``, module paths,
         shapes (C, H, W) of each level, adapter), ``losses`` that are added to
         the task's own (``name``, ``type``, ``weight``, ``parameters``; the
         first is the task's), ``trains`` and ``frozen`` (number of the
-        student's parameters), ``gflops``, ``cached_passes`` from the
-        epoch ``cache_begin`` on and, behind these, ``gflops_cached``.
+        student's parameters), ``gflops`` for each image, ``cached_passes``
+        from the epoch ``cache_begin`` on and, behind these, ``gflops_cached``.
     """
     distiller = loop.distiller
     batch = loop.sample()
@@ -46,6 +48,7 @@ def describe_plan(loop) -> Dict[str, Any]:
             describe_network(teacher.model, batch)
             for teacher in distiller.teachers
         ],
+        inherit=list(distiller.inheritance.parts),
         phases=[])
     total = plan['student']['parameters']
     for phase in loop.phases:
@@ -55,6 +58,7 @@ def describe_plan(loop) -> Dict[str, Any]:
             dict(
                 name=phase.name,
                 epochs=phase.max_epochs,
+                **describe_schedule(loop.runner, phase),
                 taps=[_describe_tap(distiller, name) for name in phase.taps],
                 losses=_describe_losses(distiller, phase),
                 trains=trains,
@@ -175,13 +179,16 @@ def print_plan(plan: Dict[str, Any]) -> None:
     console = Console()
     height, width = plan['image_size']
     networks = Table(title=f'Networks, for an image of {height} x {width}')
-    for column in ('', 'type', 'parameters', 'GFLOPs'):
+    for column in ('', 'type', 'parameters', 'GFLOPs per image'):
         networks.add_column(column, justify='right' if column else 'left')
     for role, row in (*(('teacher', row) for row in plan['teachers']),
                       ('student', plan['student'])):
         networks.add_row(role, row['type'], f'{row["parameters"]:,}',
                          format_gflops(row['gflops']))
     console.print(networks)
+    if plan['inherit']:
+        console.print('The student inherits what fits of the teacher\'s '
+                      f'{", ".join(plan["inherit"])}.')
 
     taps = Table(title='Taps (channels x height x width)')
     for column in ('stage', 'student', 'teacher', 'shapes', 'adapter'):
@@ -206,25 +213,41 @@ def print_plan(plan: Dict[str, Any]) -> None:
     if losses.rows:
         console.print(losses)
 
-    phases = Table(title='Phases')
-    for column in ('phase', 'compares', 'epochs', 'trains', 'frozen',
-                   'GFLOPs a step'):
+    phases = Table(title='Phases (GFLOPs of a training step)')
+    for column in ('phase', 'compares', 'epochs', 'batch', 'trains', 'frozen',
+                   'GFLOPs\nper image'):
         phases.add_column(
             column,
-            justify='left' if column in ('phase', 'compares') else 'right')
+            justify='left' if column in ('phase', 'compares') else 'right',
+            no_wrap=column == 'phase')
     for phase in plan['phases']:
         phases.add_row(
-            phase['name'], _compared(phase), str(phase['epochs']),
-            f'{phase["trains"]:,}', f'{phase["frozen"]:,}', _gflops(phase))
+            phase['name'], _compared(phase), _length(phase),
+            str(phase['batch_size'] or ''), _count(phase['trains']),
+            _count(phase['frozen']), _gflops(phase))
     console.print(phases)
+    console.print(schedule_table(plan['phases']))
 
 
 def _gflops(phase: Dict[str, Any]) -> str:
     text = format_gflops(phase['gflops'])
     if phase['cached_passes']:
-        text += (f', then {format_gflops(phase["gflops_cached"])} '
-                 f'(cached passes: {phase["cached_passes"]})')
+        passes = phase['cached_passes']
+        text += (f', then {format_gflops(phase["gflops_cached"])} after '
+                 f'{passes} cached pass{"es" * (passes > 1)}')
     return text
+
+
+def _length(phase: Dict[str, Any]) -> str:
+    if phase['by_epoch']:
+        return str(phase['epochs'])
+    return f'{phase["iterations"]:,}\niters'
+
+
+def _count(parameters: int) -> str:
+    if parameters < 100_000:
+        return f'{parameters:,}'
+    return f'{parameters / 1e6:,.2f}M'
 
 
 def _compared(phase: Dict[str, Any]) -> str:

@@ -17,6 +17,27 @@ CONFIGS = osp.join(osp.dirname(osp.dirname(__file__)), '.mim', 'configs')
 _mmengine_get_cfg_path = Config._get_cfg_path
 
 
+def find_shipped_config(path: str) -> str:
+    """The file of a config of this package.
+
+    Args:
+        path (str): Below ``configs/``.
+
+    Raises:
+        FileNotFoundError: It is not there.
+
+    Example:
+        >>> find_shipped_config('_base_/sskd_detection.py')
+    """
+    file = osp.join(CONFIGS, path)
+    if not osp.isfile(file):
+        raise FileNotFoundError(
+            f"'sskd_mm::{path}': {file} is not there. docs/model_zoo.md lists "
+            'the configs. If there is no folder .mim, install sskd_mm with '
+            'pip.')
+    return file
+
+
 def _get_cfg_path(cfg_path: str, filename: str) -> Tuple[str, Optional[str]]:
     """``Config._get_cfg_path``, without a scope for configs of sskd_mm.
 
@@ -26,13 +47,7 @@ def _get_cfg_path(cfg_path: str, filename: str) -> Tuple[str, Optional[str]]:
     scope, _, path = cfg_path.partition('::')
     if scope != 'sskd_mm':
         return _mmengine_get_cfg_path(cfg_path, filename)
-    path = osp.join(CONFIGS, path)
-    if not osp.isfile(path):
-        raise FileNotFoundError(
-            f'{filename} has the base {cfg_path!r}, but {path} is not there. '
-            'docs/model_zoo.md lists the configs. If there is no folder .mim, '
-            'install sskd_mm with pip.')
-    return path, None
+    return find_shipped_config(path), None
 
 
 def install() -> None:

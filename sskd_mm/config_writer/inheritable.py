@@ -22,7 +22,8 @@ def find_inheritable(student: nn.Module, teacher: nn.Module) -> List[str]:
     names = []
     for name, module in student.named_children():
         other = getattr(teacher, name, None)
-        if name == 'backbone' or type(other) is not type(module):
+        # A network of timm or Hugging Face is a whole ``model``.
+        if name in ('backbone', 'model') or type(other) is not type(module):
             continue
         shapes = {key: x.shape for key, x in other.state_dict().items()}
         sizes = {True: 0, False: 0}

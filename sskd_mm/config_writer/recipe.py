@@ -1,18 +1,21 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from dataclasses import dataclass
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS, DefaultScope
 from torch import nn
 
-from ..models import MarginHead
-from ..stages import find_stages
+from ..compat import is_a
+from ..compat.config_scope import find_shipped_config
+from ..distillers.spread_blocks import spread_blocks
+from ..models import EmbeddingHead
+from .pair_stages import both_have, pair_stages
 from .training_length import TrainingLength
 
-#: What may have a length in ``train_cfg``.
-PHASES = ('mimic', 'head', 'finetune')
+#: Images of at most this size are distilled as CIFAR's are.
+SMALL_IMAGE = 64
 
 
 @dataclass
@@ -21,129 +24,138 @@ class Recipe:
 
     Attributes:
         kind (str): ``'detectors'``, ``'classifiers'`` or ``'faces'``.
+        file (str): The shipped config that it was read from.
         model (dict): ``model`` without the networks.
         train_cfg (dict): The phases, as long together as the student's own
             training.
+        length (int): That length, as phases add up to it.
     """
 
     kind: str
+    file: str
     model: Dict[str, Any]
     train_cfg: Dict[str, Any]
-
-    def shortest(self, key: str) -> int:
-        """The length of the shortest phase, in the unit of ``key``."""
-        return min(self.train_cfg[phase][key] for phase in PHASES
-                   if phase in self.train_cfg)
-
-    def total(self, key: str) -> int:
-        """The length of all phases."""
-        total = sum(self.train_cfg[phase][key] for phase in PHASES
-                    if phase in self.train_cfg)
-        schedule = self.train_cfg.get('schedule')
-        if isinstance(schedule, list):
-            total += self.train_cfg['mimic'][key] * (len(schedule) - 1)
-        return total
+    length: int = 0
 
 
-def choose_recipe(cfg: Config, student: nn.Module,
-                  teacher: nn.Module) -> Recipe:
-    """The recipe for a pair of networks.
+def choose_recipe(cfg: Config,
+                  student: nn.Module,
+                  teacher: nn.Module,
+                  inherit: Sequence[str] = (),
+                  dataset: Any = None) -> Recipe:
+    """The shipped recipe for a pair of networks, fitted to them.
+
+    It is read from ``configs/_base_/sskd_*.py``, which have all its numbers.
 
     Args:
         cfg (Config): The student's, whole.
         student (nn.Module): Built from it.
         teacher (nn.Module): The teacher.
+        inherit (Sequence[str]): Parts behind the backbone that start from
+            the teacher's, see :func:`find_inheritable`. Defaults to none.
+        dataset (Dataset, optional): The student's training set, for the size
+            of its images. Defaults to none.
 
     Returns:
         Recipe: As long as the student's own training, in epochs or in
         iterations as that is counted.
 
+    Raises:
+        FileNotFoundError: sskd_mm is not installed, so its configs are not
+            found.
+
     Example:
         >>> choose_recipe(cfg, student, teacher).train_cfg['mimic']
-        {'max_epochs': 5}
+        {'max_epochs': 5, 'param_scheduler': [...]}
     """
     head = getattr(student, 'head', None)
-    if isinstance(head, MarginHead):
-        return _faces(cfg)
-    if hasattr(head, 'num_classes') and not hasattr(student, 'bbox_head'):
-        return _classifiers(cfg, student, teacher)
-    return _detectors(cfg, student, teacher)
-
-
-def _faces(cfg: Config) -> Recipe:
-    # configs/_base_/sskd_face.py as it was before ORL was measured.
-    key, length = TrainingLength.of(cfg.train_cfg)
-    last = max(1, round(length / 20))
-    return Recipe(
-        'faces',
-        dict(
-            stages=['auto', 'backbone.features'],
-            mimic_loss=dict(type='L2MimicLoss', normalize=True)),
-        dict(
-            schedule='joint',
-            mimic={key: max(1, length - last)},
-            head={
-                key: last,
-                **_scaled(cfg, lr=0.1)
-            }))
-
-
-def _classifiers(cfg: Config, student: nn.Module,
-                 teacher: nn.Module) -> Recipe:
-    # configs/_base_/sskd_imagenet.py, but both mimic phases alike.
-    key, length = TrainingLength.of(cfg.train_cfg)
-    mimic = max(1, (length - max(1, round(length / 10))) // 2)
-    head = {key: max(1, length - 2 * mimic)}
-    if _both_have_necks(student, teacher) and key == 'max_epochs':
-        head['cached_passes'] = 1
-    # The mean over all elements of a feature is a small loss. Of SGD this
-    # makes up for it, and keeps the decay of the weights as it was.
-    raised = _scaled(cfg, lr=10, weight_decay=0.1) if _is_sgd(cfg) else {}
-    return Recipe(
-        'classifiers', dict(stages=_pair_stages(student, teacher)),
-        dict(
-            schedule=['joint', 'last'],
-            mimic={
-                key: mimic,
-                **raised
-            },
-            head=head))
-
-
-def _detectors(cfg: Config, student: nn.Module, teacher: nn.Module) -> Recipe:
-    # configs/_base_/sskd_detection.py
-    key, length = TrainingLength.of(cfg.train_cfg)
-    mimic, last = (max(1, round(length * part / 12)) for part in (5, 1))
-    model, train_cfg = {}, {}
-    if _both_have_necks(student, teacher):
-        model['stages'] = ['neck']
+    if isinstance(head, EmbeddingHead):
+        recipe = _read('faces', 'sskd_face')
+        if not any(True for _ in head.parameters()):
+            # Nothing behind the embedding, so there is no head to train.
+            recipe.train_cfg['head'] = dict(max_epochs=0)
+    elif is_a(student, 'BaseClassifier') or (hasattr(head, 'num_classes')
+                                             and not hasattr(
+                                                 student, 'bbox_head')):
+        siblings = 'head' in inherit and bool(spread_blocks(student, teacher))
+        if siblings:
+            inherit = ['backbone', *inherit]
+        if not _has_small_images(dataset):
+            name = 'sskd_imagenet'
+        else:
+            name = 'sskd_cifar_siblings' if siblings else 'sskd_cifar'
+        recipe = _read('classifiers', name)
     else:
-        model['stages'] = _pair_stages(student, teacher)
-        train_cfg['schedule'] = 'last'
-    model['mimic_loss'] = dict(type='L2MimicLoss', normalize=True)
-    train_cfg.update(
-        mimic={key: mimic},
-        head={
-            key: last,
-            **_scaled(cfg, lr=0.35)
-        },
-        finetune={
-            key: max(1, length - mimic - last),
-            **_scaled(cfg, lr=0.7)
-        })
-    return Recipe('detectors', model, train_cfg)
+        recipe = _read('detectors', 'sskd_detection')
+        if not both_have('neck', student, teacher):
+            recipe.train_cfg['schedule'] = 'last'
+        if not any('head' in part for part in inherit):
+            # It is not nearly there, as an inherited one is.
+            recipe.train_cfg['head']['param_scheduler'] = recipe.train_cfg[
+                'mimic']['param_scheduler']
+    recipe.model['stages'] = pair_stages(recipe.model['stages'], student,
+                                         teacher)
+    recipe.model.pop('inherit', None)
+    if inherit:
+        recipe.model['inherit'] = list(inherit)
+    if not _is_sgd(cfg):
+        # Their learning rates are meant for SGD.
+        for phase in _settings(recipe.train_cfg):
+            phase.pop('optim_wrapper', None)
+    _set_lengths(recipe, TrainingLength.of(cfg.train_cfg))
+    return recipe
 
 
-def _scaled(cfg: Config, **factors: float) -> Dict[str, Any]:
-    """An ``optim_wrapper`` with settings of the student's optimizer times
-    these factors, as far as it has them."""
-    optimizer = cfg.optim_wrapper.get('optimizer', {})
-    settings = {
-        key: float(f'{optimizer[key] * factor:.3g}')
-        for key, factor in factors.items() if optimizer.get(key)
-    }
-    return dict(optim_wrapper=dict(
-        optimizer=settings)) if settings else {}
+def _read(kind: str, name: str) -> Recipe:
+    file = f'_base_/{name}.py'
+    sskd = Config.fromfile(find_shipped_config(file)).sskd.to_dict()
+    model, train_cfg = sskd['model'], sskd['train_cfg']
+    del model['type'], train_cfg['type']
+    return Recipe(kind, file, model, train_cfg)
+
+
+def _has_small_images(dataset: Any) -> bool:
+    sample = None if dataset is None else dataset[0]
+    inputs = sample.get('inputs') if isinstance(sample, dict) else None
+    return max(getattr(inputs, 'shape', ())[-2:],
+               default=SMALL_IMAGE + 1) <= SMALL_IMAGE
+
+
+def _settings(train_cfg: Dict[str, Any]) -> List[Dict[str, Any]]:
+    """Those of all phases; the first is for the mimic phases that share it."""
+    return [
+        train_cfg['mimic'], *train_cfg.get('phases', {}).values(),
+        *(train_cfg[key] for key in ('head', 'finetune') if key in train_cfg)
+    ]
+
+
+def _set_lengths(recipe: Recipe, length: TrainingLength) -> None:
+    """Share a training's length among the phases, in their proportions."""
+    train_cfg = recipe.train_cfg
+    mimic, *single = _settings(train_cfg)
+    schedule = train_cfg.get('schedule')
+    number = len(schedule) if isinstance(schedule, list) else 1
+    number -= len(train_cfg.get('phases', {}))
+    total = number * mimic['max_epochs'] + sum(p['max_epochs'] for p in single)
+    rest = length.number
+    for phase in single:
+        share = phase['max_epochs'] / total
+        rest -= _set_length(phase, length.key, share and max(
+            1, round(length.number * share)))
+    rest -= number * _set_length(mimic, length.key, max(1, rest // number))
+    recipe.length = length.number - rest
+    # Features of every pass would be kept for nothing.
+    passes = min(train_cfg['head'].pop('cached_passes', 0),
+                 train_cfg['head'].get('max_epochs', 0) - 1)
+    if passes > 0:
+        train_cfg['head']['cached_passes'] = passes
+
+
+def _set_length(phase: Dict[str, Any], key: str, number: int) -> int:
+    settings = {k: v for k, v in phase.items() if k != 'max_epochs'}
+    phase.clear()
+    phase.update({key: int(number), **settings})
+    return int(number)
 
 
 def _is_sgd(cfg: Config) -> bool:
@@ -153,38 +165,3 @@ def _is_sgd(cfg: Config) -> bool:
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
             found = OPTIMIZERS.get(found)
     return isinstance(found, type) and issubclass(found, torch.optim.SGD)
-
-
-def _both_have_necks(student: nn.Module, teacher: nn.Module) -> bool:
-    return all(getattr(model, 'neck', None) for model in (student, teacher))
-
-
-def _pair_stages(student: nn.Module, teacher: nn.Module) -> List[Any]:
-    """The stages of both, and a neck (what a classifier has pooled) where
-    both have one; where one backbone has more stages than the other, the last
-    of each."""
-    neck = ['neck'] if _both_have_necks(student, teacher) else []
-    try:
-        found = [find_stages(model) for model in (student, teacher)]
-    except ValueError:
-        if neck:
-            return neck
-        raise
-    own, theirs = ([path for path in paths if path != 'neck']
-                   for paths in found)
-    if len(own) != len(theirs):
-        return [dict(student=own[-1], teacher=theirs[-1]), *neck]
-    # 'auto' counts a neck that has weights among the stages.
-    listed = ['neck' in paths for paths in found]
-    if all(listed):
-        return ['auto']
-    if any(listed):
-        return [*_pairs(own, theirs), *neck]
-    return ['auto', *neck]
-
-
-def _pairs(own: List[str], theirs: List[str]) -> List[Any]:
-    return [
-        s if s == t else dict(student=s, teacher=t)
-        for s, t in zip(own, theirs)
-    ]

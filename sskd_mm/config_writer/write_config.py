@@ -26,7 +26,6 @@ def write_config(out: str,
                  checkpoint: str,
                  cfg: Config,
                  recipe: Recipe,
-                 warmup: int,
                  thawing: Dict[str, Any] = {},
                  imports: Sequence[str] = (),
                  pickled: Sequence[str] = ()) -> str:
@@ -42,7 +41,6 @@ def write_config(out: str,
         checkpoint (str): The teacher's: a path or URL.
         cfg (Config): The student's, read.
         recipe (Recipe): How to distil.
-        warmup (int): Iterations in which the learning rate of a phase rises.
         thawing (dict): Settings of the student's backbone by which it
             freezes nothing.
         imports (Sequence[str]): Modules to import, beyond those that the
@@ -74,8 +72,9 @@ def write_config(out: str,
             settings['type'] = Name(settings['type'])
     length = TrainingLength.of(cfg.train_cfg)
     lines = [
-        '# Written by tools/make_config.py of sskd_mm, with its recipe for '
-        f'{recipe.kind}.',
+        '# Written by tools/make_config.py of sskd_mm, with the recipe for '
+        f'{recipe.kind}:',
+        f'# configs/{recipe.file}.',
         *(_new_style(student, out) if lazy else _plain_style(
             student, out, cfg, imports))
     ]
@@ -88,24 +87,10 @@ def write_config(out: str,
             '# Every stage mimics the teacher, so none may be frozen.',
             f'{base}.backbone.update({_arguments(thawing)})'
         ]
-    # By iteration, so that it holds for phases of any unit. Without an `end`
-    # it ends with the phase.
-    schedulers = [
-        dict(
-            type='LinearLR',
-            start_factor=0.001,
-            by_epoch=False,
-            begin=0,
-            end=warmup),
-        dict(type='CosineAnnealingLR', by_epoch=False)
-    ]
     lines += [
         f'model = {_code(model)}', '',
-        '# Of every phase, counted from its beginning.',
-        f'param_scheduler = {_code(schedulers)}',
-        f'# {recipe.total(length.key)} {length.unit} in all; the student\'s '
-        f'own config has {length.number}.', f'train_cfg = {_code(train_cfg)}',
-        ''
+        f'# {recipe.length} {length.unit} in all; the student\'s own config '
+        f'has {length.number}.', f'train_cfg = {_code(train_cfg)}', ''
     ]
     style = dict(
         based_on_style='pep8', split_before_expression_after_opening_paren=1)
@@ -164,7 +149,10 @@ def _relative(path: str, out: str) -> str:
 def _code(value: Any) -> str:
     """Source of a value, dicts written as in configs."""
     if isinstance(value, dict):
-        return f'dict({_arguments(value)})'
+        if all(str(key).isidentifier() for key in value):
+            return f'dict({_arguments(value)})'
+        items = (f'{key!r}: {_code(v)}' for key, v in value.items())
+        return f'{{{", ".join(items)}}}'
     if isinstance(value, list):
         return f'[{", ".join(map(_code, value))}]'
     return repr(value)

@@ -21,6 +21,7 @@ class Inheritance:
         teacher (nn.Module): The teacher's network.
 
     Attributes:
+        parts (Sequence[str]): As given.
         sources (dict[str, str]): For each of the student's tensors that is in
             one of the parts, and has its shape in the teacher, the name of
             the teacher's.
@@ -35,7 +36,7 @@ class Inheritance:
 
     def __init__(self, parts: Sequence[str], student: nn.Module,
                  teacher: nn.Module) -> None:
-        self._parts = parts
+        self.parts = parts
         self._check(student=student, teacher=teacher)
         source = _tensors(teacher)
         blocks = spread_blocks(student, teacher)
@@ -51,7 +52,7 @@ class Inheritance:
                 self.sources[name] = other
 
     def _check(self, **networks: nn.Module) -> None:
-        for part in self._parts:
+        for part in self.parts:
             for role, model in networks.items():
                 names = [
                     name for name, _ in (*model.named_modules(),
@@ -64,7 +65,7 @@ class Inheritance:
                         f'{", ".join(n for n in names if "." not in n)}.')
 
     def _covers(self, name: str) -> bool:
-        return any(f'{name}.'.startswith(f'{part}.') for part in self._parts)
+        return any(f'{name}.'.startswith(f'{part}.') for part in self.parts)
 
     @torch.no_grad()
     def apply(self, student: nn.Module, teacher: nn.Module) -> None:
@@ -72,7 +73,7 @@ class Inheritance:
         own, source = _tensors(student), _tensors(teacher)
         for name, other in self.sources.items():
             own[name].copy_(source[other])
-        if not self._parts:
+        if not self.parts:
             return
         copied = [
             name if name == other else f'{name} from {other}'

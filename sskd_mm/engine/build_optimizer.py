@@ -1,7 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import copy
 from itertools import compress
-from typing import Any
+from typing import Any, List
 
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 
@@ -67,16 +67,21 @@ def build_schedulers(runner, phase: Phase) -> Any:
     Returns:
         list or None: What ``runner.param_schedulers`` is to be.
     """
-    schedulers = copy.deepcopy(phase.param_scheduler)
-    if schedulers is None:
+    if phase.param_scheduler is None:
         return None
+    return runner.build_param_scheduler(schedulers_of(phase))
+
+
+def schedulers_of(phase: Phase) -> List[dict]:
+    """Configs of a phase's schedulers, each with an ``end``."""
+    schedulers = copy.deepcopy(phase.param_scheduler) or []
     if isinstance(schedulers, dict):
         schedulers = [schedulers]
     for scheduler in schedulers:
         scheduler.setdefault(
             'end', phase.max_epochs
             if scheduler.get('by_epoch', True) else phase.max_iters)
-    return runner.build_param_scheduler(schedulers)
+    return schedulers
 
 
 def _leave_out_frozen(group: dict) -> None:

@@ -30,6 +30,8 @@ class Phase:
         optim_wrapper (dict): Config of its optimizer wrapper.
         param_scheduler (list[dict], optional): Configs of its schedulers,
             whose epochs and iterations count from the phase's beginning.
+        schedule_note (str): How the config's schedule was fitted to the
+            phase, see :func:`fit_schedule`; empty if it was not.
         cached_passes (int): From how many passes over the training set the
             outputs of frozen networks are kept: the teachers' in a mimic
             phase and in ``finetune``, the student's frozen part's in
@@ -55,6 +57,7 @@ class Phase:
     dataloader: Optional[dict] = None
     optim_wrapper: Optional[dict] = None
     param_scheduler: Optional[list] = None
+    schedule_note: str = ''
     cached_passes: int = 0
     cache_begin: int = 0
     cached_taps: Tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from mmengine.registry import DefaultScope
 
 from ..check_keys import check_keys, did_you_mean
 from ..compat.class_name import class_name
+from .fit_schedule import RunLength, fit_schedule, shorten_warmup
 from .partition import HEAD
 from .phase import Phase
 from .schedule import plan_mimic_phases
@@ -36,7 +37,8 @@ def plan_phases(base: Dict[str, Union[dict, list, None]],
             of the config, which hold in all phases. A phase's own
             ``dataloader`` and ``optim_wrapper`` are merged into them; what
             has another ``type`` replaces the config's, as does its
-            ``param_scheduler``.
+            ``param_scheduler``. Without one of its own, a phase runs through
+            the config's in its own length, see :func:`fit_schedule`.
         stages (Sequence[str]): Names of the stages, in order.
         in_head (Sequence[str]): Those of them whose tap lies in the head.
         mimic (dict): Settings of each mimic phase, see
@@ -85,7 +87,9 @@ def plan_phases(base: Dict[str, Union[dict, list, None]],
     planned = [p for p in planned if p.max_epochs or p.max_iters]
     if not planned:
         raise ValueError('train_cfg: every phase has max_epochs=0.')
-    return _share_caches(_lay_out(planned, iters_of_pass))
+    planned = _lay_out(planned, iters_of_pass)
+    return _share_caches(
+        _fit_schedules(planned, base['param_scheduler'], iters_of_pass))
 
 
 def _order(schedule: Union[str, Sequence[str]], stages: Sequence[str],
@@ -201,6 +205,31 @@ def _lay_out(phases: Sequence[Phase],
         epochs, iters = placed[-1].end, placed[-1].end_iter
         passes += -(-placed[-1].max_iters // length)
     return placed
+
+
+def _fit_schedules(phases: Sequence[Phase],
+                   shared: Union[dict, list, None],
+                   iters_of_pass: Callable[[Phase], int]) -> List[Phase]:
+    """Fit the config's schedule to each phase that has none of its own."""
+    passes = [iters_of_pass(phase) for phase in phases]
+    run = RunLength(
+        sum(phase.max_iters / length
+            for phase, length in zip(phases, passes)),
+        sum(phase.max_iters for phase in phases))
+    fitted = []
+    for phase, length in zip(phases, passes):
+        schedule = phase.param_scheduler
+        listed = [schedule] if isinstance(schedule, dict) else schedule or []
+        note = ''
+        # Others were built by the caller, or are for several optimizers.
+        if all(isinstance(s, dict) and 'type' in s for s in listed):
+            listed, note = (
+                fit_schedule(listed, phase, length, run)
+                if schedule is shared else shorten_warmup(listed, phase))
+        fitted.append(
+            replace(phase, param_scheduler=listed, schedule_note=note
+                    ) if note else phase)
+    return fitted
 
 
 def _share_caches(phases: List[Phase]) -> List[Phase]:

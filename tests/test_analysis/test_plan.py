@@ -7,7 +7,30 @@ from sskd_mm.analysis import describe_plan, print_plan
 
 @pytest.fixture(scope='module')
 def plan(distill_cfg, tmp_path_factory):
-    cfg = distill_cfg(tmp_path_factory.mktemp('plan'))
+    cfg = distill_cfg(
+        tmp_path_factory.mktemp('plan'),
+        **{
+            'model.inherit': ['neck', 'rpn_head'],
+            'optim_wrapper.optimizer.lr': 0.002,
+            'auto_scale_lr': dict(enable=True, base_batch_size=4),
+            'train_cfg.mimic.param_scheduler': [],
+            'train_cfg.head': dict(
+                max_epochs=None,
+                max_iters=90,
+                dataloader=dict(batch_size=2),
+                param_scheduler=[
+                    dict(
+                        type='LinearLR',
+                        start_factor=0.1,
+                        by_epoch=False,
+                        begin=0,
+                        end=11),
+                    dict(
+                        type='mmengine.MultiStepLR',
+                        by_epoch=False,
+                        milestones=[60])
+                ])
+        })
     return describe_plan(Runner.from_cfg(cfg).train_loop)
 
 
@@ -62,9 +85,28 @@ def test_flops_of_the_first_phase_by_hand(plan):
         (student + backward + teacher) / 1e9)
 
 
-def test_printed(plan, capsys):
+def test_schedules(plan):
+    assert plan['inherit'] == ['neck', 'rpn_head']
+    *mimic, head = plan['phases']
+    for phase in mimic:
+        assert (phase['batch_size'], phase['iterations']) == (8, 3)
+        assert phase['schedule'] == []
+        # Scaled with the batch.
+        assert phase['learning_rates'] == [0.004] * 3
+    assert (head['batch_size'], head['iterations']) == (2, 90)
+    assert head['schedule'] == ['LinearLR', 'MultiStepLR']
+    assert head['learning_rates'] == pytest.approx([0.0001, 0.001, 0.0001])
+
+
+def test_printed(plan, capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '80')
     print_plan(plan)
     out = capsys.readouterr().out
     for text in ('mimic/layer4', 'ground truth', 'ConvAdapter', 'none needed',
-                 f'{plan["student"]["parameters"]:,}'):
+                 f'{plan["student"]["parameters"]:,}', 'iters',
+                 'LinearLR, MultiStepLR', "the teacher's neck, rpn_head."):
         assert text in out
+    row = [line for line in out.splitlines() if 'MultiStepLR' in line][-1]
+    assert [cell.strip() for cell in row.split('\u2502')[3:-1]] == [
+        '0.0001', '0.001', '0.0001'
+    ]

@@ -12,7 +12,12 @@ SMALL, LARGE = 'configs/digits/small.py', 'configs/digits/large.py'
 TEACHER = 'checkpoints/large.pth'
 
 
-def test_detector(make, own_project, capsys):
+def recipe(root, name):
+    """What ships, whatever it is today."""
+    return Config.fromfile(root / f'configs/_base_/{name}.py').sskd
+
+
+def test_detector(make, own_project, root, capsys):
     out = own_project / 'configs/new/distilled.py'
     cfg = make(out, SMALL, LARGE, TEACHER, '--allow-pickle', TEACHER)
     assert (own_project / TEACHER).samefile(cfg.allow_pickle[0])
@@ -24,15 +29,23 @@ def test_detector(make, own_project, capsys):
     assert cfg.model.student.backbone == dict(type='Plain', width=8)
     assert cfg.model.stages == ['neck']
     assert cfg.model.inherit == ['neck', 'bbox_head']
-    # 12 epochs from scratch, in the proportions of the recipe for COCO.
-    train_cfg = cfg.train_cfg
-    assert [train_cfg[phase].max_epochs
-            for phase in ('mimic', 'head', 'finetune')] == [5, 1, 6]
-    assert train_cfg.head.optim_wrapper.optimizer.lr == 0.0035
-    assert train_cfg.finetune.optim_wrapper.optimizer.lr == 0.007
-    assert train_cfg.val_interval == 3
-    # Two iterations an epoch: a tenth of the head phase is less than one.
-    assert cfg.param_scheduler[0].end == 1
+    # 12 epochs from scratch, as the recipe has.
+    shipped = recipe(root, 'sskd_detection').train_cfg
+    assert cfg.train_cfg == dict(shipped, val_interval=3)
+    # Two iterations an epoch: the recipe's warm-up of 500 is longer than all
+    # phases, but each reaches its learning rate.
+    assert 'param_scheduler' not in cfg
+    rates = [
+        [cell.strip() for cell in line.split('\u2502')[1:-1]]
+        for line in printed.partition('Learning rates')[2].splitlines()
+        if '\u2502' in line
+    ]
+    assert [row[2:] for row in rates if row[0]] == [
+        ['1e-05', '0.005', '0.000245'],
+        ['1e-05', '0.00175', '0.00175'],
+        ['1e-05', '0.0035', '0.000119'],
+    ]
+    assert 'warm-up cut from 500 to 2' in ' '.join(row[1] for row in rates)
     # From elsewhere, too.
     assert (own_project / TEACHER).samefile(cfg.model.teacher.checkpoint)
     assert (own_project / LARGE).samefile(cfg.model.teacher.cfg)
@@ -40,40 +53,16 @@ def test_detector(make, own_project, capsys):
         make(out, SMALL, LARGE, TEACHER)
 
 
-def test_classifier(make, classifiers):
+def test_classifier(make, classifiers, root):
     cfg = make(classifiers / 'out.py', classifiers / 'small.py',
                classifiers / 'large.py', classifiers / 'large.pth')
-    assert cfg.model.stages == ['auto', 'neck']
+    shipped = recipe(root, 'sskd_cifar')
+    assert cfg.model.stages == shipped.model.stages
     assert cfg.model.student.backbone.frozen_stages == -1
     # 64 channels do not fit 256, so there is nothing to inherit.
     assert 'inherit' not in cfg.model
-    assert cfg.train_cfg.schedule == ['joint', 'last']
-    assert cfg.train_cfg.mimic.max_epochs == 18
-    assert cfg.train_cfg.mimic.optim_wrapper.optimizer == dict(lr=0.5)
-    assert cfg.train_cfg.head.max_epochs == 4
-    assert cfg.train_cfg.head.cached_passes == 1
-
-
-@pytest.mark.parametrize('also', ['student', 'teacher', 'both'])
-def test_two_necks(also, make, classifiers):
-    """A neck with weights is a stage for 'auto', and is listed once."""
-    for name, width in (('small', 64), ('large', 256)):
-        cfg = Config.fromfile(classifiers / f'{name}.py')
-        if also in (dict(small='student', large='teacher')[name], 'both'):
-            cfg.model.neck = [
-                cfg.model.neck,
-                dict(type='LinearNeck', in_channels=width, out_channels=32)
-            ]
-            cfg.model.head.in_channels = 32
-            cfg.dump(classifiers / f'{name}.py')
-    torch.save(
-        dict(state_dict=build_model(cfg).state_dict()),
-        classifiers / 'large.pth')
-    made = make(classifiers / 'out.py', classifiers / 'small.py',
-                classifiers / 'large.py', classifiers / 'large.pth')
-    layers = [f'backbone.layer{i}' for i in range(1, 5)]
-    assert made.model.stages == (
-        ['auto'] if also == 'both' else [*layers, 'neck'])
+    assert cfg.train_cfg.phases['mimic/last'].max_epochs == 6
+    assert cfg.train_cfg.head.cached_passes == 2
 
 
 def test_features_that_cannot_be_cached(make, classifiers, tmp_path, capsys):
@@ -101,22 +90,24 @@ def test_features_that_cannot_be_cached(make, classifiers, tmp_path, capsys):
     assert 'one label each' in capsys.readouterr().out
 
 
-def test_faces(make, classifier_cfg, tmp_path):
+def test_faces(make, classifier_cfg, root, tmp_path):
+    """Without labels: a student that has no class centres."""
     for name, depth in (('small', 18), ('large', 34)):
         backbone = dict(
             type='IResNet', depth=depth, embedding=16, input_size=32)
         cfg = classifier_cfg(tmp_path / 'run', backbone, 16, neck=None)
         cfg.model.head.type = 'ArcFaceHead'
-        cfg.train_cfg.max_epochs = 20
+        if name == 'small':
+            cfg.model.head = dict(type='EmbeddingHead')
+            cfg.val_dataloader = cfg.val_evaluator = cfg.val_cfg = None
         cfg.dump(tmp_path / f'{name}.py')
     torch.save(
         dict(state_dict=build_model(cfg).state_dict()), tmp_path / 'large.pth')
     cfg = make(tmp_path / 'out.py', tmp_path / 'small.py',
                tmp_path / 'large.py', tmp_path / 'large.pth')
-    assert cfg.model.stages == ['auto', 'backbone.features']
-    assert cfg.model.inherit == ['head']
-    assert [cfg.train_cfg[phase].max_epochs
-            for phase in ('mimic', 'head')] == [19, 1]
+    assert cfg.model.stages == recipe(root, 'sskd_face').model.stages
+    assert 'inherit' not in cfg.model
+    assert cfg.train_cfg.head.max_epochs == 0
 
 
 @pytest.mark.parametrize('classes, message', [

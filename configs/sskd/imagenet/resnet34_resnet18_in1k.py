@@ -2,6 +2,7 @@ _base_ = [
     'mmpretrain::resnet/resnet18_8xb32_in1k.py',
     '../../_base_/sskd_imagenet.py',
 ]
+custom_imports = dict(imports=['sskd_mm'])
 
 model = dict(
     _delete_=True,

@@ -2,6 +2,7 @@ _base_ = [
     'mmpretrain::mobilenet_v2/mobilenet-v2_8xb32_in1k.py',
     '../../_base_/sskd_imagenet.py',
 ]
+custom_imports = dict(imports=['sskd_mm'])
 
 recipe = _base_.sskd.model
 # At strides of 4, 8, 16 and 32.

@@ -26,6 +26,7 @@ from ..find_checkpoint import find_checkpoint
 from ..hooks import (EarlyStopHook, LoadReportHook, MimicWatchHook,
                      PhaseCheckpointHook, PhaseHook, PhaseScalarsHook,
                      StudentConfigHook)
+from ..log_schedules import log_schedules
 from ..open_teacher_cache import open_teacher_cache
 from ..run_state import RunState
 from ..seeding import seed_everything
@@ -46,7 +47,9 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
     ``dataset`` of another ``type`` and its ``param_scheduler`` replace the
     config's. Epochs and iterations of a scheduler count from the beginning of
     the phase, and it ends with the phase where ``end`` is not given. A phase
-    whose length is ``max_iters`` is one long epoch.
+    without a ``param_scheduler`` of its own runs through the config's in its
+    own length, see :func:`fit_schedule`. A phase whose length is
+    ``max_iters`` is one long epoch.
 
     Args:
         runner (Runner): The runner.
@@ -168,6 +171,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         self.distiller.prepare_phases(
             self.phases, len(self.feed_of(self.phases[-1]).dataset))
         check_phases(self)
+        log_schedules(self.phases, runner.logger)
         self._max_epochs = self.phases[-1].end
         self._max_iters = self.phases[-1].end_iter
         self.state = RunState(self.phases, self.distiller)
