@@ -15,6 +15,7 @@ from .latency import measure_latency
 from .load_networks import build_test_loader, load_distiller, load_networks
 from .mean_and_deviation import mean_and_deviation
 from .measure_metrics import Measured, measure_metrics
+from .phase_costs import PhaseCost, count_phases, count_training, spent_at
 from .phase_curves import draw_phase_curves
 from .plan import count_step, describe_network, describe_plan, print_plan
 from .report import write_report

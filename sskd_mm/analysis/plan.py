@@ -61,7 +61,7 @@ def describe_plan(loop) -> Dict[str, Any]:
                 frozen=total - trains,
                 cached_passes=phase.cached_passes,
                 cache_begin=phase.cache_begin,
-                **_count_phase(distiller, phase, batch)))
+                **count_phase(distiller, phase, batch)))
     return plan
 
 
@@ -122,7 +122,7 @@ def _describe_losses(distiller, phase: Phase) -> List[Dict[str, Any]]:
     return [task, *added] if added else []
 
 
-def _count_phase(distiller, phase: Phase,
+def count_phase(distiller, phase: Phase,
                  batch: dict) -> Dict[str, Optional[float]]:
     if not phase.caches_teachers:
         return dict(gflops=count_step(distiller, batch), gflops_cached=0.)
