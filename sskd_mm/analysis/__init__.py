@@ -31,9 +31,9 @@ from .training_settings import describe_settings, list_differences
 from .work_dir import WorkDir
 
 __all__ = [
-    'Alignment', 'ConfigParser', 'Measured', 'Study', 'StudyRun',
-    'TrainingFolder', 'Trial', 'WorkDir', 'build_test_loader',
-    'check_teacher', 'check_teacher_metrics', 'count_step',
+    'Alignment', 'ConfigParser', 'Measured', 'PhaseCost', 'Study', 'StudyRun',
+    'TrainingFolder', 'Trial', 'WorkDir', 'build_test_loader', 'check_teacher',
+    'check_teacher_metrics', 'count_phases', 'count_step', 'count_training',
     'describe_cost', 'describe_network', 'describe_parts', 'describe_plan',
     'describe_settings', 'draw_detections', 'draw_feature_maps',
     'draw_phase_curves', 'dry_run', 'dry_runner', 'finished_trials',
@@ -42,6 +42,6 @@ __all__ = [
     'measure_cka_matrix', 'measure_costs', 'measure_latency',
     'measure_metrics', 'name_device', 'plan_study', 'plot_cka_matrix',
     'plot_complexity', 'plot_faces', 'plot_losses', 'print_plan',
-    'read_losses', 'read_metrics', 'scalar_metrics', 'spent',
+    'read_losses', 'read_metrics', 'scalar_metrics', 'spent', 'spent_at',
     'write_report', 'write_study_report'
 ]

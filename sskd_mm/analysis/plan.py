@@ -123,7 +123,18 @@ def _describe_losses(distiller, phase: Phase) -> List[Dict[str, Any]]:
 
 
 def count_phase(distiller, phase: Phase,
-                 batch: dict) -> Dict[str, Optional[float]]:
+                batch: dict) -> Dict[str, Optional[float]]:
+    """Count what a training step of a phase computes, for each image.
+
+    Args:
+        distiller (StageByStageDistiller): It has entered the phase.
+        phase (Phase): The phase.
+        batch (dict): A collated batch of the training set.
+
+    Returns:
+        dict[str, float or None]: ``gflops``, and ``gflops_cached`` of a step
+        whose teachers' features are cached; see :func:`count_step`.
+    """
     if not phase.caches_teachers:
         return dict(gflops=count_step(distiller, batch), gflops_cached=0.)
     teachers, counts = distiller.teachers, []

@@ -1,12 +1,12 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from .hooks import (LoadReportHook, MimicWatchHook, PhaseCheckpointHook,
-                    PhaseHook, PhaseScalarsHook, ProgressHook,
+                    PhaseHook, PhaseMemoryHook, PhaseScalarsHook, ProgressHook,
                     StudentConfigHook)
 from .loops import StageByStageTrainLoop
 from .optim_wrappers import BFloat16OptimWrapper
 
 __all__ = [
     'BFloat16OptimWrapper', 'LoadReportHook', 'MimicWatchHook',
-    'PhaseCheckpointHook', 'PhaseHook', 'PhaseScalarsHook', 'ProgressHook',
-    'StageByStageTrainLoop', 'StudentConfigHook'
+    'PhaseCheckpointHook', 'PhaseHook', 'PhaseMemoryHook', 'PhaseScalarsHook',
+    'ProgressHook', 'StageByStageTrainLoop', 'StudentConfigHook'
 ]
