@@ -6,6 +6,7 @@ from mmengine.config import Config
 
 from .dry_run import dry_runner
 from .plan import count_phase, count_step
+from .quiet import quiet
 
 
 class PhaseCost(NamedTuple):
@@ -106,7 +107,7 @@ def count_training(cfg: Config) -> List[PhaseCost]:
     Raises:
         ValueError: FLOPs are unknown; a warning says why.
     """
-    with dry_runner(cfg) as runner:
+    with quiet(), dry_runner(cfg) as runner:
         loop = runner.train_loop
         if hasattr(loop, 'phases'):
             costs = count_phases(loop, loop.sample())

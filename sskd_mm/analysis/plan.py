@@ -4,13 +4,15 @@ from typing import Any, Dict, List, Optional
 
 import torch
 from mmengine.runner import set_random_seed
-from rich.console import Console
+from rich.console import Group, RenderableType
 from rich.table import Table
 from torch import nn
 
 from ..distillers.teacher_cache import TeacherCache
 from ..stages import Phase
 from .count_flops import count_flops, format_gflops, gflops_of
+from .module_path import ModulePath
+from .stdout_console import stdout_console
 
 
 def describe_plan(loop) -> Dict[str, Any]:
@@ -183,7 +185,7 @@ def count_step(model: nn.Module, batch: dict) -> Optional[float]:
 
 def print_plan(plan: Dict[str, Any]) -> None:
     """Print a plan as tables on the terminal."""
-    console = Console()
+    console = stdout_console()
     height, width = plan['image_size']
     networks = Table(title=f'Networks, for an image of {height} x {width}')
     for column in ('', 'type', 'parameters', 'GFLOPs'):
@@ -195,13 +197,15 @@ def print_plan(plan: Dict[str, Any]) -> None:
     console.print(networks)
 
     taps = Table(title='Taps (channels x height x width)')
-    for column in ('stage', 'student', 'teacher', 'shapes', 'adapter'):
+    for column in ('stage', 'student, then teacher', 'shapes', 'adapter'):
         taps.add_column(column)
     seen = {tap['stage']: tap for p in plan['phases'] for tap in p['taps']}
     for name, tap in seen.items():
-        taps.add_row(name, tap['student'], tap['teacher'],
-                     '\n'.join(_shapes(level) for level in tap['levels']),
-                     _adapter(tap))
+        taps.add_row(
+            ModulePath(name),
+            _paths([tap['student'], *tap['teacher'].split(', ')]),
+            '\n'.join(_shapes(level) for level in tap['levels']),
+            _adapter(tap))
     if seen:
         console.print(taps)
 
@@ -238,19 +242,26 @@ def _gflops(phase: Dict[str, Any]) -> str:
     return text
 
 
-def _compared(phase: Dict[str, Any]) -> str:
-    if phase['taps']:
-        return ', '.join(tap['stage'] for tap in phase['taps'])
+def _compared(phase: Dict[str, Any]) -> RenderableType:
+    stages = [tap['stage'] for tap in phase['taps']]
+    if any('.' in stage for stage in stages):
+        return _paths(stages)
+    if stages:
+        return ', '.join(stages)
     return ', '.join(
         ['ground truth', *(loss['name'] for loss in phase['losses'][1:])])
 
 
+def _paths(paths: List[str]) -> RenderableType:
+    return Group(*map(ModulePath, paths))
+
+
 def _shapes(level: Dict[str, Any]) -> str:
-    return ' -> '.join(' x '.join(map(str, level[role]))
+    return ' -> '.join('x'.join(map(str, level[role]))
                        for role in ('student', 'teacher'))
 
 
 def _adapter(tap: Dict[str, Any]) -> str:
     if not tap['adapter_parameters']:
         return 'none needed'
-    return f'{tap["adapter"]} ({tap["adapter_parameters"]:,})'
+    return f'{tap["adapter"]}\n({tap["adapter_parameters"]:,})'

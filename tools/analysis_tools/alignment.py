@@ -13,12 +13,12 @@ python tools/analysis_tools/alignment.py CONFIG FIRST -o alignment.png \\
 import json
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
-from sskd_mm.analysis import (ConfigParser, build_test_loader, load_distiller,
-                              measure_alignment, measure_cka_matrix,
-                              plot_cka_matrix)
+from sskd_mm.analysis import (ConfigParser, ModulePath, build_test_loader,
+                              load_distiller, measure_alignment,
+                              measure_cka_matrix, plot_cka_matrix,
+                              stdout_console)
 
 
 def main():
@@ -45,9 +45,10 @@ def main():
         if any(True for _ in distiller.adapters_of(name).parameters()):
             del values['cosine'], values['relative_l2']
         table.add_row(
-            name, *(f'{values[key]:.3f}' if key in values else '-'
-                    for key in ('cka', 'cosine', 'relative_l2')))
-    Console().print(table)
+            ModulePath(name),
+            *(f'{values[key]:.3f}' if key in values else '-'
+              for key in ('cka', 'cosine', 'relative_l2')))
+    stdout_console().print(table)
     student, teacher, matrix = measure_cka_matrix(distiller, loader, batches)
     plot_cka_matrix(student, teacher, matrix, args.out)
     args.out.with_suffix('.json').write_text(

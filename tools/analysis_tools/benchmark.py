@@ -11,11 +11,11 @@ import itertools
 import json
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from sskd_mm.analysis import (ConfigParser, build_test_loader, format_gflops,
-                              load_networks, measure_costs, name_device)
+                              load_networks, measure_costs, name_device,
+                              stdout_console)
 
 
 def main():
@@ -80,7 +80,7 @@ def show(result: dict, args) -> None:
                       format_gflops(row['gflops']), f'{row["median_ms"]:.2f}',
                       f'{row["p5_ms"]:.2f} - {row["p95_ms"]:.2f}',
                       f'{row["fps"]:.1f}')
-    Console().print(table)
+    stdout_console().print(table)
 
 
 if __name__ == '__main__':

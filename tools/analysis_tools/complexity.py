@@ -5,11 +5,11 @@ picture of their parts, at the size of the test images.
 python tools/analysis_tools/complexity.py CONFIG -o complexity.png
 """
 
-from rich.console import Console
 from rich.table import Table
 
-from sskd_mm.analysis import (ConfigParser, build_test_loader, describe_parts,
-                              format_gflops, load_networks, plot_complexity)
+from sskd_mm.analysis import (ConfigParser, ModulePath, build_test_loader,
+                              describe_parts, format_gflops, load_networks,
+                              plot_complexity, stdout_console)
 
 
 def main():
@@ -30,14 +30,15 @@ def main():
             table.add_column(
                 column, justify='left' if column == 'part' else 'right')
         for part in parts:
-            table.add_row(part['part'], f'{part["parameters"]:,}',
-                          format_gflops(part['gflops'], '.4f'))
+            table.add_row(
+                ModulePath(part['part']), f'{part["parameters"]:,}',
+                format_gflops(part['gflops'], '.4f'))
         table.add_section()
         gflops = [part['gflops'] for part in parts]
         table.add_row(
             'all', f'{sum(p["parameters"] for p in parts):,}',
             format_gflops(None if None in gflops else sum(gflops), '.4f'))
-        Console().print(table)
+        stdout_console().print(table)
     plot_complexity(networks, args.out)
     print(f'Written: {args.out}')
 

@@ -2,7 +2,7 @@
 import time
 from datetime import timedelta
 from statistics import fmean
-from typing import List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -24,9 +24,9 @@ class ProgressHook(Hook):
     to the teacher (in mimic phases, the mean over their taps of
     ``distance_<stage>``, see :class:`StageByStageDistiller`), iterations a
     second, and the time left for the phase and for the whole run, validations
-    not included. The current phase's speed is measured. That of later phases
-    is estimated from it by the FLOPs of a step in each, which are counted
-    before training; where they cannot be counted, later phases are taken to be
+    not included. The current phase's speed is measured. Those of later phases
+    are estimated by the FLOPs of a step in each, which are counted before
+    training, and the seconds that a FLOP has taken so far; where they cannot be counted, later phases are taken to be
     as fast as this one. The line says which. A training without phases has one
     line.
 
@@ -55,7 +55,8 @@ class ProgressHook(Hook):
         self.title = title
         self.console = Console(stderr=True)
         self.costs: Optional[List[PhaseCost]] = None
-        self._seconds_a_gflop: Optional[float] = None
+        #: Seconds and GFLOPs of each phase, as far as it was measured.
+        self._measured: Dict[str, Tuple[float, float]] = {}
         self._progress: Optional[Progress] = None
         self._task = None
         self._phase: Optional[Phase] = None
@@ -183,11 +184,12 @@ class ProgressHook(Hook):
             computed = spent - cost.spent(self._seen - begin)
             # A head that trains on cached features computes next to nothing.
             if computed and not self._phase.caches_features:
-                self._seconds_a_gflop = self._seconds / computed
-                left = self._seconds_a_gflop * (
+                self._measured[cost.name] = self._seconds, computed
+                left = self._seconds / computed * (
                     cost.spent(cost.iterations) - spent)
-            if self._seconds_a_gflop is not None:
-                later = self._seconds_a_gflop * sum(
+            if self._measured:
+                seconds, gflops = map(sum, zip(*self._measured.values()))
+                later = seconds / gflops * sum(
                     each.spent(each.iterations) for each in ahead)
                 how = ' (later phases estimated by FLOPs)'
         return left, later, how if end < runner.max_iters else ''
