@@ -1,12 +1,13 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Tell what trainings have come to, as one web page that needs nothing else.
+"""Write an HTML report of training runs: one page that needs nothing else.
 
 python tools/report.py WORK_DIR [WORK_DIR ...] [-o report.html]
 
-Of a distillation the page shows what was distilled, its phases and curves,
-features, metrics, classes, detections, size and speed, and how to load the
-student. Of several work directories it is a comparison; a plain training
-among them is the student from scratch.
+For each distillation it shows what was distilled, phases and curves, features,
+metrics, classes, detections, size and speed, and how to load the student. With
+several work directories it begins with a comparison; runs that differ in
+nothing but the seed are shown as mean and spread, and a plain training is the
+student from scratch.
 """
 from pathlib import Path
 

@@ -1,10 +1,11 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-import json
 from pathlib import Path
 from typing import Dict, List, Optional, Union
 
 import matplotlib
 from matplotlib.figure import Figure
+
+from .logged_scalars import read_scalars
 
 #: What the distiller's losses are called, before the name of the stage.
 MIMIC = 'loss_mimic_'
@@ -21,12 +22,10 @@ def read_losses(work_dir: Union[str, Path]) -> List[Dict[str, float]]:
         the order of iterations.
     """
     points: Dict[int, Dict[str, float]] = {}
-    for file in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
-        for line in file.read_text().splitlines():
-            point = json.loads(line)
-            if 'loss' in point:
-                # A resumed run has logged some iterations anew.
-                points[point['iter']] = point
+    for point in read_scalars(work_dir):
+        if 'loss' in point:
+            # A resumed run has logged some iterations anew.
+            points[point['iter']] = point
     return [points[i] for i in sorted(points)]
 
 

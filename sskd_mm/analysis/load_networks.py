@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from ..compat import allow_pickle
 from ..datasets import check_data_files
 from ..models import build_model
+from .quiet import quiet
 
 
 def build_test_loader(cfg: Config, batch_size: int = 1) -> DataLoader:
@@ -42,7 +43,8 @@ def build_test_loader(cfg: Config, batch_size: int = 1) -> DataLoader:
         num_workers=0,
         persistent_workers=False,
         sampler=dict(type='DefaultSampler', shuffle=False))
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+    with quiet(), DefaultScope.overwrite_default_scope(
+            cfg.get('default_scope')):
         return Runner.build_dataloader(loader, seed=0)
 
 
@@ -76,7 +78,8 @@ def load_distiller(cfg: Config, loader: DataLoader,
     if cfg.get('data_preprocessor') is not None:
         model.setdefault('data_preprocessor', cfg.data_preprocessor)
     allow_pickle(cfg.get('allow_pickle', []))
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+    with quiet(), DefaultScope.overwrite_default_scope(
+            cfg.get('default_scope')):
         distiller = MODELS.build(model)
         _load(distiller, checkpoint)
         distiller.prepare(next(iter(loader)))
@@ -116,8 +119,10 @@ def name_teachers(number: int) -> List[str]:
 
 def _load(model: nn.Module, checkpoint: Optional[str]) -> None:
     if checkpoint is not None:
-        load_checkpoint(model, checkpoint, 'cpu', strict=True)
+        with quiet():
+            load_checkpoint(model, checkpoint, 'cpu', strict=True)
         return
     print_log(
         'No checkpoint was given, so the weights mean nothing.',
+        logger='current',
         level=logging.WARNING)

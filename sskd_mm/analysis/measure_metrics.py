@@ -9,6 +9,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope
 from torch.utils.data import DataLoader
 
+from .quiet import quiet
 from .scalar_metrics import scalar_metrics
 
 
@@ -48,7 +49,8 @@ def measure_metrics(cfg: Config, predictors: Dict[str, Callable],
         islice(loader, -(-images // loader.batch_sampler.batch_size)))
     result = {}
     for name, predict in predictors.items():
-        with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+        with quiet(), DefaultScope.overwrite_default_scope(
+                cfg.get('default_scope')):
             evaluator = Evaluator(_by_class(cfg))
         evaluator.dataset_meta = loader.dataset.metainfo
         seen = []
@@ -61,9 +63,10 @@ def measure_metrics(cfg: Config, predictors: Dict[str, Callable],
             if hasattr(metric, 'img_ids'):
                 # Or CocoMetric counts what was not looked at as missed.
                 metric.img_ids = seen
+        with quiet():
+            metrics = evaluator.evaluate(len(seen))
         result[name] = _split(
-            evaluator.evaluate(len(seen)),
-            loader.dataset.metainfo.get('classes') or ())
+            metrics, loader.dataset.metainfo.get('classes') or ())
     return result
 
 

@@ -1,158 +1,188 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-import io
-import re
-from itertools import count
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
-import matplotlib
+import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from .curves import MIMIC
+from .page_figure import INK, PageFigure
+from .run_group import Curve, RunGroup
 from .work_dir import WorkDir
 
-#: Of text and axes, until it becomes the colour of the page's text.
-_INK = '#010203'
-_NUMBERS = count()
+_LABELS = {
+    'iterations': 'iteration',
+    'seconds': 'seconds of training, without validations',
+    'FLOPs': 'FLOPs computed in training, in one process',
+}
 
 
-def draw_phase_curves(run: WorkDir, scratch: Optional[WorkDir] = None) -> str:
+class _Panel(NamedTuple):
+    """A diagram: its title, the scale of its values, and for each label a
+    curve, and whether it is drawn as dots."""
+
+    title: str
+    scale: str
+    curves: List[Tuple[str, Curve, bool]]
+
+
+def draw_phase_curves(group: RunGroup,
+                      scratch: Optional[RunGroup] = None,
+                      axis: str = 'iterations') -> Markup:
     """Draw what a training has logged, with the borders of its phases.
 
     There is a panel for the mimic loss of each stage, its distance to the
     teacher, the task's loss, and the first metric, as far as they were
     logged. A dot on a distance is the alignment on the validation set,
-    measured at the end of a phase.
+    measured at the end of a phase. Of several seeds the mean is a line, and
+    their range a band.
 
     Args:
-        run (WorkDir): Of the training.
-        scratch (WorkDir, optional): Of the student from scratch, which stands
-            beside it in the last two panels.
+        group (RunGroup): Of the training, with any number of seeds.
+        scratch (RunGroup, optional): Of the student from scratch, which
+            stands beside it in the last two panels.
+        axis (str): One of :data:`~sskd_mm.analysis.run_group.AXES`. Defaults
+            to ``'iterations'``.
 
     Returns:
-        str: An ``<svg>`` element whose text and axes have the colour of the
-        text around it.
+        Markup: An ``<svg>`` element.
 
     Raises:
-        ValueError: Nothing was logged.
+        ValueError: Nothing was logged, or not what the axis needs.
     """
+    both = [('student', group)]
+    if scratch is not None:
+        both.append(('from scratch', scratch))
     panels = [
-        panel for panel in (_mimic(run), _distance(run), _task(run, scratch),
-                            _metric(run, scratch)) if panel[-1]
+        _Panel('Mimic loss of each stage', 'log',
+               _series(group, MIMIC, axis)),
+        _Panel('Distance to the teacher (relative L2)', 'linear',
+               _series(group, 'distance_', axis) + _alignment(group, axis)),
+        _Panel('Loss of the task', 'linear',
+               _curves(both, _task_loss, axis)),
     ]
+    if group.first.metrics:
+        panels.append(_metric(both, next(iter(group.first.metrics)), axis))
+    panels = [panel for panel in panels if panel.curves]
     if not panels:
-        raise ValueError(f'{run.path} holds no logged losses '
+        raise ValueError(f'{group.first.path} holds no logged losses '
                          '(*/vis_data/scalars.json).')
-    style = dict.fromkeys(('text.color', 'axes.edgecolor', 'axes.labelcolor',
-                           'xtick.color', 'ytick.color'), _INK)
-    # Text in the page's own letters, not as outlines.
-    style['svg.fonttype'] = 'none'
-    with matplotlib.rc_context(style):
-        rows = -(-len(panels) // 2)
-        figure = Figure(
-            figsize=(11 if len(panels) > 1 else 5.5, 3.2 * rows),
-            layout='constrained')
-        figure.patch.set_alpha(0)
-        grid = list(
-            figure.subplots(rows, min(2, len(panels)), squeeze=False).flat)
-        for axes, (title, scale, curves) in zip(grid, panels):
-            _draw(axes, title, scale, curves)
-            for border in _ends(run)[:-1]:
-                axes.axvline(border, color=_INK, alpha=.35, lw=.8, ls=':')
-        for axes in grid[len(panels):]:
-            axes.set_axis_off()
-        return _svg(figure)
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = PageFigure(5.5 * columns, 3.2 * rows, rows, columns)
+    ends = np.mean([
+        group.places(run, run.ends, axis) for run in group.runs
+        if len(run.ends) == len(group.first.ends)
+    ], 0)
+    for axes, panel in zip(figure.panels, panels):
+        _draw(figure, axes, panel, axis)
+        for border in ends[:-1]:
+            axes.axvline(border, color=INK, alpha=.35, lw=.8, ls=':')
+    for axes in figure.panels[len(panels):]:
+        axes.set_axis_off()
+    return figure.svg()
 
 
-#: A label, its points, and whether they are dots.
-Curve = Tuple[str, List[Tuple[float, float]], bool]
+def draw_metric_curves(groups: Sequence[RunGroup],
+                       metric: str,
+                       teachers: Dict[str, float],
+                       axis: str = 'iterations') -> Markup:
+    """Draw a metric of several trainings over what they have spent.
+
+    Args:
+        groups (Sequence[RunGroup]): The trainings.
+        metric (str): Its name.
+        teachers (dict[str, float]): What teachers score, by their names.
+        axis (str): One of :data:`~sskd_mm.analysis.run_group.AXES`. Defaults
+            to ``'iterations'``.
+
+    Returns:
+        Markup: An ``<svg>`` element.
+
+    Raises:
+        ValueError: No training has what the axis needs.
+    """
+    figure = PageFigure(10, 3.6)
+    axes, = figure.panels
+    _draw(figure, axes, _metric([(g.name, g) for g in groups], metric, axis),
+          axis)
+    for name, score in teachers.items():
+        axes.axhline(score, color=INK, alpha=.6, lw=1, ls=':', label=name)
+    figure.legend(axes, beside=True)
+    return figure.svg()
 
 
-def _draw(axes: Axes, title: str, scale: str, curves: List[Curve]) -> None:
-    axes.patch.set_alpha(0)
-    axes.grid(alpha=.2, color=_INK)
+def _draw(figure: PageFigure, axes: Axes, panel: _Panel, axis: str) -> None:
     colours: Dict[str, str] = {}
-    for label, points, dots in curves:
+    for label, curve, dots in panel.curves:
         known = label in colours
         colour = colours.setdefault(label, f'C{len(colours) % 10}')
+        few = len(curve.x) <= 20 and panel.scale == 'linear'
         axes.plot(
-            *zip(*points),
-            'o' if dots or len(points) == 1 else '-',
+            curve.x,
+            curve.mean,
+            'o' if dots or len(curve.x) == 1 else '.-' if few else '-',
             color=colour,
             label=None if known else label)
-    axes.set(title=title, xlabel='iteration', yscale=scale)
+        if (curve.low != curve.high).any():
+            axes.fill_between(
+                curve.x, curve.low, curve.high, color=colour, alpha=.2, lw=0)
+    axes.set(title=panel.title, xlabel=_LABELS[axis], yscale=panel.scale)
     axes.set_xlim(left=0)
-    axes.legend(fontsize='small', framealpha=0)
+    if axis == 'FLOPs':
+        axes.xaxis.set_major_formatter(EngFormatter())
+    figure.legend(axes)
 
 
-def _series(run: WorkDir, prefix: str) -> List[Curve]:
-    names = dict.fromkeys(
-        key for point in run.losses for key in point if key.startswith(prefix))
-    return [(name[len(prefix):], [(p['iter'], p[name]) for p in run.losses
-                                  if name in p], False) for name in names]
+def _curves(groups: Iterable[Tuple[str, RunGroup]], points,
+            axis: str) -> List[Tuple[str, Curve, bool]]:
+    found = [(name, group.curve(points, axis)) for name, group in groups]
+    return [(name, curve, False) for name, curve in found
+            if curve is not None]
 
 
-def _mimic(run: WorkDir):
-    return 'Mimic loss of each stage', 'log', _series(run, MIMIC)
-
-
-def _distance(run: WorkDir):
-    curves = _series(run, 'distance_')
-    measured: Dict[str, list] = {}
-    for phase, border in zip(run.phases, _ends(run)):
-        for tap, values in phase.get('alignment', {}).items():
-            if 'relative_l2' in values:
-                measured.setdefault(tap, []).append(
-                    (border, values['relative_l2']))
-    curves += [(tap, points, True) for tap, points in measured.items()]
-    return 'Distance to the teacher (relative L2)', 'linear', curves
-
-
-def _task(run: WorkDir, scratch: Optional[WorkDir]):
+def _series(group: RunGroup, prefix: str,
+            axis: str) -> List[Tuple[str, Curve, bool]]:
+    names = dict.fromkeys(key for point in group.first.losses
+                          for key in point if key.startswith(prefix))
     curves = []
-    for label, each in (('student', run), ('from scratch', scratch)):
-        points = [] if each is None else [
-            (p['iter'], p['loss']) for p in each.losses
-            if not any(key.startswith(MIMIC) for key in p)
-        ]
-        if points:
-            curves.append((label, points, False))
-    return 'Loss of the task', 'linear', curves
+    for name in names:
+        curves += _curves([(name[len(prefix):], group)],
+                          lambda run, name=name: [(p['iter'], p[name])
+                                                  for p in run.losses
+                                                  if name in p], axis)
+    return curves
 
 
-def _metric(run: WorkDir, scratch: Optional[WorkDir]):
-    name = next(iter(run.metrics), '')
+def _alignment(group: RunGroup, axis: str) -> List[Tuple[str, Curve, bool]]:
+    taps = dict.fromkeys(tap for phase in group.first.phases
+                         for tap in phase.get('alignment', {}))
     curves = []
-    for label, each in (('student', run), ('from scratch', scratch)):
-        points = [] if each is None else [(_iteration(each, p['epoch']),
-                                           p[name]) for p in each.validations
-                                          if name in p]
-        if points:
-            curves.append((label, points, False))
-    return name, 'linear', curves
+    for tap in taps:
+
+        def measured(run: WorkDir, tap=tap) -> List[Tuple[int, float]]:
+            found = [(end, phase.get('alignment', {}).get(tap, {}))
+                     for phase, end in zip(run.phases, run.ends)]
+            return [(end, values['relative_l2']) for end, values in found
+                    if 'relative_l2' in values]
+
+        curve = group.curve(measured, axis)
+        if curve is not None:
+            curves.append((tap, curve, True))
+    return curves
 
 
-def _iteration(run: WorkDir, epoch: int) -> int:
-    """Where an epoch ended, as far as the log tells."""
-    return max((p['iter'] for p in run.losses if p['epoch'] <= epoch),
-               default=epoch)
+def _task_loss(run: WorkDir) -> List[Tuple[int, float]]:
+    return [(p['iter'], p['loss']) for p in run.losses
+            if not any(key.startswith(MIMIC) for key in p)]
 
 
-def _ends(run: WorkDir) -> List[int]:
-    ends, epoch = [], 0
-    for phase in run.phases:
-        epoch += phase['epochs']
-        ends.append(_iteration(run, epoch))
-    return ends
+def _metric(groups: Sequence[Tuple[str, RunGroup]], metric: str,
+            axis: str) -> _Panel:
 
+    def points(run: WorkDir) -> List[Tuple[int, float]]:
+        return [(p['iteration'], p[metric]) for p in run.validations
+                if metric in p]
 
-def _svg(figure: Figure) -> str:
-    file = io.StringIO()
-    figure.savefig(
-        file,
-        format='svg',
-        metadata=dict.fromkeys(('Creator', 'Date', 'Format', 'Type')))
-    text = file.getvalue()
-    text = text[text.index('<svg'):].replace(_INK, 'currentColor')
-    # Ids have to differ from those of other pictures on a page.
-    return re.sub(r'(id="|url\(#|href="#)', rf'\1f{next(_NUMBERS)}-', text)
+    return _Panel(metric, 'linear', _curves(groups, points, axis))

@@ -4,7 +4,7 @@ from typing import Any, Dict, List, Optional
 
 import torch
 from mmengine.runner import set_random_seed
-from rich.console import Console
+from rich.console import Group, RenderableType
 from rich.table import Table
 from torch import nn
 
@@ -12,6 +12,8 @@ from ..distillers.teacher_cache import TeacherCache
 from ..stages import Phase
 from .count_flops import count_flops, format_gflops, gflops_of
 from .describe_schedule import describe_schedule, schedule_table
+from .module_path import ModulePath
+from .stdout_console import stdout_console
 
 
 def describe_plan(loop) -> Dict[str, Any]:
@@ -65,7 +67,7 @@ def describe_plan(loop) -> Dict[str, Any]:
                 frozen=total - trains,
                 cached_passes=phase.cached_passes,
                 cache_begin=phase.cache_begin,
-                **_count_phase(distiller, phase, batch)))
+                **count_phase(distiller, phase, batch)))
     return plan
 
 
@@ -126,8 +128,19 @@ def _describe_losses(distiller, phase: Phase) -> List[Dict[str, Any]]:
     return [task, *added] if added else []
 
 
-def _count_phase(distiller, phase: Phase,
-                 batch: dict) -> Dict[str, Optional[float]]:
+def count_phase(distiller, phase: Phase,
+                batch: dict) -> Dict[str, Optional[float]]:
+    """Count what a training step of a phase computes, for each image.
+
+    Args:
+        distiller (StageByStageDistiller): It has entered the phase.
+        phase (Phase): The phase.
+        batch (dict): A collated batch of the training set.
+
+    Returns:
+        dict[str, float or None]: ``gflops``, and ``gflops_cached`` of a step
+        whose teachers' features are cached; see :func:`count_step`.
+    """
     if not phase.caches_teachers:
         return dict(gflops=count_step(distiller, batch), gflops_cached=0.)
     teachers, counts = distiller.teachers, []
@@ -176,7 +189,7 @@ def count_step(model: nn.Module, batch: dict) -> Optional[float]:
 
 def print_plan(plan: Dict[str, Any]) -> None:
     """Print a plan as tables on the terminal."""
-    console = Console()
+    console = stdout_console()
     height, width = plan['image_size']
     networks = Table(title=f'Networks, for an image of {height} x {width}')
     for column in ('', 'type', 'parameters', 'GFLOPs per image'):
@@ -191,13 +204,15 @@ def print_plan(plan: Dict[str, Any]) -> None:
                       f'{", ".join(plan["inherit"])}.')
 
     taps = Table(title='Taps (channels x height x width)')
-    for column in ('stage', 'student', 'teacher', 'shapes', 'adapter'):
+    for column in ('stage', 'student, then teacher', 'shapes', 'adapter'):
         taps.add_column(column)
     seen = {tap['stage']: tap for p in plan['phases'] for tap in p['taps']}
     for name, tap in seen.items():
-        taps.add_row(name, tap['student'], tap['teacher'],
-                     '\n'.join(_shapes(level) for level in tap['levels']),
-                     _adapter(tap))
+        taps.add_row(
+            ModulePath(name),
+            _paths([tap['student'], *tap['teacher'].split(', ')]),
+            '\n'.join(_shapes(level) for level in tap['levels']),
+            _adapter(tap))
     if seen:
         console.print(taps)
 
@@ -250,19 +265,26 @@ def _count(parameters: int) -> str:
     return f'{parameters / 1e6:,.2f}M'
 
 
-def _compared(phase: Dict[str, Any]) -> str:
-    if phase['taps']:
-        return ', '.join(tap['stage'] for tap in phase['taps'])
+def _compared(phase: Dict[str, Any]) -> RenderableType:
+    stages = [tap['stage'] for tap in phase['taps']]
+    if any('.' in stage for stage in stages):
+        return _paths(stages)
+    if stages:
+        return ', '.join(stages)
     return ', '.join(
         ['ground truth', *(loss['name'] for loss in phase['losses'][1:])])
 
 
+def _paths(paths: List[str]) -> RenderableType:
+    return Group(*map(ModulePath, paths))
+
+
 def _shapes(level: Dict[str, Any]) -> str:
-    return ' -> '.join(' x '.join(map(str, level[role]))
+    return ' -> '.join('x'.join(map(str, level[role]))
                        for role in ('student', 'teacher'))
 
 
 def _adapter(tap: Dict[str, Any]) -> str:
     if not tap['adapter_parameters']:
         return 'none needed'
-    return f'{tap["adapter"]} ({tap["adapter_parameters"]:,})'
+    return f'{tap["adapter"]}\n({tap["adapter_parameters"]:,})'

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from .count_flops import format_gflops
 from .mean_and_deviation import mean_and_deviation
+from .plot_scores import plot_scores
 from .study import Study
 from .study_trial import Trial
 
@@ -223,16 +224,11 @@ def _plot(rows: List[dict], pair: str, teacher: Optional[dict], study: Study,
                     teacher['score'], color='grey', ls=':', label='teacher')
             axes.legend()
         else:
-            for position, row in enumerate(rows):
-                values = [result['last'] for result in row['results']]
-                axes.plot(values, [position] * len(values), 'o', alpha=.4,
-                          color='C0')
-                axes.plot(statistics.mean(values), position, '|',
-                          color='C3', markersize=18, markeredgewidth=2)
-            axes.set_yticks(range(len(rows)), [row['name'] for row in rows])
-            axes.invert_yaxis()
-            if teacher:
-                axes.axvline(teacher['score'], color='grey', ls=':')
+            plot_scores(
+                axes, {
+                    row['name']: [result['last'] for result in row['results']]
+                    for row in rows
+                }, dict(teacher=teacher['score']) if teacher else None)
             axes.set(xlabel=f'{study.metric}, last epoch: each seed, and the '
                      'mean; dotted: the teacher')
         axes.set_title(f'{study.title}: {pair}')

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.fileio import dump
 
 from .dry_run import dry_runner
+from .quiet import quiet
 from .study import Study
 from .study_check import Key, check_teacher, fitted_config, plan_study
 from .study_report import finished_trials, read_metrics, write_study_report
@@ -175,7 +176,7 @@ class StudyRun:
         known = json.loads(file.read_text()) if file.exists() else {}
         if known.get('settings') != settings:
             print(f'Scoring the teacher {name} ...', flush=True)
-            with dry_runner(cfg) as runner:
+            with quiet(), dry_runner(cfg) as runner:
                 runner.load_checkpoint(checkpoint)
                 metrics = runner.test()
             known = dict(

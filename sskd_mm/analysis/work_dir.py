@@ -1,22 +1,28 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-import json
+import logging
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Dict, List, Optional, Sequence, Union
 
+import numpy as np
 from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.utils import import_modules_from_strings
 
+from ..compat import load_checkpoint_file, read_dumped_config
 from .curves import read_losses
+from .load_networks import name_teachers
+from .logged_scalars import read_json, read_scalars
 
 #: What is logged beside the metrics of a validation.
-_NO_METRIC = ('step', 'epoch', 'iter', 'time', 'data_time')
+_NO_METRIC = ('step', 'epoch', 'iter', 'iteration', 'time', 'data_time')
 
 
 class WorkDir:
     """What a training has left in its work directory.
 
-    Each of it may be missing: of a run that is not finished, that was moved,
-    or whose checkpoints were deleted.
+    Any of it may be missing or incomplete: the run may be unfinished, killed
+    or moved, or its checkpoints deleted.
 
     Args:
         path (str or Path): The work directory of a distillation or of a plain
@@ -38,6 +44,8 @@ class WorkDir:
                 'in it. Give the work directory of a training, such as '
                 'work_dirs/NAME.')
 
+    # --- Files ------------------------------------------------------------
+
     @cached_property
     def config_file(self) -> Optional[Path]:
         """Path or None: The whole config of the last run in there."""
@@ -46,42 +54,30 @@ class WorkDir:
 
     @cached_property
     def config(self) -> Optional[Config]:
-        """Config or None: The same, read."""
-        return self.config_file and Config.fromfile(self.config_file)
+        """Config or None: The same, read as data: the file is not run. The
+        modules of its ``custom_imports`` are imported."""
+        if self.config_file is None:
+            return None
+        try:
+            content = read_dumped_config(self.config_file)
+        except ValueError as error:
+            print_log(
+                f'{error} The report goes on without the config.',
+                logger='current',
+                level=logging.WARNING)
+            return None
+        cfg = Config(content, filename=str(self.config_file))
+        if cfg.get('custom_imports'):
+            import_modules_from_strings(**cfg.custom_imports)
+        return cfg
 
     @cached_property
     def result(self) -> Dict[str, Any]:
         """dict: What ``result.json`` says; empty if there is none."""
         file = self.path / 'result.json'
-        return json.loads(file.read_text()) if file.exists() else {}
-
-    @cached_property
-    def losses(self) -> List[Dict[str, float]]:
-        """list[dict]: See :func:`read_losses`."""
-        return read_losses(self.path)
-
-    @cached_property
-    def validations(self) -> List[Dict[str, float]]:
-        """list[dict]: ``epoch`` and metrics of each validation."""
-        if self.result:
-            return self.result['student_curve']
-        found = {}
-        for file in sorted(self.path.glob('*/vis_data/scalars.json')):
-            for line in file.read_text().splitlines():
-                point = json.loads(line)
-                metrics = {
-                    key: value
-                    for key, value in point.items() if key not in _NO_METRIC
-                }
-                if 'loss' not in point and metrics:
-                    found[point['step']] = dict(epoch=point['step'], **metrics)
-        return [found[epoch] for epoch in sorted(found)]
-
-    @property
-    def metrics(self) -> Dict[str, float]:
-        """dict: Of the last validation, the one that counts first."""
-        last = self.validations[-1] if self.validations else {}
-        return {k: v for k, v in last.items() if k not in _NO_METRIC}
+        if not file.exists():
+            return {}
+        return read_json(file.read_text(), str(file)) or {}
 
     @property
     def checkpoint(self) -> Optional[Path]:
@@ -91,9 +87,11 @@ class WorkDir:
             return None
         saved = Path(pointer.read_text().strip())
         for file in (saved, self.path / saved.name):
-            if file.exists():
+            if file.is_file():
                 return file
         return None
+
+    # --- How it was trained -----------------------------------------------
 
     @property
     def distils(self) -> bool:
@@ -109,13 +107,8 @@ class WorkDir:
               if name.startswith('mimic/'))
         ]
         return bool(
-            self.config.model.get('losses')
-            or any(s.get('max_epochs') for s in settings))
-
-    @property
-    def phases(self) -> List[Dict[str, Any]]:
-        """list[dict]: Those that are over."""
-        return self.result.get('phases', [])
+            self.config.model.get('losses') or any(
+                s.get('max_epochs') or s.get('max_iters') for s in settings))
 
     @property
     def method(self) -> str:
@@ -131,3 +124,131 @@ class WorkDir:
         if isinstance(schedule, str):
             schedule = [schedule]
         return 'stage by stage: ' + ', then '.join(schedule)
+
+    @cached_property
+    def seed(self) -> Optional[int]:
+        """int or None: Of ``result.json``, the config, or the checkpoint."""
+        if 'seed' in self.result:
+            return self.result['seed']
+        seed = ((self.config or {}).get('randomness') or {}).get('seed')
+        if seed is None and self.checkpoint is not None:
+            try:
+                checkpoint = load_checkpoint_file(str(self.checkpoint))
+                seed = checkpoint['meta']['seed']
+            except Exception:  # it is only a number on a page
+                pass
+        return seed
+
+    @property
+    def teachers(self) -> Dict[str, Dict[str, float]]:
+        """dict[str, dict]: The metrics of each teacher that was evaluated
+        before training, by its name, see :func:`name_teachers`."""
+        metrics = self.result.get('teacher')
+        metrics = metrics if isinstance(metrics, list) else [metrics]
+        return {
+            name: values
+            for name, values in zip(name_teachers(len(metrics)), metrics)
+            if values
+        }
+
+    def trained(self, checkpoint: str) -> bool:
+        """Whether a checkpoint is one of those that this training saved."""
+        return '://' not in checkpoint and (
+            Path(checkpoint).resolve().parent == self.path.resolve())
+
+    # --- What was logged --------------------------------------------------
+
+    @cached_property
+    def losses(self) -> List[Dict[str, float]]:
+        """list[dict]: See :func:`read_losses`."""
+        return read_losses(self.path)
+
+    @cached_property
+    def validations(self) -> List[Dict[str, float]]:
+        """list[dict]: ``epoch``, ``iteration`` and metrics of each
+        validation. Of a run without ``result.json`` the iteration is that of
+        the loss logged last before it."""
+        if self.result:
+            return self.result['student_curve']
+        found, iteration = {}, 0
+        for point in read_scalars(self.path):
+            if 'loss' in point:
+                iteration = point['iter']
+                continue
+            metrics = {k: v for k, v in point.items() if k not in _NO_METRIC}
+            if metrics:
+                # A resumed run may validate the same weights again.
+                found[iteration, point['step']] = dict(
+                    epoch=point['step'], iteration=iteration, **metrics)
+        return [found[place] for place in sorted(found)]
+
+    @property
+    def metrics(self) -> Dict[str, float]:
+        """dict: Of the last validation, the one that counts first."""
+        last = self.validations[-1] if self.validations else {}
+        return {k: v for k, v in last.items() if k not in _NO_METRIC}
+
+    @property
+    def phases(self) -> List[Dict[str, Any]]:
+        """list[dict]: Those that are over."""
+        return self.result.get('phases', [])
+
+    @property
+    def ends(self) -> List[int]:
+        """list[int]: The iteration after the last one of each phase."""
+        ends, end = [], 0
+        for phase in self.phases:
+            # A phase that was stopped early leaves a gap behind it.
+            logged = [
+                p['iter'] for p in self.losses if f'{phase["name"]}/loss' in p
+            ]
+            end = max(end + phase.get('iterations', 0), *logged, end)
+            ends.append(end)
+        return ends
+
+    @property
+    def iterations(self) -> Optional[int]:
+        """int or None: How many there were, as far as was logged."""
+        if self.phases:
+            return self.ends[-1]
+        return self.losses[-1]['iter'] if self.losses else None
+
+    @property
+    def epochs(self) -> Optional[int]:
+        """int or None: The same of epochs; None if none were counted."""
+        if self.phases:
+            return sum(phase['epochs'] for phase in self.phases)
+        return max((p['epoch'] for p in self.losses if 'epoch' in p),
+                   default=None)
+
+    @property
+    def seconds(self) -> Optional[float]:
+        """float or None: Time spent in training, without validations."""
+        if self.iterations is None:
+            return None
+        return self.seconds_at([self.iterations])[0]
+
+    def seconds_at(self, iterations: Sequence[int]) -> List[float]:
+        """How long it had trained after these iterations.
+
+        Args:
+            iterations (Sequence[int]): Numbers of iterations.
+
+        Returns:
+            list[float]: Seconds, without validations. The time of a phase is
+            that of ``result.json``, spread evenly over it; where there is
+            none, that of the iterations, as far as they were logged.
+        """
+        places, seconds = [0], [0.]
+        if self.phases:
+            places += self.ends
+            seconds += np.cumsum([p['seconds'] for p in self.phases]).tolist()
+        else:
+            for point in self.losses:
+                if 'time' in point:
+                    passed = point['iter'] - places[-1]
+                    places.append(point['iter'])
+                    seconds.append(seconds[-1] + passed * point['time'])
+        if len(places) == 1:
+            return [float('nan')] * len(iterations)
+        return np.interp(iterations, places, seconds).tolist()

@@ -56,7 +56,7 @@ def try_later_phases(loop) -> None:
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
-        with _random_state_kept():
+        with random_state_kept():
             _try_training(loop, [p for p in ahead if not p.is_mimic])
             if loop.runner.val_loop is not None:
                 _try_validation(loop)
@@ -80,7 +80,7 @@ def _try_training(loop, phases: Sequence[Phase]) -> None:
                      'cannot be loaded'):
             if id(feed) not in batches:
                 feed.set_annotated(True)
-                batches[id(feed)] = _load_apart(feed.loader)
+                batches[id(feed)] = load_apart(feed.loader)
         student = _copy(loop, phase)
         if student is None:
             continue
@@ -103,7 +103,7 @@ def _try_validation(loop) -> None:
     if student is None or isinstance(loader.dataset, IterableDataset):
         return
     with _saying('val_dataloader: its images cannot be loaded'):
-        batch = _load_apart(loader)
+        batch = load_apart(loader)
     with _saying('val_dataloader: the student cannot predict its images'):
         with torch.no_grad(), autocast(
                 enabled=getattr(val_loop, 'fp16', False)):
@@ -130,8 +130,8 @@ def _try_validation(loop) -> None:
                     trial.compute_metrics(trial.results)
 
 
-def _load_apart(loader: DataLoader) -> Any:
-    """A batch of images from all over a data set.
+def load_apart(loader: DataLoader, most: int = _MOST_IMAGES) -> Any:
+    """A batch of at most so many images from all over a data set.
 
     They are loaded in a process of its own, so that what transforms and data
     sets note meanwhile (the images that a cached mosaic is made of) is gone
@@ -140,7 +140,7 @@ def _load_apart(loader: DataLoader) -> Any:
     size = getattr(loader.batch_sampler, 'batch_size', None) or 2
     number = len(loader.dataset)
     indices = np.linspace(0, number - 1,
-                          min(size, number, _MOST_IMAGES)).astype(int)
+                          min(size, number, most)).astype(int)
     # A daemon may not have a process of its own.
     apart = not multiprocessing.current_process().daemon
     return next(
@@ -226,7 +226,8 @@ def _saying(what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _random_state_kept() -> Iterator[None]:
+def random_state_kept() -> Iterator[None]:
+    """Restore the random generators behind what is done in this context."""
     states = random.getstate(), np.random.get_state()
     cuda = torch.cuda.is_available()
     with torch.random.fork_rng([torch.cuda.current_device()] if cuda else []):

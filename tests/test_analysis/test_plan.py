@@ -1,8 +1,10 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+import copy
+
 import pytest
 from mmengine.runner import Runner
 
-from sskd_mm.analysis import describe_plan, print_plan
+from sskd_mm.analysis import ModulePath, describe_plan, print_plan
 
 
 @pytest.fixture(scope='module')
@@ -110,3 +112,39 @@ def test_printed(plan, capsys, monkeypatch):
     assert [cell.strip() for cell in row.split('\u2502')[3:-1]] == [
         '0.0001', '0.001', '0.0001'
     ]
+
+
+@pytest.fixture
+def deep_plan(plan):
+    """One whose taps lie deep in their networks."""
+    plan = copy.deepcopy(plan)
+    for phase in plan['phases']:
+        for tap in phase['taps']:
+            tap['stage'] = f'body.stages.{tap["stage"]}.1.conv2'
+            tap['student'] = f'student.backbone.{tap["stage"]}'
+            tap['teacher'] = f'backbone.{tap["stage"]}, -'
+    return plan
+
+
+def test_narrow_tables_keep_the_end_of_a_path(deep_plan, capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '80')
+    print_plan(deep_plan)
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) == 80
+    assert out.count('...layer4.1.conv2') >= 3  # stage, student, teacher
+    assert 'student.back' not in out
+
+
+def test_nothing_is_cut_in_a_pipe(deep_plan, capsys, monkeypatch):
+    monkeypatch.delenv('COLUMNS', raising=False)
+    print_plan(deep_plan)
+    out = capsys.readouterr().out
+    assert 'student.backbone.body.stages.layer4.1.conv2' in out
+    assert '...' not in out and '\u2026' not in out
+
+
+@pytest.mark.parametrize('width, text', [(30, 'backbone.layer4.1.conv2'),
+                                         (22, '...layer4.1.conv2'),
+                                         (16, '...1.conv2'), (4, 'onv2')])
+def test_module_path(width, text):
+    assert ModulePath('backbone.layer4.1.conv2').fit(width) == text

@@ -9,17 +9,20 @@ from html.parser import HTMLParser
 import cv2
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.runner import Runner
 from sklearn.metrics import recall_score
 
-from sskd_mm.analysis import (WorkDir, build_test_loader, load_distiller,
-                              measure_metrics, write_report)
+from sskd_mm.analysis import (WorkDir, build_test_loader, describe_cost,
+                              load_distiller, measure_metrics, write_report)
+from sskd_mm.analysis.comparison import compare_groups
+from sskd_mm.analysis.run_group import RunGroup
 from sskd_mm.models import build_model
 
 RESNET = dict(type='ResNet_CIFAR', depth=18, base_channels=4, stem_channels=4)
 PARTS = ('facts', 'phases', 'curves', 'metrics', 'classes', 'features', 'cka',
          'detections', 'cost', 'loading')
-VOID = ('meta', 'link', 'br', 'img')
+VOID = ('meta', 'link', 'br', 'img', 'input')
 BROWSER = next(
     filter(
         None,
@@ -64,8 +67,13 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         for _, name in self.open:
-            if name in PARTS:
-                self.parts[name] = self.parts.get(name, '') + data
+            if name in (*PARTS, 'comparison'):
+                self.parts[name] = self.parts.get(name, '') + data + ' '
+
+
+def _words(text):
+    """Without line breaks and repeated blanks."""
+    return ' '.join(text.split())
 
 
 def _left_out(page):
@@ -132,6 +140,139 @@ def test_everything_is_on_the_page(runs, report):
     assert 'currentColor' in page.text and '#010203' not in page.text
 
 
+def test_comparison(runs, report):
+    """It names the metric, the teacher's, and of every run epochs, time and
+    seed, of the plain one, too, which has no result.json."""
+    words = _words(Page(report).parts['comparison'])
+    assert words.startswith('Comparison accuracy/top1 of each student')
+    result = json.loads((runs / 'sskd/result.json').read_text())
+    teacher = f'{result["teacher"]["accuracy/top1"]:.2f}'
+    sskd, scratch = (WorkDir(runs / name) for name in ('sskd', 'scratch'))
+    for run, epochs, iterations, score in ((sskd, 4, 12, teacher),
+                                           (scratch, 1, 3, '–')):
+        value = f'{run.metrics["accuracy/top1"]:.2f}'
+        assert (f'{value} {value} {score} {epochs} {iterations} '
+                f'{run.seconds:.1f} s 0') in words
+    assert sskd.seconds == pytest.approx(
+        sum(phase['seconds'] for phase in result['phases']))
+    (log, ) = (runs / 'scratch').glob('*/vis_data/scalars.json')
+    times = [json.loads(line) for line in log.read_text().splitlines()]
+    assert scratch.seconds == pytest.approx(
+        sum(point['time'] for point in times if 'loss' in point))
+
+
+def test_a_choice_of_axes(report):
+    """One picture is shown at a time; scripts are not needed for it."""
+    text = report.read_text()
+    for name in ('comparison', 'curves-1'):
+        assert text.count(f'type="radio" name="{name}"') == 3
+    for axis in ('iteration', 'seconds of training, without validations',
+                 'FLOPs computed in training, in one process'):
+        # In the comparison, and in four panels of the section.
+        assert text.count(f'>{axis}</text>') == 5
+
+
+def _with_seed(folder, copy, seed, **metrics):
+    """The same run with another seed and score."""
+    shutil.copytree(folder, copy)
+    (file, ) = copy.glob('*/vis_data/config.py')
+    cfg = Config.fromfile(file)
+    cfg.merge_from_dict({'work_dir': str(copy), 'randomness.seed': seed})
+    cfg.dump(file)
+    result = json.loads((copy / 'result.json').read_text())
+    result.update(seed=seed)
+    result['student_curve'][-1].update(metrics)
+    (copy / 'result.json').write_text(json.dumps(result))
+    return WorkDir(copy)
+
+
+def test_several_seeds_are_one(runs, tmp_path):
+    scores = {'kd/seed_3': 60., 'kd/seed_4': 64., 'kd/seed_5': 68.}
+    students = {
+        name: _with_seed(runs / 'sskd', tmp_path / name, int(name[-1]),
+                         **{'accuracy/top1': score})
+        for name, score in scores.items()
+    }
+    plain = WorkDir(runs / 'scratch')
+    kd, scratch = groups = RunGroup.group(
+        dict(list(students.items())[:2], plain=plain,
+             **dict(list(students.items())[2:])))
+    assert (kd.name, scratch.name) == ('kd', 'plain')
+    assert kd.seeds == [3, 4, 5] and scratch.seeds == [0]
+    curve = kd.curve(
+        lambda run: [(p['iteration'], p['accuracy/top1'])
+                     for p in run.validations], 'iterations')
+    assert curve.x.tolist() == [12]
+    assert (curve.low[-1], curve.mean[-1], curve.high[-1]) == (60, 64, 68)
+    found = compare_groups(groups, dict(kd='', plain=''),
+                           dict(kd='', plain=''), {})
+    assert [row['last'] for row in found['rows']][0] == [60, 64, 68]
+    file = tmp_path / 'x.html'
+    write_report([run.path for run in students.values()], file, images=1)
+    page = Page(file)
+    # The deviation of a sample.
+    assert '64.00 ± 4.00' in page.parts['comparison']
+    assert '64.00 ± 4.00' in page.parts['metrics']
+    assert page.text.count('id="run-') == 1
+
+
+def test_flops_of_a_run(runs):
+    """As many as the plan of the config has: images x its FLOPs of a step."""
+    for name in ('sskd', 'scratch'):
+        group = RunGroup({name: WorkDir(runs / name)})
+        cost = describe_cost(group.first.config)
+        # 20 images are three batches of 8.
+        expected = 3 * 8 * sum(p['epochs'] * p['gflops'] for p in cost)
+        assert group.places(group.first, [0, group.first.iterations],
+                            'FLOPs') == [0, pytest.approx(expected * 1e9)]
+
+
+def test_a_teacher_is_no_student_from_scratch(runs, tmp_path):
+    """The plain run whose checkpoint has taught is shown as what it is."""
+    shutil.copytree(runs / 'sskd', tmp_path / 'sskd')
+    (tmp_path / 'sskd/last_checkpoint').unlink()
+    (file, ) = (tmp_path / 'sskd').glob('*/vis_data/config.py')
+    checkpoint = (runs / 'scratch/last_checkpoint').read_text()
+    file.write_text(file.read_text().replace(
+        str(runs / 'teacher.pth'), checkpoint))
+    write_report([tmp_path / 'sskd', runs / 'scratch'], tmp_path / 'x.html',
+                 images=1)
+    page = Page(tmp_path / 'x.html')
+    assert 'scratch teacher' in _words(page.parts['comparison'])
+    assert 'from scratch' not in page.parts['metrics']
+
+
+def test_what_a_killed_run_leaves(runs, tmp_path):
+    """Cut files are passed over, with a word."""
+    cut = tmp_path / 'cut'
+    shutil.copytree(runs / 'scratch', cut)
+    (log, ) = cut.glob('*/vis_data/scalars.json')
+    lines = log.read_text().splitlines()
+    log.write_text('\n'.join(lines[:2]) + '\n' + lines[2][:20])
+    (cut / 'result.json').write_text('{"phases": [')
+    (cut / 'last_checkpoint').write_text('')
+    run = WorkDir(cut)
+    assert [p['iter'] for p in run.losses] == [1, 2]
+    assert run.validations == [] and run.phases == []
+    assert run.checkpoint is None
+    (config, ) = cut.glob('*/vis_data/config.py')
+    config.write_text(config.read_text()[:-30])
+    assert WorkDir(cut).config is None
+    (cut / 'result.json').unlink()
+    write_report([cut], tmp_path / 'x.html')
+    Page(tmp_path / 'x.html')
+
+
+def test_configs_are_not_run(runs, tmp_path):
+    """Of a folder from elsewhere the config is read as data."""
+    shutil.copytree(runs / 'scratch', tmp_path / 'run')
+    (file, ) = (tmp_path / 'run').glob('*/vis_data/config.py')
+    file.write_text(file.read_text() +
+                    f"\nopen({str(tmp_path / 'run_it')!r}, 'w')\n")
+    assert WorkDir(tmp_path / 'run').config is None
+    assert not (tmp_path / 'run_it').exists()
+
+
 def test_what_was_trained_how(runs):
     run, scratch = (WorkDir(runs / name) for name in ('sskd', 'scratch'))
     assert run.distils and run.method == 'stage by stage: cumulative'
@@ -185,7 +326,8 @@ def test_without_its_teacher(runs, tmp_path):
     file.write_text(file.read_text().replace('teacher.pth', 'gone.pth'))
     write_report([moved], tmp_path / 'x.html', images=10)
     page = Page(tmp_path / 'x.html')
-    assert _left_out(page) == ['features', 'cka', 'detections']
+    # A step's FLOPs are those of both networks.
+    assert _left_out(page) == ['curves', 'features', 'cka', 'detections']
     assert 'gone.pth' in page.parts['cka']
 
 
@@ -243,9 +385,15 @@ def test_classes_of_a_detector(detector):
     assert values == pytest.approx([1] * len(values), abs=1e-3)
 
 
-def test_a_detector(detector, tmp_path, monkeypatch):
-    monkeypatch.setattr('sskd_mm.analysis.report.REPEATS', 2)
+def test_a_detector(detector, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr('sskd_mm.analysis.report_section.REPEATS', 2)
+    capsys.readouterr()
     write_report([detector], tmp_path / 'x.html', images=2)
+    # Nobody has asked for the tables of COCO, or for what pycocotools does.
+    out = ''.join(capsys.readouterr())
+    for words in ('Average Precision', 'annotations', 'bbox', 'DONE',
+                  'Loads checkpoint'):
+        assert words not in out
     page = Page(tmp_path / 'x.html')
     assert _left_out(page) == ['phases', 'curves', 'metrics']
     assert page.parts['detections'].count('truth, teacher, student') == 1

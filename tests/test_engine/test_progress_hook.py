@@ -2,7 +2,9 @@
 """What is shown and logged while training."""
 import io
 import json
+import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +14,7 @@ from mmengine.runner import Runner
 from mmengine.visualization import BaseVisBackend
 from rich.console import Console
 
+from sskd_mm.analysis import PhaseCost
 from sskd_mm.engine import ProgressHook
 from sskd_mm.engine.hooks import progress_hook
 from sskd_mm.models import build_model
@@ -77,11 +80,52 @@ def test_a_line_an_epoch_in_a_file(clock):
     assert lines[0] == (
         'student: phase 1 of 2, mimic/layer1, epoch 1/2, iteration 20/20, '
         'loss 0.500, distance 0.500, 0.5 it/s, left 0:00:40, '
-        'whole run 0:03:20')
+        'whole run 0:03:20 (later phases as fast as this one)')
     assert lines[2] == (
         'student: phase 2 of 2, head, epoch 1/4, iteration 20/20, loss '
         '2.500, 0.5 it/s, left 0:02:00, whole run 0:02:00')
     assert lines[5].endswith('left 0:00:00, whole run 0:00:00')
+
+
+def test_later_phases_by_their_flops(clock):
+    """Of the first phase's 40 iterations 20 compute 3 GFLOPs, the others, with
+    a cached teacher, 1; the head's 80 compute 6."""
+    hook = ProgressHook()
+    hook.costs = [
+        PhaseCost('mimic/layer1', 40, 20, 3., 1.),
+        PhaseCost('head', 80, 80, 6.)
+    ]
+    file = io.StringIO()
+    hook.console = Console(file=file)
+    # 1 s a GFLOP in the first epoch.
+    drive(hook, clock, 3.)
+    lines = file.getvalue().splitlines()
+    assert lines[0].endswith('left 0:00:20, whole run 0:08:20 '
+                             '(later phases estimated by FLOPs)')
+    # The head is slower than told by FLOPs; its own speed holds.
+    assert lines[2].endswith('left 0:03:00, whole run 0:03:00')
+
+
+def test_head_on_cached_features(clock, monkeypatch):
+    """Its steps compute nothing that is counted; the speed of what follows is
+    that of earlier phases."""
+    monkeypatch.setattr(sys.modules[__name__], 'PHASES', [
+        PHASES[0],
+        replace(PHASES[1], max_epochs=2, max_iters=40, cached_passes=1),
+        Phase('finetune', (), ('head', ), begin=4, begin_iter=80,
+              max_epochs=2, max_iters=40)
+    ])
+    hook = ProgressHook()
+    hook.costs = [
+        PhaseCost('mimic/layer1', 40, 40, 3.),
+        PhaseCost('head', 40, 20, 2., 0.),
+        PhaseCost('finetune', 40, 40, 6.)
+    ]
+    file = io.StringIO()
+    hook.console = Console(file=file)
+    drive(hook, clock, 3.)
+    assert 'left 0:01:00, whole run 0:05:00 (' in file.getvalue().splitlines(
+    )[2]
 
 
 def test_resumed_within_an_epoch(clock):
@@ -114,7 +158,52 @@ def test_other_processes_are_silent(clock, monkeypatch):
     assert not file.getvalue()
 
 
-def test_scalars_are_tagged_with_the_phase(classifier_cfg, tmp_path):
+@pytest.fixture
+def make_cfg(classifier_cfg, tmp_path):
+    """Returns a function that makes the config of a short distillation."""
+    teacher = classifier_cfg(tmp_path, RESNET, 32)
+    torch.manual_seed(0)
+    torch.save(
+        dict(state_dict=build_model(teacher).state_dict()),
+        tmp_path / 'teacher.pth')
+
+    def make(work_dir):
+        cfg = classifier_cfg(work_dir, RESNET, 32)
+        cfg.model = dict(
+            type='StageByStageDistiller',
+            student=cfg.model,
+            stages=['backbone.layer1', 'backbone.layer4'],
+            teacher=dict(
+                cfg=teacher.model.to_dict(),
+                checkpoint=str(tmp_path / 'teacher.pth')))
+        cfg.train_cfg = dict(
+            type='StageByStageTrainLoop',
+            mimic=dict(max_epochs=1),
+            head=dict(max_epochs=1),
+            accept_weak_teacher=True)
+        return cfg
+
+    return make
+
+
+def test_counting_flops_changes_nothing(make_cfg, tmp_path, capsys):
+    """Neither weights, running statistics nor random numbers."""
+    weights = []
+    for folder in ('with', 'without'):
+        cfg = make_cfg(tmp_path / folder)
+        cfg.train_dataloader.dataset.pipeline.insert(
+            1, dict(type='RandomFlip', prob=0.5))
+        if folder == 'with':
+            cfg.custom_hooks = [dict(type='ProgressHook')]
+        runner = Runner.from_cfg(cfg)
+        runner.train()
+        weights.append(runner.model.student.state_dict())
+    for key, value in weights[0].items():
+        assert torch.equal(value, weights[1][key]), key
+    assert '(later phases estimated by FLOPs)' in capsys.readouterr().err
+
+
+def test_scalars_are_tagged_with_the_phase(make_cfg, tmp_path):
     """In every backend, and none outlives its phase."""
     seen = []
 
@@ -128,23 +217,7 @@ def test_scalars_are_tagged_with_the_phase(classifier_cfg, tmp_path):
             seen.append(scalar_dict)
 
     VISBACKENDS.register_module('Seen', force=True, module=Backend)
-    cfg = classifier_cfg(tmp_path, RESNET, 32)
-    teacher = classifier_cfg(tmp_path, RESNET, 32)
-    torch.save(
-        dict(state_dict=build_model(teacher).state_dict()),
-        tmp_path / 'teacher.pth')
-    cfg.model = dict(
-        type='StageByStageDistiller',
-        student=cfg.model,
-        stages=['backbone.layer1', 'backbone.layer4'],
-        teacher=dict(
-            cfg=teacher.model.to_dict(),
-            checkpoint=str(tmp_path / 'teacher.pth')))
-    cfg.train_cfg = dict(
-        type='StageByStageTrainLoop',
-        mimic=dict(max_epochs=1),
-        head=dict(max_epochs=1),
-        accept_weak_teacher=True)
+    cfg = make_cfg(tmp_path)
     cfg.default_hooks.logger = dict(type='LoggerHook', interval=1)
     cfg.visualizer = dict(
         type='Visualizer',

@@ -13,7 +13,6 @@ python tools/analysis_tools/alignment.py CONFIG FIRST -o alignment.png \\
 import json
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from sskd_cli import ConfigParser, run_tool
@@ -29,9 +28,9 @@ def main():
         '--images', type=int, default=64, help='of the test set')
     parser.add_argument('--batch-size', type=int, default=8)
     args = parser.parse_args()
-    from sskd_mm.analysis import (build_test_loader, load_distiller,
+    from sskd_mm.analysis import (ModulePath, build_test_loader, load_distiller,
                                   measure_alignment, measure_cka_matrix,
-                                  plot_cka_matrix)
+                                  plot_cka_matrix, stdout_console)
     cfg = parser.read_config(args)
     loader = build_test_loader(cfg, args.batch_size)
     distiller = load_distiller(cfg, loader, args.checkpoint)
@@ -46,9 +45,10 @@ def main():
         if any(True for _ in distiller.adapters_of(name).parameters()):
             del values['cosine'], values['relative_l2']
         table.add_row(
-            name, *(f'{values[key]:.3f}' if key in values else '-'
-                    for key in ('cka', 'cosine', 'relative_l2')))
-    Console().print(table)
+            ModulePath(name),
+            *(f'{values[key]:.3f}' if key in values else '-'
+              for key in ('cka', 'cosine', 'relative_l2')))
+    stdout_console().print(table)
     student, teacher, matrix = measure_cka_matrix(distiller, loader, batches)
     plot_cka_matrix(student, teacher, matrix, args.out)
     args.out.with_suffix('.json').write_text(

@@ -10,7 +10,6 @@ its weights, since NMS takes longer for more boxes: give the checkpoint.
 import itertools
 import json
 
-from rich.console import Console
 from rich.table import Table
 
 from sskd_cli import ConfigParser, add_device_option, run_tool
@@ -61,7 +60,8 @@ def main():
 
 
 def show(result: dict, args) -> None:
-    from sskd_mm.analysis import format_gflops, name_device
+    from sskd_mm.analysis import (format_gflops, name_device,
+                                  stdout_console)
     sizes = {
         ' x '.join(map(str, row['image_size']))
         for row in result.values()
@@ -80,7 +80,7 @@ def show(result: dict, args) -> None:
                       format_gflops(row['gflops']), f'{row["median_ms"]:.2f}',
                       f'{row["p5_ms"]:.2f} - {row["p95_ms"]:.2f}',
                       f'{row["fps"]:.1f}')
-    Console().print(table)
+    stdout_console().print(table)
 
 
 if __name__ == '__main__':

@@ -4,7 +4,6 @@ picture of their parts, at the size of the test images.
 
 python tools/analysis_tools/complexity.py CONFIG -o complexity.png
 """
-from rich.console import Console
 from rich.table import Table
 
 from sskd_cli import ConfigParser, run_tool
@@ -15,9 +14,9 @@ def main():
     parser.add_argument(
         '-o', '--out', required=True, help='the picture to write')
     args = parser.parse_args()
-    from sskd_mm.analysis import (build_test_loader, describe_parts,
+    from sskd_mm.analysis import (ModulePath, build_test_loader, describe_parts,
                                   format_gflops, load_networks,
-                                  plot_complexity)
+                                  plot_complexity, stdout_console)
     cfg = parser.read_config(args)
     loader = build_test_loader(cfg)
     batch = next(iter(loader))
@@ -31,14 +30,15 @@ def main():
             table.add_column(
                 column, justify='left' if column == 'part' else 'right')
         for part in parts:
-            table.add_row(part['part'], f'{part["parameters"]:,}',
-                          format_gflops(part['gflops'], '.4f'))
+            table.add_row(
+                ModulePath(part['part']), f'{part["parameters"]:,}',
+                format_gflops(part['gflops'], '.4f'))
         table.add_section()
         gflops = [part['gflops'] for part in parts]
         table.add_row(
             'all', f'{sum(p["parameters"] for p in parts):,}',
             format_gflops(None if None in gflops else sum(gflops), '.4f'))
-        Console().print(table)
+        stdout_console().print(table)
     plot_complexity(networks, args.out)
     print(f'Written: {args.out}')
 

@@ -1,6 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import platform
-import resource
 import time
 from typing import Any, Dict, Optional, Union
 
@@ -35,7 +34,8 @@ class PhaseHook(Hook):
     registers this hook by itself.
 
     ``result.json`` holds a list ``phases`` (name, epochs, iterations,
-    seconds, peak memory in MiB, mean loss of the first and the last epoch,
+    seconds without validations, ``peak_memory_mib`` and ``peak_memory_of``
+    (see :class:`PhaseMemoryHook`), mean loss of the first and the last epoch,
     alignment of each tap, ``cached_passes`` if there are any), the metrics
     of ``teacher`` (a list, if there are several), of the ``inherited_head``
     on what was mimicked, before any training of it, and of the ``student``,
@@ -62,6 +62,7 @@ class PhaseHook(Hook):
         self._iters = 0
         self._seconds = 0.
         self._start: Optional[float] = None
+        self._paused = False
 
     def state_dict(self) -> Dict[str, float]:
         """dict: The sums of an epoch that is under way."""
@@ -146,8 +147,16 @@ class PhaseHook(Hook):
     def before_train_epoch(self, runner) -> None:
         """Start the epoch's clock."""
         self._start = time.time()
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
+
+    def before_val(self, runner) -> None:
+        """Stop the clock in a validation within an epoch."""
+        self._paused = self._start is not None
+        self._seconds, self._start = self._elapsed(), None
+
+    def after_val(self, runner) -> None:
+        """Let it go on."""
+        if self._paused:
+            self._start = time.time()
 
     def after_train_iter(self,
                          runner,
@@ -163,8 +172,7 @@ class PhaseHook(Hook):
         epoch = dict(
             phase=self._phase.name,
             loss=float(self._loss_sum) / max(self._iters, 1),
-            seconds=self._elapsed(),
-            peak_memory_mib=_peak_memory())
+            seconds=self._elapsed())
         epochs = [*(self._notes(runner, 'epochs') or []), epoch]
         runner.message_hub.update_info('sskd/epochs', epochs)
         self._reset()
@@ -188,7 +196,7 @@ class PhaseHook(Hook):
             epochs=len(epochs),
             iterations=runner.train_loop.state.done,
             seconds=sum(e['seconds'] for e in epochs),
-            peak_memory_mib=max(e['peak_memory_mib'] for e in epochs),
+            **self._notes(runner, 'peak_memory'),
             loss_first=epochs[0]['loss'],
             loss_last=epochs[-1]['loss'])
         if phase.cached_passes:
@@ -294,13 +302,3 @@ def _drop_unadapted(alignment: Dict[str, dict], distiller) -> None:
 
 def _line(metrics: Dict[str, float]) -> str:
     return '  '.join(f'{k}: {v:.4f}' for k, v in metrics.items())
-
-
-def _peak_memory() -> float:
-    """MiB: allocated on the GPU in this epoch, else of this process so
-    far."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    # Linux counts in KiB, macOS in bytes.
-    unit = 2**20 if platform.system() == 'Darwin' else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

@@ -2,7 +2,7 @@
 import time
 from datetime import timedelta
 from statistics import fmean
-from typing import Optional
+from typing import Dict, List, Optional, Tuple
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
-from ...analysis import scalar_metrics
+from ...analysis import PhaseCost, count_phases, scalar_metrics
 from ...stages import Phase
+from ..try_later_phases import load_apart, random_state_kept
 
 
 @HOOKS.register_module()
@@ -22,8 +23,12 @@ class ProgressHook(Hook):
     It shows the phase (k of n), epoch and iteration, the loss, the distance
     to the teacher (in mimic phases, the mean over their taps of
     ``distance_<stage>``, see :class:`StageByStageDistiller`), iterations a
-    second, and the time left for the phase and for the whole run, as if later
-    phases were as fast as this one. A training without phases has one line.
+    second, and the time left for the phase and for the whole run, validations
+    not included. The current phase's speed is measured. That of later phases
+    is estimated from the FLOPs of their steps, counted before training, and
+    the time per FLOP so far; where FLOPs cannot be counted, later phases are
+    taken to be as fast as this one. The line says which. A training without
+    phases has one line.
 
     On a terminal the line moves, and those of finished phases stay above it.
     Where the output is no terminal, a line is printed at the end of each
@@ -33,6 +38,10 @@ class ProgressHook(Hook):
 
     Args:
         title (str): What the line begins with.
+
+    Attributes:
+        costs (list[PhaseCost], optional): What each phase computes; None while
+            it is unknown.
 
     Example:
         >>> custom_hooks = [dict(type='ProgressHook', title='student')]
@@ -45,9 +54,29 @@ class ProgressHook(Hook):
     def __init__(self, title: str = 'training') -> None:
         self.title = title
         self.console = Console(stderr=True)
+        self.costs: Optional[List[PhaseCost]] = None
+        #: Seconds and GFLOPs of each phase, as far as it was measured.
+        self._measured: Dict[str, Tuple[float, float]] = {}
         self._progress: Optional[Progress] = None
         self._task = None
         self._phase: Optional[Phase] = None
+
+    def before_run(self, runner) -> None:
+        """Count what each phase computes."""
+        # Not later: torch.compile makes a copy run the original's modules. In
+        # validation or testing the loop is not built, and stays so.
+        loop = runner._train_loop
+        if not hasattr(loop, 'phases'):
+            return
+        try:
+            with random_state_kept():
+                feed = loop.feeds.base
+                feed.set_annotated(True)
+                self.costs = count_phases(loop, load_apart(feed.loader, 2))
+        except Exception as error:  # a display must not end a training
+            runner.logger.warning(
+                'The time that later phases take cannot be estimated: '
+                f'{type(error).__name__}: {error}')
 
     def before_train(self, runner) -> None:
         """Open the display."""
@@ -135,10 +164,35 @@ class ProgressHook(Hook):
         self._time = now
         pace = self._seconds / (done - self._seen)
         parts.append(f'{1 / max(pace, 1e-9):.3g} it/s')
-        parts.append(f'left {_left(pace, self._iters[1] - done)}')
+        left, later, how = self._left(runner, pace, done)
+        parts.append(f'left {_duration(left)}')
         if self._phase is not None:
-            parts.append(f'whole run {_left(pace, runner.max_iters - done)}')
+            parts.append(f'whole run {_duration(left + later)}{how}')
         return ', '.join(parts)
+
+    def _left(self, runner, pace: float,
+              done: int) -> Tuple[float, float, str]:
+        """Seconds left in this phase and in later ones, and what the latter
+        rest on."""
+        begin, end = self._iters
+        left, later = pace * (end - done), pace * (runner.max_iters - end)
+        how = ' (later phases as fast as this one)'
+        if self.costs is not None and self._phase is not None:
+            index = runner.train_loop.phases.index(self._phase)
+            cost, ahead = self.costs[index], self.costs[index + 1:]
+            spent = cost.spent(done - begin)
+            computed = spent - cost.spent(self._seen - begin)
+            # A head that trains on cached features computes next to nothing.
+            if computed and not self._phase.caches_features:
+                self._measured[cost.name] = self._seconds, computed
+                left = self._seconds / computed * (
+                    cost.spent(cost.iterations) - spent)
+            if self._measured:
+                seconds, gflops = map(sum, zip(*self._measured.values()))
+                later = seconds / gflops * sum(
+                    each.spent(each.iterations) for each in ahead)
+                how = ' (later phases estimated by FLOPs)'
+        return left, later, how if end < runner.max_iters else ''
 
     def before_val(self, runner) -> None:
         """Say that it is validating."""
@@ -168,5 +222,5 @@ class ProgressHook(Hook):
                 f'{len(phases)}, {self._phase.name},')
 
 
-def _left(pace: float, iterations: int) -> timedelta:
-    return timedelta(seconds=round(pace * iterations))
+def _duration(seconds: float) -> timedelta:
+    return timedelta(seconds=round(seconds))

@@ -24,8 +24,8 @@ from ..feature_feed import FeatureFeed
 from ..feeds import Feeds
 from ..find_checkpoint import find_checkpoint
 from ..hooks import (EarlyStopHook, LoadReportHook, MimicWatchHook,
-                     PhaseCheckpointHook, PhaseHook, PhaseScalarsHook,
-                     StudentConfigHook)
+                     PhaseCheckpointHook, PhaseHook, PhaseMemoryHook,
+                     PhaseScalarsHook, StudentConfigHook)
 from ..log_schedules import log_schedules
 from ..open_teacher_cache import open_teacher_cache
 from ..run_state import RunState
@@ -194,13 +194,13 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             runner.set_randomness(**runner._randomness_cfg)
 
     def _register_hooks(self) -> None:
-        runner, hooks = self.runner, (MimicWatchHook(), PhaseScalarsHook(),
-                                      PhaseHook(), LoadReportHook(),
-                                      StudentConfigHook())
-        for hook in (*hooks, self.state):
+        runner = self.runner
+        watch, memory, notes = MimicWatchHook(), PhaseMemoryHook(), PhaseHook()
+        for hook in (watch, memory, PhaseScalarsHook(), notes,
+                     LoadReportHook(), StudentConfigHook(), self.state):
             runner.register_hook(hook)
-        watch, _, notes, *_ = hooks
         self.state.add('watch', watch)
+        self.state.add('memory', memory)
         self.state.add('sums', notes)
         for number, hook in enumerate(list(runner.hooks)):
             if isinstance(hook, CheckpointHook):

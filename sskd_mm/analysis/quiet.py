@@ -1,0 +1,28 @@
+# Copyright (c) sskd_mm authors. All rights reserved.
+import io
+import logging
+from contextlib import contextmanager, redirect_stdout
+from typing import Iterator
+
+from mmengine.logging import MMLogger
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the small talk of libraries off the screen.
+
+    pycocotools prints as it reads annotations, and a table for each network
+    that it evaluates. Warnings are still logged.
+
+    Example:
+        >>> with quiet():
+        >>>     metrics = evaluator.evaluate(len(dataset))
+    """
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
