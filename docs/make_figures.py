@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 DOCS = Path(__file__).resolve().parent
 TEACHER, SSKD, OTHER, TEXT = '#3f7fc7', '#d06a10', '#8a8f98', '#788089'
 BACKWARD = '#3a9a6e'
-WIDTH, ROW = 5.2, .31  # inches: a phone's screen scales it little
+WIDTH, ROW = 4.8, .31  # inches: a phone's screen scales it little
 
 STYLE = {
     'axes.edgecolor': TEXT,
