@@ -152,9 +152,9 @@ def dots(table, columns, names=None, titles=None):
                 fontsize=8,
                 color=tint)
         ax.set_title(title)
-        ax.margins(x=.25)
+        ax.margins(x=.35)
         ax.grid(axis='x', alpha=.25)
-        ax.locator_params(axis='x', nbins=3)
+        ax.locator_params(axis='x', nbins=2 if len(columns) > 2 else 3)
 
 
 def bars(table, columns, names=None, titles=None, one_scale=True):
@@ -252,8 +252,11 @@ def cifar_stages():
 
 
 def faces():
+    columns = ['TAR, FAR 0.01', 'TAR, FAR 0.001', 'rank-1']
     dots(
-        Table('faces', 'ORL'), ['TAR, FAR 0.01', 'TAR, FAR 0.001', 'rank-1'])
+        Table('faces', 'ORL'),
+        columns,
+        titles=[column.replace(', ', ',\n') for column in columns])
 
 
 def bare_loop():

@@ -31,6 +31,7 @@ import ast
 import functools
 import importlib
 import io
+import json
 import os
 import re
 import runpy
@@ -609,6 +610,16 @@ def test_chinese_pages_link_to_english_ones(site):
     """Where a page is not translated, out of the folder of the Chinese."""
     text = (site[0] / 'zh_cn/user_guides/faces.html').read_text()
     assert 'href="../../benchmarks.html#faces-on-orl"' in text
+
+
+def test_what_the_chinese_search_loads(site):
+    """The script has the stemmer that it names, and the index has Chinese."""
+    script = (site[0] / 'zh_cn/_static/language_data.js').read_text()
+    stemmer = re.search(r'window\.Stemmer = (\w+)', script)[1]
+    assert f'var {stemmer}=' in script
+    index = (site[0] / 'zh_cn/searchindex.js').read_text()
+    terms = json.loads(re.fullmatch(r'Search\.setIndex\((.*)\)', index)[1])
+    assert {'损失', '失权', '权重', '颈'} <= set(terms['terms'])
 
 
 @pytest.mark.parametrize('query, found', [
