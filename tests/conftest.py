@@ -4,6 +4,7 @@ import gc
 import itertools
 import os
 import pickle
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -237,6 +238,16 @@ def pytest_configure(config):
     # Two test processes on two cores would otherwise fight for them.
     torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', 2)))
     leave_configs_unformatted()
+
+
+@pytest.fixture(scope='session')
+def browser():
+    """The command of a browser without a window. `.ci/run` installs one."""
+    names = 'chromium', 'chromium-browser', 'google-chrome'
+    command = next(filter(None, map(shutil.which, names)), None)
+    if command is None:
+        pytest.skip('needs one of ' + ', '.join(names))
+    return [command, '--headless', '--no-sandbox', '--disable-gpu']
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ pages call ``my_student.py``, ``my_teacher.pth`` and so on lies in
   done again.
 - ```text and ```json are what something prints.
 
-A block of any other kind fails, so none is added that is not tested. In
+A block of any other kind fails, so none is added that is not tested; so do
+the directives of Sphinx, which a forge shows as they are written. In
 ``docs/zh_cn`` a page has the same code as the page it is translated from, but
 for comments.
 """
@@ -30,16 +31,18 @@ import ast
 import functools
 import importlib
 import io
+import json
 import os
 import re
 import runpy
 import shlex
 import shutil
+import subprocess
 import sys
 import tokenize
 from configparser import ConfigParser
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import mmengine.registry
 import pytest
@@ -51,6 +54,7 @@ from mmengine.registry import Registry
 from mmengine.runner import Runner
 from mmengine.utils import ManagerMixin, get_installed_path
 from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace
 
 from sskd_cli.main import COMMANDS
 from sskd_mm.analysis import Study, dry_runner
@@ -75,7 +79,7 @@ NOT_RUN = {
     'bash tools/dist_train.sh': 'several processes; has tests of its own',
     'bash tools/slurm_train.sh': 'needs a cluster',
     'python benchmarks/': 'takes hours',
-    'python docs/images/': 'writes into the repository',
+    'python docs/': 'writes into the repository',
     'python tools/study.py': 'takes hours',
     'python tools/dataset_converters/make_digits.py':
     'draws 1,200 images; has tests of its own',
@@ -486,8 +490,6 @@ def test_code_blocks(page, reader, capsys):
     for block in blocks(page):
         line = f'{_name(page)}, line {block.map[0] + 1}'
         try:
-            if block.info.startswith('{'):
-                continue  # a directive, which Sphinx sees to
             reader.run(block.info, block.content)
         except Exception as error:
             raise AssertionError(
@@ -557,8 +559,12 @@ def test_the_reference_has_everything():
             assert sorted(names) == sorted(public), page.name
 
 
-def test_sphinx_builds_without_warnings(tmp_path):
-    docs = tmp_path / 'docs'
+@pytest.fixture(scope='module')
+def site(tmp_path_factory):
+    """The Chinese pages beside three of the English ones, and the warnings
+    of both builds."""
+    folder = tmp_path_factory.mktemp('site')
+    docs, out = folder / 'docs', folder / 'out'
     shutil.copytree(
         ROOT / 'docs',
         docs,
@@ -566,16 +572,76 @@ def test_sphinx_builds_without_warnings(tmp_path):
     for path in ROOT.iterdir():
         # Pages link to files around them.
         if path != ROOT / 'docs':
-            (tmp_path / path.name).symlink_to(path)
+            (folder / path.name).symlink_to(path)
     warnings = io.StringIO()
-    # The Chinese pages, with the English ones beside them.
-    app = Sphinx(
-        docs,
-        docs / 'zh_cn',
-        tmp_path / 'out',
-        tmp_path / 'trees',
-        'dummy',
-        status=None,
-        warning=warnings)
-    app.build()
-    assert not warnings.getvalue()
+
+    def build(source, target, builder, warning=warnings, **settings):
+        with docutils_namespace():
+            Sphinx(
+                source,
+                source,
+                target,
+                folder / f'trees_{target.name}',
+                builder,
+                settings,
+                status=None,
+                warning=warning).build()
+
+    build(docs, folder / 'dummy', 'dummy')
+    build(docs / 'zh_cn', out / 'zh_cn', 'html')
+    # Only for the links to translations: the others are missed.
+    pages = ['index.md', 'matrix.md', 'method.md']
+    build(docs, out, 'html', warning=None, include_patterns=pages)
+    return out, warnings.getvalue()
+
+
+def test_sphinx_builds_without_warnings(site):
+    assert not site[1]
+
+
+@pytest.mark.parametrize('page, translation', [
+    ('index', 'zh_cn/index'),
+    ('method', 'zh_cn/method'),
+    ('matrix', 'zh_cn/index'),
+    ('zh_cn/method', 'method'),
+])
+def test_pages_link_to_their_translation(site, page, translation):
+    file = site[0] / f'{page}.html'
+    link = re.search(r'class="[^"]*language" href="([^"]+)"', file.read_text())
+    assert (file.parent / link[1]).resolve() == site[0] / f'{translation}.html'
+
+
+def test_chinese_pages_link_to_english_ones(site):
+    """Where a page is not translated, out of the folder of the Chinese."""
+    text = (site[0] / 'zh_cn/user_guides/faces.html').read_text()
+    assert 'href="../../benchmarks.html#faces-on-orl"' in text
+
+
+def test_what_the_chinese_search_loads(site):
+    """The script has the stemmer that it names, and the index has Chinese."""
+    script = (site[0] / 'zh_cn/_static/language_data.js').read_text()
+    stemmer = re.search(r'window\.Stemmer = (\w+)', script)[1]
+    assert f'var {stemmer}=' in script
+    index = (site[0] / 'zh_cn/searchindex.js').read_text()
+    terms = json.loads(re.fullmatch(r'Search\.setIndex\((.*)\)', index)[1])
+    assert {'损失', '失权', '权重', '颈'} <= set(terms['terms'])
+
+
+@pytest.mark.parametrize('query, found', [
+    ('损失权重', 'index.html'),
+    ('教师模型的检查点', 'get_started.html'),
+    ('蒸馏 sequential', 'user_guides/schedules.html'),
+    ('颈', 'method.html'),
+])
+def test_chinese_search(site, browser, tmp_path, query, found):
+    page = (site[0] / 'zh_cn/search.html').as_uri() + f'?q={quote(query)}'
+    done = subprocess.run([
+        *browser, f'--user-data-dir={tmp_path}', '--virtual-time-budget=5000',
+        '--dump-dom', page
+    ],
+                          check=True,
+                          capture_output=True,
+                          text=True,
+                          timeout=120)
+    results = re.search('<ul[^>]*class="search".*?</ul>', done.stdout, re.S)
+    assert f'"{found}"' in results[0]

@@ -1,4 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+import re
+
 import nbformat
 import torch
 from matplotlib import pyplot as plt
@@ -41,3 +43,20 @@ def test_tutorial(root, tmp_path, monkeypatch):
     weights = torch.load(names['checkpoint'], weights_only=False)
     student.load_state_dict(weights['state_dict'], strict=True)
     assert 'Detections' in (tmp_path / 'report.html').read_text()
+
+
+def test_outputs(root):
+    """It is shipped as it was executed, from the first cell to the last."""
+    notebook = nbformat.read(root / 'demo/sskd_mm_tutorial.ipynb', 4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == 'code']
+    assert [c.execution_count for c in cells] == [*range(1, len(cells) + 1)]
+    for cell in cells:
+        shows = re.search(r'^\s*(print|print_plan|show)\(', cell.source, re.M)
+        assert bool(cell.outputs) == bool(shows), cell.source
+        for output in cell.outputs:
+            assert output.output_type != 'error'
+            text = output.get('text') or output.data['text/plain']
+            assert not re.search(r'(^|[\s\'"(:])(~?/|[A-Z]:\\)\w', text), text
+    pictures = [o for c in cells for o in c.outputs if 'image/png' in o.get(
+        'data', ())]
+    assert len(pictures) == 3

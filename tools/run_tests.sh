@@ -42,7 +42,8 @@ if [ -n "$other" ]; then
     # packages only by way of what the other tests run.
     once=(tests/test_losses tests/test_evaluation tests/test_analysis
         tests/test_datasets/test_digits_detection.py tests/test_docs.py
-        tests/test_metafiles.py tests/test_notebook.py tests/test_packaging.py
+        tests/test_figures.py tests/test_metafiles.py tests/test_notebook.py
+        tests/test_packaging.py
         tests/test_models/test_backbones
         tests/test_distillers/test_disk_teacher_cache.py)
     for tool in analysis_tools export_onnx face_eval insightface_to_mmpretrain \

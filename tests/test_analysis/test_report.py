@@ -23,11 +23,6 @@ RESNET = dict(type='ResNet_CIFAR', depth=18, base_channels=4, stem_channels=4)
 PARTS = ('facts', 'phases', 'curves', 'metrics', 'classes', 'features', 'cka',
          'detections', 'cost', 'loading')
 VOID = ('meta', 'link', 'br', 'img', 'input')
-BROWSER = next(
-    filter(
-        None,
-        map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))),
-    None)
 
 
 class Page(HTMLParser):
@@ -401,8 +396,7 @@ def test_a_detector(detector, tmp_path, monkeypatch, capsys):
     assert 'FasterRCNN' in page.parts['cost']
 
 
-@pytest.mark.skipif(BROWSER is None, reason='needs chromium')
-def test_in_a_browser(report, tmp_path):
+def test_in_a_browser(browser, report, tmp_path):
     """It is drawn in both schemes: the page behind all, and text on it."""
     colours = dict(light=(251, 251, 250), dark=(20, 23, 27))
     # By their number in Chromium's settings.
@@ -410,8 +404,8 @@ def test_in_a_browser(report, tmp_path):
         colour = colours[scheme]
         file = tmp_path / f'{scheme}.png'
         subprocess.run([
-            BROWSER, '--headless', '--no-sandbox', '--disable-gpu',
-            '--hide-scrollbars', f'--user-data-dir={tmp_path / scheme}',
+            *browser, '--hide-scrollbars',
+            f'--user-data-dir={tmp_path / scheme}',
             f'--blink-settings=preferredColorScheme={number}',
             '--window-size=1100,2500', f'--screenshot={file}',
             report.as_uri()

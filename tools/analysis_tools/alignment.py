@@ -28,9 +28,10 @@ def main():
         '--images', type=int, default=64, help='of the test set')
     parser.add_argument('--batch-size', type=int, default=8)
     args = parser.parse_args()
-    from sskd_mm.analysis import (ModulePath, build_test_loader, load_distiller,
-                                  measure_alignment, measure_cka_matrix,
-                                  plot_cka_matrix, stdout_console)
+    from sskd_mm.analysis import (ModulePath, build_test_loader,
+                                  load_distiller, measure_alignment,
+                                  measure_cka_matrix, plot_cka_matrix,
+                                  stdout_console)
     cfg = parser.read_config(args)
     loader = build_test_loader(cfg, args.batch_size)
     distiller = load_distiller(cfg, loader, args.checkpoint)

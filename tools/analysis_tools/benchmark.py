@@ -60,8 +60,7 @@ def main():
 
 
 def show(result: dict, args) -> None:
-    from sskd_mm.analysis import (format_gflops, name_device,
-                                  stdout_console)
+    from sskd_mm.analysis import format_gflops, name_device, stdout_console
     sizes = {
         ' x '.join(map(str, row['image_size']))
         for row in result.values()

@@ -14,8 +14,8 @@ def main():
     parser.add_argument(
         '-o', '--out', required=True, help='the picture to write')
     args = parser.parse_args()
-    from sskd_mm.analysis import (ModulePath, build_test_loader, describe_parts,
-                                  format_gflops, load_networks,
+    from sskd_mm.analysis import (ModulePath, build_test_loader,
+                                  describe_parts, format_gflops, load_networks,
                                   plot_complexity, stdout_console)
     cfg = parser.read_config(args)
     loader = build_test_loader(cfg)
