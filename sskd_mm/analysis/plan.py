@@ -99,7 +99,7 @@ def _describe_tap(distiller, name: str) -> Dict[str, Any]:
         teacher=', '.join(path or '-' for path in stage.teachers),
         levels=[
             dict(student=list(s), teacher=list(t))
-            for s, t in distiller.tap_shapes[name]
+            for s, t in distiller.comparison.tap_shapes[name]
         ],
         adapter=type(adapters[0]).__name__,
         adapter_parameters=sum(p.numel() for p in adapters.parameters()))

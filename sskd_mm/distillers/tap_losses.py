@@ -11,12 +11,12 @@ from .comparison import Pair
 
 
 class TapLosses:
-    """The mimic loss of each tap, from the features that are compared there.
+    """The mimic loss of each tap.
 
     Args:
-        mimic_loss (nn.Module): The distance between two features. One with
-            ``uses_previous_tap`` gets those of the tap before as well, one
-            with ``foreground`` a mask of the objects.
+        mimic_loss (nn.Module): The distance between two features. With
+            ``uses_previous_tap`` it also gets those of the previous tap, with
+            ``foreground`` a mask of the objects.
         stages (Sequence[Stage]): The stages, in order.
         tap_shapes (dict[str, list[tuple]]): See :class:`Comparison`.
 
@@ -36,20 +36,19 @@ class TapLosses:
 
     @property
     def read_objects(self) -> bool:
-        """bool: Whether the loss tells objects from background."""
+        """bool: Whether the loss weighs objects against background."""
         return getattr(self._loss, 'foreground', None) is not None
 
     def _previous(self, tap: str) -> Optional[str]:
-        """The tap before, where the loss compares their relation; the first
-        tap, which has none before it, is taken with itself."""
+        """The previous tap, if the loss needs it. The first tap is paired with
+        itself."""
         if not getattr(self._loss, 'uses_previous_tap', False):
             return None
         names = list(self._stages)
         return names[max(names.index(tap) - 1, 0)]
 
     def with_previous(self, taps: Sequence[str]) -> List[str]:
-        """The taps that have to be compared for the loss of these, in
-        order."""
+        """The taps that the losses of these taps need, in order."""
         wanted = {*taps, *map(self._previous, taps)}
         return [name for name in self._stages if name in wanted]
 
@@ -61,9 +60,8 @@ class TapLosses:
 
         Args:
             tap (str): The name of its stage.
-            pairs (dict[str, list[Pair]]): What is compared at each tap.
-            objects (Objects, optional): Where objects are, if the loss reads
-                it.
+            pairs (dict[str, list[Pair]]): Features of each tap.
+            objects (Objects, optional): Where objects are, if needed.
 
         Returns:
             dict[str, Tensor]: ``loss_mimic_<tap>``, the mean over its
@@ -82,7 +80,7 @@ class TapLosses:
              mask: Optional[Callable[[tuple], Tensor]]) -> Tensor:
         levels = [pair[1:] for pair in pairs]
         if before:
-            # A single map goes with each level that follows it.
+            # A single map is paired with each of the levels after it.
             each = len(levels) // len(before)
             levels = [(*level, *before[i // each][1:])
                       for i, level in enumerate(levels)]
@@ -100,25 +98,24 @@ class TapLosses:
             numbers = [len(self._shapes[n]) for n in (before, name)]
             if numbers[1] % numbers[0]:
                 raise ValueError(
-                    f'{type(self._loss).__name__} compares each tap with the '
-                    f'one before, but {before!r} has {numbers[0]} feature '
-                    f'maps and {name!r} has {numbers[1]}. Leave one of them '
-                    'out of `stages`, or choose another loss.')
+                    f'{type(self._loss).__name__} relates each tap to the '
+                    f'previous one, but {before!r} has {numbers[0]} feature '
+                    f'maps and {name!r} has {numbers[1]}. Remove one of them '
+                    'from `stages`, or choose another loss.')
 
     def _check_maps(self) -> None:
         for name, levels in self._shapes.items():
             for _, shape in levels:
                 if len(shape) != 3:
                     raise ValueError(
-                        'mimic_loss.foreground tells objects from background '
-                        'on maps (C, H, W), but the features of the tap '
-                        f'{name!r} have the shape {shape}. Leave the tap out '
-                        'of `stages`, or `foreground` out of the loss.')
+                        'mimic_loss.foreground needs maps (C, H, W), but the '
+                        f'features of the tap {name!r} have the shape '
+                        f'{shape}. Remove the tap from `stages`, or '
+                        '`foreground` from the loss.')
 
     @torch.no_grad()
     def check(self, taps: Sequence[str], device: torch.device) -> None:
-        """Compare features in the shapes of these taps, before anything
-        trains.
+        """Compute the loss of dummy features in the shapes of these taps.
 
         Raises:
             ValueError: The loss cannot compare them.
@@ -144,7 +141,7 @@ class TapLosses:
 
 @torch.no_grad()
 def _distance(pairs: Sequence[Pair]) -> Tensor:
-    """The mean over the levels; left on its device."""
+    """The mean relative L2 distance over the levels, left on its device."""
     norm = functools.partial(torch.linalg.vector_norm, dtype=torch.float32)
     return torch.stack([
         norm(adapted - teacher) / norm(teacher).clamp_min(1e-12)

@@ -1,44 +1,42 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from typing import Any, Callable, Dict, Hashable, Tuple
+from typing import Any, Callable, Dict, Tuple
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+#: The pass and number of a batch.
+Key = Tuple[int, ...]
+
 
 class TeacherCache:
-    """Teachers' features of batches that come again, in memory.
+    """Teachers' features of recurring batches, in memory.
 
-    They are held on the CPU, where there is more room, in the precision in
-    which they were computed; for a GPU in pinned memory, from which they are
-    copied without waiting. A batch whose images or preprocessing are not
-    those of before is computed anew and replaces what was kept.
+    They are held on the CPU, in the precision in which they were computed,
+    and pinned if they come from a GPU. If a batch's images or preprocessing
+    have changed, it is computed again and replaces the cached one.
 
     Attributes:
-        missed (int): How many batches were not what was kept under their key.
+        location (str): Where features are held.
+        missed (int): How many batches differed from those cached under the
+            same key.
     """
+
+    location = 'in memory'
 
     def __init__(self) -> None:
         self.missed = 0
-        self._kept: Dict[Hashable, Tuple[int, Any]] = {}
+        self._kept: Dict[Key, Tuple[int, Any]] = {}
 
-    @property
-    def location(self) -> str:
-        """str: Where features are held."""
-        return 'in memory'
-
-    def recall(self, key: Tuple[int, ...], identity: int,
-               compute: Callable[[], Any], device: torch.device) -> Any:
-        """What the teachers gave for a batch before, or else what they give
-        now.
+    def recall(self, key: Key, identity: int, compute: Callable[[], Any],
+               device: torch.device) -> Any:
+        """Return the cached features of a batch, or compute and cache them.
 
         Args:
             key (tuple[int]): The pass and number of the batch.
-            identity (int): Tells whether it is the same, see
-                :class:`BatchIdentity`.
-            compute (Callable): Runs the teachers: tensors in lists, tuples
-                and dicts.
-            device (torch.device): Where the result is wanted.
+            identity (int): From :class:`BatchIdentity`.
+            compute (Callable): Returns tensors in lists, tuples and dicts.
+            device (torch.device): Where to put the result.
         """
         found = self._find(key, identity)
         if found is not None:
@@ -49,7 +47,7 @@ class TeacherCache:
         return result
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop everything."""
         self._kept.clear()
 
     @property
@@ -59,7 +57,7 @@ class TeacherCache:
                    for x in tree_leaves(list(self._kept.values()))
                    if isinstance(x, Tensor))
 
-    def _find(self, key: Hashable, identity: int) -> Any:
+    def _find(self, key: Key, identity: int) -> Any:
         kept = self._kept.get(key)
         if kept is None:
             return None
@@ -68,7 +66,7 @@ class TeacherCache:
             return None
         return kept[1]
 
-    def _keep(self, key: Hashable, identity: int, result: Any) -> None:
+    def _keep(self, key: Key, identity: int, result: Any) -> None:
         self._kept[key] = identity, tree_map_only(Tensor, _hold, result)
 
 

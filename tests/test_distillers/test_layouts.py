@@ -154,7 +154,7 @@ def test_what_is_measured(make, pair):
     figures = []
     for layout in (('NCHW', 'NCHW'), pair):
         distiller, batch = make(*layouts(*layout), (32, 48))
-        assert distiller.tap_shapes == {
+        assert distiller.comparison.tap_shapes == {
             name: [((8, 8, 12), (12, 8, 12))]
             for name in NAMES
         }

@@ -70,7 +70,7 @@ def test_classifier_and_new_layers_are_no_errors(load, messages):
     load(make(extra='norm0'), make(extra='fc').state_dict())
     assert '14 of 16' in messages[0]
     assert 'as initialised: norm0. ' in messages[0]
-    assert 'of no use: fc.' in messages[0]
+    assert 'Unused entries of the file: fc.' in messages[0]
 
 
 def test_counters_may_be_missing(load, messages):
@@ -87,7 +87,7 @@ def test_counters_may_be_missing(load, messages):
     (dict(width=8), r'Another shape \(14\): stem.weight \(8, 3, 1, 1\), not '
      r'\(4, 3, 1, 1\)'),
     (dict(blocks=3), r'Unused.*\(6\): layer1.2.0.weight'),
-    (dict(blocks=1), r'Missing, though the file has others of the row \(6\): '
+    (dict(blocks=1), r'Missing, though the file has other layers of the kind \(6\): '
      'layer1.1.0.weight'),
     (dict(bias=False), r'Missing, though the rest of the layer.*stem.bias'),
 ])
@@ -102,7 +102,7 @@ def test_nothing_fits(load):
     with pytest.raises(ValueError) as error:
         load(make(), state)
     assert 'The file has: backbone. Wanted: stem, layer1.' in str(error.value)
-    assert "lie under the prefix 'backbone.'" in str(error.value)
+    assert "are under the prefix 'backbone.'" in str(error.value)
     assert "prefix='backbone.'" in str(error.value)
     with pytest.raises(ValueError, match='The file has: epoch, model') as e:
         load(make(), dict(epoch=1, model=state))

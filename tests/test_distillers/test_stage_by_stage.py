@@ -116,8 +116,8 @@ def test_taps_and_adapters(distiller, data):
     assert list(distiller.stages) == [
         'layer1', 'layer2', 'layer3', 'layer4', 'neck'
     ]
-    assert distiller.tap_shapes['layer2'] == [((32, 16, 16), (256, 16, 16))]
-    assert [s for s, _ in distiller.tap_shapes['neck']
+    assert distiller.comparison.tap_shapes['layer2'] == [((32, 16, 16), (256, 16, 16))]
+    assert [s for s, _ in distiller.comparison.tap_shapes['neck']
             ] == [(64, 32, 32), (64, 16, 16), (64, 8, 8), (64, 4, 4),
                   (64, 2, 2)]
     assert not list(distiller.adapters_of('neck').parameters())
@@ -242,7 +242,7 @@ def test_levels_without_a_counterpart(distill_cfg, tmp_path, in_mmdet, data):
     # Of strides of 4 to 32 and 4 to 64.
     distiller = MODELS.build(cfg.model)
     distiller.prepare(data)
-    shapes = distiller.tap_shapes['neck']
+    shapes = distiller.comparison.tap_shapes['neck']
     assert len(shapes) == 4
     assert all(s[1:] == t[1:] for s, t in shapes)
     cfg.model.student.backbone.out_indices = [0, 1]
@@ -251,7 +251,7 @@ def test_levels_without_a_counterpart(distill_cfg, tmp_path, in_mmdet, data):
     cfg.model.stages = [dict(student='backbone', teacher='neck')]
     distiller = MODELS.build(cfg.model)
     distiller.prepare(data)
-    assert len(distiller.tap_shapes['backbone']) == 2
+    assert len(distiller.comparison.tap_shapes['backbone']) == 2
 
 
 def test_inherit_must_exist(distill_cfg, tmp_path, in_mmdet, data):
@@ -335,10 +335,10 @@ def test_fsp_takes_a_single_map_with_each_level(fsp_distiller, data):
 
 def test_fsp_needs_levels_that_go_together(fsp_distiller):
     distiller = fsp_distiller
-    distiller.tap_shapes['layer4'] *= 2
+    distiller.comparison.tap_shapes['layer4'] *= 2
     with pytest.raises(ValueError, match="'layer4' has 2 .* 'neck' has 5"):
         TapLosses(distiller.mimic_loss, distiller.stages.values(),
-                  distiller.tap_shapes)
+                  distiller.comparison.tap_shapes)
 
 
 def test_several_teachers_by_hand(distill_cfg, tmp_path, in_mmdet, data,
@@ -512,5 +512,5 @@ def test_foreground_needs_maps(with_foreground, data, monkeypatch):
         Comparison, 'pair', lambda *args:
         [(torch.rand(2, 9, 4), torch.rand(2, 9, 4))])
     with pytest.raises(ValueError, match=r"tap 'neck' have the shape "
-                       r'\(9, 4\). Leave the tap out'):
+                       r'\(9, 4\). Remove the tap'):
         distiller.prepare(data)

@@ -201,7 +201,7 @@ def test_entries_that_are_no_weights(load, messages):
         'data_preprocessor.mean': mean / 255}))
     text, = messages['warning']
     assert 'data_preprocessor.mean is [0.485, 0.456, 0.406] in' in text
-    assert '[123.675, 116.28, 103.53] by its config' in text
+    assert '[123.675, 116.28, 103.53] in its config' in text
 
 
 def test_one_key_less(cfg, teacher_checkpoint, tmp_path):

@@ -133,7 +133,7 @@ def test_load_from_with_a_part_of_a_layer(start, weights, tmp_path):
     with pytest.raises(ValueError, match=r'Another shape \(1\): '
                        rf'{key} \(81, ') as error:
         start(load_from=path)
-    assert 'student was not loaded as it should from' in str(error.value)
+    assert 'does not fit student:' in str(error.value)
 
 
 def test_load_from_with_a_prefix(start, weights, tmp_path):
@@ -142,7 +142,7 @@ def test_load_from_with_a_prefix(start, weights, tmp_path):
     with pytest.raises(ValueError) as error:
         start(load_from=path)
     text = str(error.value)
-    assert "Its weights lie under the prefix 'model.'" in text
+    assert "Its weights are under the prefix 'model.'" in text
     remedy = re.search(r'init_cfg=(dict\(.*\)) at student', text).group(1)
     log, runner = start(**{'model.student.init_cfg': eval(remedy)})
     key = 'backbone.conv1.weight'
@@ -163,7 +163,7 @@ def test_pretrained_backbone(start, weights, tmp_path):
 
 
 @pytest.mark.parametrize('lost, message', [
-    ('layer1.1.conv1.weight', 'file has others of the row'),
+    ('layer1.1.conv1.weight', 'file has other layers of the kind'),
     ('bn1.running_var', 'the rest of the layer is there'),
 ])
 def test_pretrained_with_a_gap(start, weights, tmp_path, lost, message):
