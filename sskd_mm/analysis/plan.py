@@ -38,7 +38,7 @@ def describe_plan(loop) -> Dict[str, Any]:
         epoch ``cache_begin`` on and, behind these, ``gflops_cached``.
     """
     distiller = loop.distiller
-    batch = loop.sample()
+    batch = loop.feeds.base.sample()
     plan = dict(
         image_size=list(distiller.input_shape),
         student=describe_network(distiller.student, batch),

@@ -269,8 +269,8 @@ class StageByStageDistiller(StudentKeys):
         if self._compile_cfg is False:
             return
         # A run resumed after mimicking has no teachers.
-        for number, network in enumerate(
-            [self.student, *(t.model for t in self.teachers)]):
+        networks = [self.student, *(t.model for t in self.teachers)]
+        for number, network in enumerate(networks):
             paths = [stage.paths[number] for stage in self.stages.values()]
             compile_modules(network, [p for p in paths if p],
                             self._compile_cfg)

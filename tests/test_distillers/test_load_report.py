@@ -87,8 +87,8 @@ def test_counters_may_be_missing(load, messages):
     (dict(width=8), r'Another shape \(14\): stem.weight \(8, 3, 1, 1\), not '
      r'\(4, 3, 1, 1\)'),
     (dict(blocks=3), r'Unused.*\(6\): layer1.2.0.weight'),
-    (dict(blocks=1), r'Missing, though the file has other layers of the kind \(6\): '
-     'layer1.1.0.weight'),
+    (dict(blocks=1), r'Missing, though the file has other layers of the kind '
+     r'\(6\): layer1.1.0.weight'),
     (dict(bias=False), r'Missing, though the rest of the layer.*stem.bias'),
 ])
 def test_errors(load, file, message):

@@ -116,8 +116,9 @@ def test_taps_and_adapters(distiller, data):
     assert list(distiller.stages) == [
         'layer1', 'layer2', 'layer3', 'layer4', 'neck'
     ]
-    assert distiller.comparison.tap_shapes['layer2'] == [((32, 16, 16), (256, 16, 16))]
-    assert [s for s, _ in distiller.comparison.tap_shapes['neck']
+    shapes = distiller.comparison.tap_shapes
+    assert shapes['layer2'] == [((32, 16, 16), (256, 16, 16))]
+    assert [s for s, _ in shapes['neck']
             ] == [(64, 32, 32), (64, 16, 16), (64, 8, 8), (64, 4, 4),
                   (64, 2, 2)]
     assert not list(distiller.adapters_of('neck').parameters())

@@ -334,7 +334,7 @@ def test_no_teacher_and_no_graph(make):
     loop.enter_phase(loop.phases[1])
     gc.collect()
     assert teacher() is None
-    data = distiller.data_preprocessor(loop.sample(), True)
+    data = distiller.data_preprocessor(loop.feeds.base.sample(), True)
     with torch.enable_grad():
         features = distiller.student.extract_feat(data['inputs'])
     assert all(x.grad_fn is None for x in features)

@@ -179,7 +179,7 @@ def test_other_batch_size_within_a_phase_is_refused(distill_cfg, tmp_path):
     again.train_dataloader.batch_size = 2
     again.load_from = f'{tmp_path}/epoch_1.pth'
     again.work_dir = str(tmp_path / 'again')
-    with pytest.raises(ValueError, match='2 iterations an epoch, now there '
+    with pytest.raises(ValueError, match='2 iterations per epoch, now there '
                        'are 4. .*same global batch'):
         Runner.from_cfg(again).train()
     # At the border of two phases nothing is left of the old schedule.

@@ -412,7 +412,7 @@ def test_resume_with_other_phases_is_refused(run, tmp_path):
     again.resume = True
     again.train_cfg.phases = {}
     with pytest.raises(ValueError, match='saved after epoch 4 in the phase '
-                       "'mimic/layer3', but this config has there "
+                       "'mimic/layer3', where this config has "
                        "'mimic/layer4'"):
         Runner.from_cfg(again).train()
 

@@ -273,7 +273,7 @@ def test_what_is_recalled_no_more_is_said(make, tmp_path):
     assert images == 2 * 20 + 2 + checked - 4 * 20
     (log, ) = (tmp_path / 'run').rglob('*.log')
     assert log.read_text().count(
-        '3 batches of this epoch were not those whose features were kept') == 1
+        '3 batches of this epoch differed from the cached ones') == 1
 
 
 def test_batches_that_cannot_be_told(make):
