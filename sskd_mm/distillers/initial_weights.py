@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from typing import Iterator, Optional, Tuple
+from typing import List, Optional
 
 from mmengine.model import BaseModule, PretrainedInit
 from mmengine.runner import load_checkpoint
@@ -9,24 +9,27 @@ from ..compat import class_name
 from .load_report import LoadReport
 
 
-def pretrained_modules(
-        model: nn.Module) -> Iterator[Tuple[str, nn.Module, str]]:
-    """Modules that ``init_weights`` will load from a file.
+def watch_pretrained(student: nn.Module) -> List[LoadReport]:
+    """Watch the modules that ``init_weights`` will load from a file, by
+    ``init_cfg=dict(type='Pretrained', checkpoint=...)``.
 
     Args:
-        model (nn.Module): A student that is not initialised.
-
-    Yields:
-        tuple[str, nn.Module, str]: Path, module, and the file or URL in
-        ``init_cfg=dict(type='Pretrained', checkpoint=...)``.
+        student (nn.Module): Not initialised yet.
     """
-    for name, module in model.named_modules():
+    reports = []
+    for name, module in student.named_modules():
         if not isinstance(module, BaseModule) or module.is_init:
             continue
         cfgs = module.init_cfg or []
         for cfg in [cfgs] if isinstance(cfgs, dict) else cfgs:
             if class_name(cfg['type']) == class_name(PretrainedInit):
-                yield name, module, cfg['checkpoint']
+                reports.append(
+                    LoadReport(
+                        module,
+                        f'student.{name}' if name else 'student',
+                        cfg['checkpoint'],
+                        other_classes=True))
+    return reports
 
 
 def check_initial_weights(student: nn.Module,
@@ -46,14 +49,9 @@ def check_initial_weights(student: nn.Module,
         FileNotFoundError: No such file.
         ValueError: A file does not fit, see :class:`LoadReport`.
     """
-    for name, module, file in list(pretrained_modules(student)):
-        if '://' not in file:
-            report = LoadReport(
-                module,
-                f'student.{name}' if name else 'student',
-                file,
-                other_classes=True)
-            module.init_weights()
+    for report in watch_pretrained(student):
+        if '://' not in report.source:
+            report.module.init_weights()
             report.close()
     if load_from is not None and '://' not in load_from:
         report = LoadReport(

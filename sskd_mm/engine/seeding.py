@@ -7,13 +7,12 @@ from mmengine.dist import get_rank
 
 
 def seed_everything(seed: int, *position: int) -> None:
-    """Let randomness follow from the seed and the position in a run alone,
-    so that a resumed run goes on as one that was not stopped.
+    """Seed all random generators by the seed and the position in a run.
 
     Args:
-        seed (int): The run's.
-        position (int): Whatever tells this instant from others. Processes
-            differ by their rank.
+        seed (int): The run's seed.
+        position (int): The position, such as pass and batch. The rank is
+            added.
     """
     entropy = (seed, get_rank(), *position)
     value = int(np.random.SeedSequence(entropy).generate_state(1)[0])

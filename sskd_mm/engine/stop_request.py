@@ -12,12 +12,11 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """SIGTERM or Ctrl-C, which all processes of a run act on together.
+    """SIGTERM or Ctrl-C, on which all processes of a run act together.
 
-    Whichever process gets the signal, all of them learn of it at the same
-    iteration: every :attr:`interval` iterations they exchange a number on the
-    CPU, in a group of their own, so that no device has to wait. The second
-    signal ends its process at once.
+    Every :attr:`interval` iterations they exchange the signal on the CPU, in a
+    process group of its own, so no device waits and all stop at the same
+    iteration. A second signal ends the process at once.
     """
 
     #: Iterations between two exchanges.
@@ -39,21 +38,21 @@ class StopRequest:
             self._group = dist.new_group(backend='gloo')
 
     def ignore(self) -> None:
-        """Leave the signals as they were."""
+        """Restore the previous handlers."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
 
     def _note(self, number, frame) -> None:
         self._signal = number
-        # Whoever sends it twice means now.
+        # A second signal acts at once.
         self.ignore()
 
     def is_agreed(self, iteration: int) -> bool:
         """Whether all processes stop at this iteration.
 
         Args:
-            iteration (int): The same in all of them, counted anywhere.
+            iteration (int): Any count that is the same in all processes.
         """
         if get_world_size() == 1:
             return bool(self._signal)
@@ -68,11 +67,11 @@ class StopRequest:
         """End the process as its signal would.
 
         Args:
-            message (str): What to tell the user.
+            message (str): For the user.
 
         Raises:
-            KeyboardInterrupt: It was Ctrl-C.
-            SystemExit: It was SIGTERM.
+            KeyboardInterrupt: On Ctrl-C.
+            SystemExit: On SIGTERM.
         """
         name = signal.Signals(self._signal).name
         if self._signal == signal.SIGINT:
@@ -80,9 +79,8 @@ class StopRequest:
         raise SystemExit(f'{name}: {message}')
 
 
-# A process that is forked meanwhile, such as those of mmdet's VOCMetric, has
-# the handlers too, and is to end on SIGTERM all the same: its parent waits for
-# that. What is sent to it before it has run at all must not get lost.
+# Forked workers, such as those of mmdet's VOCMetric, inherit the handlers but
+# must still end on SIGTERM, even if it arrives while they are being forked.
 
 
 def _is_listening() -> bool:

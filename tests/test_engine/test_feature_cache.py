@@ -210,7 +210,7 @@ def test_mixed_precision(make, amp_on_cpu):
     _train(ordinary)
     cached.log_level = 'INFO'
     _train(cached)
-    assert 'features (20, 32) bfloat16 are held' in _log(cached)
+    assert 'features (20, 32) bfloat16' in _log(cached)
     _assert_equal(_weights(cached), _weights(ordinary), rtol=1e-2, atol=1e-4)
 
 
@@ -248,7 +248,7 @@ def test_two_processes(make):
             'pytorch',
             processes=2).finish()
         weights.append(_weights(cfg))
-    assert ('features (20, 32) float32 are held in memory, 0.0 MiB'
+    assert ('features (20, 32) float32, 0.0 MiB of memory'
             in output)
     _assert_equal(*weights, rtol=1e-3, atol=1e-5)
 
@@ -264,7 +264,7 @@ def test_what_cannot_be_cached(make, options, says):
     cfg = make('run', cached_passes=2, **options)
     with pytest.raises(ValueError, match=says) as error:
         _train(cfg)
-    assert 'Leave cached_passes out' in str(error.value)
+    assert 'Remove cached_passes' in str(error.value)
     assert not list(Path(cfg.work_dir).glob('*.pth'))
 
 
@@ -295,7 +295,7 @@ def test_detectors_are_refused(distill_cfg, tmp_path):
     cfg = distill_cfg(tmp_path)
     cfg.train_cfg.head.cached_passes = 1
     with pytest.raises(
-            ValueError, match='a FasterRCNN, is no classifier of mmpretrain'):
+            ValueError, match='a FasterRCNN, is no mmpretrain classifier'):
         Runner.from_cfg(cfg).train()
 
 

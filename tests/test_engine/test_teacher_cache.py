@@ -449,7 +449,7 @@ def test_on_a_disk_that_is_full(make, on_disk, monkeypatch):
 
 
 @pytest.mark.parametrize('limit, free, says', [
-    (1e-9, 2**40, r'train_cfg.cache_limit=1e-09 GiB leave 0.00 GiB'),
+    (1e-9, 2**40, r'train_cfg.cache_limit=1e-09 GiB leaves 0.00 GiB'),
     (50, 1000, r'the disk of .* has 0.00 GiB free'),
 ])
 def test_too_little_room(on_disk, tmp_path, monkeypatch, limit, free, says):
@@ -472,7 +472,7 @@ def test_what_a_cache_costs_is_told_before(on_disk, tmp_path):
                     text)
     size = sum(file.stat().st_size for file in _files(tmp_path / 'cache'))
     assert float(gib[1]) == pytest.approx(size / 2**30, abs=5e-3)
-    assert re.search(r'saves the teachers\' [\d.]+ GFLOPs an image', text)
+    assert re.search(r'saves [\d.]+ GFLOPs of the teachers per', text)
 
 
 def test_a_folder_for_nothing(on_disk):

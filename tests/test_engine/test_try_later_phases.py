@@ -16,7 +16,7 @@ from mmpretrain.models import ImageClassifier, ResNet_CIFAR
 from sskd_mm.compat import load_checkpoint_file
 from sskd_mm.engine.hooks import phase_hook
 
-TRIED = 'Tried before mimicking'
+TRIED = 'Tried ahead of mimicking'
 STUDENT = dict(
     type='ResNet_CIFAR',
     depth=18,

@@ -5,22 +5,20 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from ...distillers import LoadReport
-from ...distillers.initial_weights import pretrained_modules
+from ...distillers.initial_weights import watch_pretrained
 
 
 @HOOKS.register_module()
 class LoadReportHook(Hook):
-    """Reports and checks what the student starts from.
+    """Reports and checks the weights that the student starts from.
 
-    That is ``init_cfg=dict(type='Pretrained', ...)`` of any of the student's
-    modules, and then ``load_from``, or the checkpoint that a run resumes
-    from; :class:`LoadReport` says what is an error. All but the latter may
-    have other classes. It comes right after the models are built, before
-    anything is trained. :class:`StageByStageTrainLoop` registers this hook
-    by itself.
+    Those are ``init_cfg=dict(type='Pretrained', ...)`` of its modules, and
+    then ``load_from``, or the checkpoint to resume from;
+    :class:`LoadReport` defines the errors. All but the latter may have other
+    classes. Registered by :class:`StageByStageTrainLoop`.
     """
 
-    # After EMAHook (NORMAL), whose copy of the model is not to be watched,
+    # After EMAHook (NORMAL), whose copy of the model must not be watched,
     # and before PhaseHook (LOW), which evaluates the teacher.
     priority = 'BELOW_NORMAL'
 
@@ -29,19 +27,11 @@ class LoadReportHook(Hook):
         self._reports: Optional[List[LoadReport]] = None
 
     def before_run(self, runner) -> None:
-        """Watch what the student's modules are about to be filled from."""
-        self._reports = [
-            LoadReport(
-                module,
-                f'student.{name}' if name else 'student',
-                file,
-                other_classes=True) for name, module, file in
-            pretrained_modules(runner.train_loop.distiller.student)
-        ]
+        """Watch the modules that ``init_weights`` will load."""
+        self._reports = watch_pretrained(runner.train_loop.distiller.student)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """See that these were, and watch what is about to be loaded over
-        them."""
+        """Check them, and watch the checkpoint being loaded."""
         if self._reports is None:
             return
         self._close()
@@ -50,12 +40,12 @@ class LoadReportHook(Hook):
                 runner.train_loop.distiller.student,
                 'student',
                 runner._load_from or f'the last one in {runner.work_dir}',
-                # Its optimizer has the shapes of its own classes.
+                # When resuming, the optimizer must fit, too.
                 other_classes=not runner._resume)
         ]
 
     def before_train(self, runner) -> None:
-        """See that all of it was loaded."""
+        """Check that all of it was loaded."""
         self._close()
         self._reports = None
 
