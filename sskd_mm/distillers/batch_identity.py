@@ -20,9 +20,6 @@ class BatchIdentity:
     switched the pipeline or an augmentation, or if image files have changed.
     Nothing here waits for a device.
 
-    Args:
-        batch (dict or tuple or list): From the dataloader.
-
     Raises:
         ValueError: The batch has no images, or they are not on the CPU.
 
@@ -38,14 +35,8 @@ class BatchIdentity:
 
     def digest(self, preprocessor: nn.Module, inputs: Tensor,
                sizes: Optional[Sequence[Sequence[int]]]) -> int:
-        """A checksum of the batch and its preprocessing.
-
-        Args:
-            preprocessor (nn.Module): The data preprocessor that just ran.
-            inputs (Tensor): Its output, (N, C, H, W).
-            sizes (list[tuple[int]], optional): Height and width of each image
-                without padding.
-        """
+        """A checksum of the batch and its preprocessing, right after it ran.
+        ``sizes`` are those of the images without padding."""
         known = (tuple(inputs.shape), inputs.dtype, sizes)
         value = zlib.crc32(repr(known).encode(), self._loaded)
         value = zlib.crc32(_random_state(inputs.device), value)

@@ -9,15 +9,9 @@ from ..compat import is_a
 
 
 class ClassifierView:
-    """What the losses of a :class:`JointDistiller` read of two classifiers:
-    beside the taps, the input and output of the last linear layer.
-
-    Args:
-        student (nn.Module): A classifier of mmpretrain.
-        teacher (nn.Module): Another.
-        inputs (tuple[Tensor]): Images for either of them.
-        data_samples (list[DataSample]): Their annotations.
-        wanted (Collection[str]): What the losses read.
+    """What the losses of a :class:`JointDistiller` read of two classifiers of
+    mmpretrain: beside the taps, the input and output of the last linear
+    layer.
 
     Raises:
         ValueError: A network is no such classifier, or images lack their
@@ -41,15 +35,9 @@ class ClassifierView:
 
     @contextmanager
     def watch(self, model: nn.Module, which: int) -> Iterator[dict]:
-        """Record a forward pass within this context.
-
-        Args:
-            model (nn.Module): The student or the teacher.
-            which (int): 0 for the student, 1 for the teacher.
-
-        Yields:
-            dict: ``embedding`` and ``logits``, once computed.
-        """
+        """Record a forward pass within this context. Yields a dict that gets
+        ``embedding`` and ``logits``. ``which`` is 0 for the student, 1 for the
+        teacher."""
         seen = {}
 
         def keep(module, args, output):

@@ -13,14 +13,9 @@ from .teachers import TeacherFeatures
 
 
 class Pair(NamedTuple):
-    """A student's and a teacher's feature at one level of a tap.
-
-    Attributes:
-        student (Tensor): The student's feature: a map (N, C, H, W), tokens
-            (N, L, C) or embeddings (N, C).
-        adapted (Tensor): The same in the shape of the teacher's.
-        teacher (Tensor): The teacher's feature.
-    """
+    """A student's and a teacher's feature at one level of a tap: maps
+    (N, C, H, W), tokens (N, L, C) or embeddings (N, C). ``adapted`` is the
+    student's in the shape of the teacher's."""
 
     student: Tensor
     adapted: Tensor
@@ -62,19 +57,8 @@ class Comparison:
 
     def find_levels(self, stage: Stage, features: Sequence[Tensor],
                     targets: Sequence[TeacherFeatures]) -> List[int]:
-        """Pair a tap's levels with those of each teacher.
-
-        Args:
-            stage (Stage): The stage.
-            features (Sequence[Tensor]): The student's features at its tap.
-            targets (Sequence[TeacherFeatures]): Each teacher's.
-
-        Returns:
-            list[int]: The student's levels that have a counterpart.
-
-        Raises:
-            ValueError: No two levels match.
-        """
+        """Pair a tap's levels with those of each teacher, and return the
+        student's levels that have a counterpart."""
         found: List[List[Tuple[int, int]]] = []
         features = self._student_forms(stage, features, self._image_size)
         for path, each, others in self._teacher_forms(stage, targets):
@@ -193,19 +177,8 @@ class Comparison:
              image_size: Tuple[int, int],
              losses: Optional[Dict[str, Tensor]] = None) -> List[Tensor]:
         """The teacher's features of a tap in the shape and layout of the
-        student's output.
-
-        Args:
-            stage (Stage): The stage.
-            features (Sequence[Tensor]): The student's features at its tap.
-            targets (Sequence[TeacherFeatures]): The teacher's.
-            image_size (tuple[int]): Height and width of the student's images.
-            losses (dict, optional): Receives ``loss_feed_<stage>`` if the map
-                between the two trains.
-
-        Returns:
-            list[Tensor]: The input of the next stage.
-        """
+        student's output, for the next stage. If the map between the two
+        trains, ``loss_feed_<stage>`` is added to ``losses``."""
         fed, errors = [], []
         pairs = self.pair(stage, features, targets, image_size)
         for feeder, (s, t) in zip(self.feeders[_key(stage.name)], pairs):

@@ -15,9 +15,6 @@ def compile_modules(network: nn.Module, taps: Sequence[str],
         network (nn.Module): The network.
         taps (Sequence[str]): Module paths.
         cfg (dict): Arguments of ``torch.compile``.
-
-    Example:
-        >>> compile_modules(detector, ['backbone.layer1', 'neck'], {})
     """
     # The limit counts per code object, which stages usually share.
     config = torch._dynamo.config

@@ -15,13 +15,6 @@ class DetectorView:
     dense head (``bbox_head``). So a teacher ends at its last tap; RPN, RoI
     heads and NMS of a two-stage one never run.
 
-    Args:
-        student (nn.Module): A detector of mmdet.
-        teacher (nn.Module): Another.
-        inputs (tuple[Tensor]): Images for either of them.
-        data_samples (list[DetDataSample]): Their annotations.
-        wanted (Collection[str]): What the losses read.
-
     Raises:
         ValueError: A network is no detector, or lacks the dense head, or the
             images lack the boxes, that a loss reads.
@@ -60,16 +53,10 @@ class DetectorView:
 
     @contextmanager
     def watch(self, model: nn.Module, which: int) -> Iterator[dict]:
-        """Record a forward pass within this context.
-
-        Args:
-            model (nn.Module): The student or the teacher.
-            which (int): 0 for the student, 1 for the teacher.
-
-        Yields:
-            dict: If wanted, ``outputs`` of the dense head, the ``head`` itself
-            and the student's ``hidden`` features, once computed.
-        """
+        """Record a forward pass within this context. Yields a dict that gets
+        ``outputs`` of the dense head, the ``head`` itself and the student's
+        ``hidden`` features, if wanted. ``which`` is 0 for the student, 1 for
+        the teacher."""
         seen = {}
         if self.taps_alone:
             yield seen

@@ -31,14 +31,10 @@ class Place(NamedTuple):
 
 def find_weights(file: Mapping[str, Any],
                  shapes: Mapping[str, torch.Size]) -> List[Place]:
-    """Search a file of any layout for the weights of a module.
+    """Search a file of any layout for weights of these names and shapes.
 
     The network may be part of another one (``model.``, ``teacher.``,
     ``module.``), or one of several (``{'model': ..., 'ema': ...}``).
-
-    Args:
-        file (dict): The file's content.
-        shapes (dict[str, Size]): Shapes of the module's parameters, by name.
 
     Returns:
         list[Place]: Places with at least half of the weights, best first.

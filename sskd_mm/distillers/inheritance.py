@@ -25,10 +25,6 @@ class Inheritance:
 
     Raises:
         ValueError: One of the networks has no such part.
-
-    Example:
-        >>> inheritance = Inheritance(['neck'], student, teacher.model)
-        >>> inheritance.apply(student, teacher.model)
     """
 
     def __init__(self, parts: Sequence[str], student: nn.Module,

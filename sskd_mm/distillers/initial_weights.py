@@ -11,11 +11,7 @@ from .load_report import LoadReport
 
 def watch_pretrained(student: nn.Module) -> List[LoadReport]:
     """Watch the modules that ``init_weights`` will load from a file, by
-    ``init_cfg=dict(type='Pretrained', checkpoint=...)``.
-
-    Args:
-        student (nn.Module): Not initialised yet.
-    """
+    ``init_cfg=dict(type='Pretrained', checkpoint=...)``."""
     reports = []
     for name, module in student.named_modules():
         if not isinstance(module, BaseModule) or module.is_init:

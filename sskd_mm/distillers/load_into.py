@@ -24,15 +24,8 @@ def load_into(module: nn.Module,
               assign: bool = False) -> Loaded:
     """``load_state_dict`` that loads what fits and returns all that does not.
 
-    Torch's own raises on the first kind of misfit and hides the others.
-
-    Args:
-        module (nn.Module): Loaded into, in place; all hooks run.
-        state_dict (dict): As in ``load_state_dict``.
-        assign (bool): As in ``load_state_dict``. Defaults to False.
-
-    Returns:
-        Loaded: The misfits, by their keys after all hooks.
+    Torch's own raises on the first kind of misfit and hides the others. All
+    hooks of the module run; the keys returned are those after the hooks.
 
     Example:
         >>> load_into(nn.Linear(2, 1), dict(weight=torch.ones(1, 3)))

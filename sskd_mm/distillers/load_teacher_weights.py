@@ -27,10 +27,6 @@ def load_teacher_weights(model: nn.Module, checkpoint: Optional[str]) -> None:
     counters of ``thop``. A buffer that differs from the config's is warned
     about.
 
-    Args:
-        model (nn.Module): The teacher.
-        checkpoint (str): Path or URL.
-
     Raises:
         FileNotFoundError: No such file.
         ValueError: ``checkpoint`` is not set, does not fit the model, or has

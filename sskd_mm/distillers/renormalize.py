@@ -51,16 +51,8 @@ class Renormalize:
             self,
             images: Tensor,
             sizes: Optional[Sequence[Tuple[int, int]]] = None) -> Tensor:
-        """Convert a batch.
-
-        Args:
-            images (Tensor): Preprocessed for the student, (N, C, H, W).
-            sizes (list[tuple[int]], optional): Height and width of each
-                image without padding. Defaults to no padding.
-
-        Returns:
-            Tensor: The images, preprocessed for the teacher.
-        """
+        """Convert a batch (N, C, H, W). ``sizes``, if any, are height and
+        width of the images without padding."""
         images = self.widen(images)
         if self.is_identity:
             return images
@@ -77,12 +69,8 @@ class Renormalize:
     def widen(
         self, images: Union[Tensor, Sequence[Tensor]]
     ) -> Union[Tensor, List[Tensor]]:
-        """Repeat the channel of grey images for a teacher that takes three.
-
-        Args:
-            images (Tensor or Sequence[Tensor]): Preprocessed or not, (N, C,
-                H, W), or (C, H, W) each.
-        """
+        """Repeat the channel of grey images, (N, C, H, W) or (C, H, W) each,
+        for a teacher that takes three."""
         if not isinstance(images, Tensor):
             return [self.widen(image) for image in images]
         if self.in_channels != 3 or images.shape[-3] != 1:

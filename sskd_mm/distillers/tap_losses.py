@@ -56,16 +56,13 @@ class TapLosses:
                 tap: str,
                 pairs: Dict[str, List[Pair]],
                 objects: Optional[Objects] = None) -> Dict[str, Tensor]:
-        """The loss of a tap, summed over its levels.
+        """``loss_mimic_<tap>``, summed over the tap's levels and averaged over
+        its teachers, and ``distance_<tap>``.
 
         Args:
             tap (str): The name of its stage.
             pairs (dict[str, list[Pair]]): Features of each tap.
             objects (Objects, optional): Where objects are, if needed.
-
-        Returns:
-            dict[str, Tensor]: ``loss_mimic_<tap>``, the mean over its
-            teachers, and ``distance_<tap>``.
         """
         total = self._sum(pairs[tap], pairs.get(self._previous(tap)),
                           None if objects is None else objects.mask)

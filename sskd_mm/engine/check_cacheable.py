@@ -12,12 +12,8 @@ from .available_memory import available_memory
 
 def check_cacheable(distiller: StageByStageDistiller, batch: dict,
                     images: int) -> None:
-    """Check that a head phase can train on cached features.
-
-    Args:
-        distiller (StageByStageDistiller): Prepared, not in a phase yet.
-        batch (dict): A batch of the training set.
-        images (int): Number of features to hold in this machine's memory.
+    """Check that a head phase can train on the cached features of so many
+    images.
 
     Raises:
         ValueError: Says what prevents it and what to do.

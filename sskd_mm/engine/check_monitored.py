@@ -13,17 +13,9 @@ def check_monitored(hooks: Iterable[Any], phases: Iterable[Phase],
     It is called with the teacher's metrics, which have the names of the
     student's; the student's first validation may come hours later.
 
-    Args:
-        hooks (Iterable[Hook]): The runner's.
-        phases (Iterable[Phase]): All phases.
-        metrics (Iterable[str]): The names of the metrics.
-
     Raises:
         ValueError: ``save_best``, a strict ``EarlyStoppingHook`` or a
             plateau schedule monitors another one.
-
-    Example:
-        >>> check_monitored(runner.hooks, loop.phases, ['coco/bbox_mAP'])
     """
     names = list(metrics)
     for place, key in (*_of_hooks(hooks), *_of_phases(phases)):

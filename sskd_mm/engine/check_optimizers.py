@@ -11,9 +11,6 @@ def check_optimizers(loop) -> None:
     """Build every phase's optimizer and schedulers once, to fail before
     training.
 
-    Args:
-        loop (StageByStageTrainLoop): It has not entered a phase.
-
     Raises:
         ValueError: An optimizer or a schedule cannot be built; names the
             phase.

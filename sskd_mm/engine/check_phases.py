@@ -10,9 +10,6 @@ from .check_cacheable import check_cacheable
 def check_phases(loop) -> None:
     """Check the phases of a run against its data.
 
-    Args:
-        loop (StageByStageTrainLoop): Its phases are planned.
-
     Raises:
         ValueError: A cache is useless or impossible, or classes, masks or
             images of a set do not fit the heads or the validation.
@@ -47,10 +44,6 @@ def check_phases(loop) -> None:
 def check_classes(loop, dataset: Any) -> None:
     """Check a training set's classes against the student's heads and the
     validation set.
-
-    Args:
-        loop (StageByStageTrainLoop): The loop.
-        dataset (Dataset): Of a phase that trains a head.
 
     Raises:
         ValueError: The classes differ.

@@ -23,9 +23,6 @@ _OLD_KEYS = dict(
 def check_runner(runner: Runner) -> None:
     """Refuse runner settings that phases do not work with.
 
-    Args:
-        runner (Runner): The runner that is about to train.
-
     Raises:
         TypeError: It is a ``FlexibleRunner``.
         ValueError: The model wrapper is no ``MMDistributedDataParallel``, or

@@ -88,12 +88,7 @@ class DataFeed:
         return self._length
 
     def enter(self, phase: Phase, annotated: bool = True) -> None:
-        """Serve this phase from now on.
-
-        Args:
-            phase (Phase): The phase.
-            annotated (bool): Whether to load annotations. Defaults to True.
-        """
+        """Serve this phase from now on."""
         self._phase = phase
         self._plan.length = phase.epoch_length
         self._kept = {
@@ -123,11 +118,7 @@ class DataFeed:
         return batch
 
     def batches(self, begin: int, end: int) -> Iterator[Tuple[Key, Any]]:
-        """Load a range of the phase's batches.
-
-        Args:
-            begin (int): The first one, counted from the phase's beginning.
-            end (int): The one after the last.
+        """Load the batches ``begin`` to ``end - 1`` of the phase.
 
         Yields:
             tuple: The :data:`Key` of a batch, which replayed batches share,

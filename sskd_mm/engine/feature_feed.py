@@ -41,12 +41,6 @@ class FeatureFeed:
     exchange them. They are never saved: a resumed run recomputes them, bit by
     bit.
 
-    Args:
-        data (DataFeed): The images.
-        phase (Phase): The head phase.
-        distiller (StageByStageDistiller): In this phase.
-        runner (Runner): The runner, with the optimizer of the phase.
-
     Attributes:
         model (nn.Module): What trains in place of the whole student.
         loader (DataLoader): Loads the images.
@@ -65,15 +59,8 @@ class FeatureFeed:
             HeadOnFeatures(distiller.student.head))
 
     def batches(self, begin: int, end: int) -> Iterator[Tuple[Key, dict]]:
-        """Serve a range of the phase's batches.
-
-        Args:
-            begin (int): The first one, counted from the phase's beginning.
-            end (int): The one after the last.
-
-        Yields:
-            tuple: The key of a batch, and the arguments of ``model``.
-        """
+        """Yield keys and batches ``begin`` to ``end - 1`` of the phase, for
+        ``model``."""
         for position in range(begin, end):
             number, idx = divmod(position, len(self._data))
             kept = number % self._phase.cached_passes

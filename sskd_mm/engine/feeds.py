@@ -11,11 +11,6 @@ from .data_feed import DataFeed
 class Feeds:
     """The feeds of a run, one per training set.
 
-    Args:
-        runner (Runner): The runner.
-        dataloader (dict or DataLoader): The config's training data.
-        accept_other_classes (bool): As in :class:`StageByStageTrainLoop`.
-
     Attributes:
         base (DataFeed): The feed of the config's training data.
     """
@@ -29,9 +24,6 @@ class Feeds:
 
     def of(self, dataloader: Union[dict, DataLoader]) -> DataFeed:
         """The feed of this training data; equal configs share one.
-
-        Args:
-            dataloader (dict or DataLoader): A phase's.
 
         Raises:
             FileNotFoundError: Its files do not exist.

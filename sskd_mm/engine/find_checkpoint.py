@@ -15,10 +15,6 @@ def find_checkpoint(work_dir: str,
     Only the file name in ``last_checkpoint`` counts, so a work directory may
     have been copied.
 
-    Args:
-        work_dir (str): Where to look.
-        path (str, optional): The given checkpoint.
-
     Returns:
         tuple: Its path and content; None and an empty dict without any.
 

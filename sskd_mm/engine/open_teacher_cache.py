@@ -33,10 +33,6 @@ def open_teacher_cache(loop, phase: Phase) -> TeacherCache:
     pipeline, seed, batch size, number of processes, precision, device and
     versions.
 
-    Args:
-        loop (StageByStageTrainLoop): It has just entered the phase.
-        phase (Phase): The phase.
-
     Raises:
         ValueError: The features do not fit into memory, the limit of the
             folder or the free disk space.

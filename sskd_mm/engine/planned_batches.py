@@ -6,11 +6,8 @@ class PlannedBatches:
     """A batch sampler that serves planned batches.
 
     Persistent workers can then serve any epoch: one resumed in the middle, or
-    a replayed one. Without a plan it acts as the wrapped batch sampler.
-
-    Args:
-        batch_sampler (Sampler): The wrapped one; it answers for missing
-            attributes.
+    a replayed one. Without a plan it acts as the wrapped batch sampler, which
+    answers for missing attributes.
 
     Attributes:
         length (int): The dataloader's ``len``, for hooks: iterations per

@@ -92,12 +92,8 @@ class RunState(Hook):
     # --- Saving -----------------------------------------------------------
 
     def add(self, name: str, part: Any) -> None:
-        """Save and restore something else, such as a hook's sums.
-
-        Args:
-            name (str): Its key.
-            part (Any): Has ``state_dict`` and ``load_state_dict``.
-        """
+        """Save and restore something else that has ``state_dict`` and
+        ``load_state_dict``, such as a hook's sums."""
         self._parts[name] = part
 
     @contextmanager

@@ -7,13 +7,8 @@ from mmengine.dist import get_rank
 
 
 def seed_everything(seed: int, *position: int) -> None:
-    """Seed all random generators by the seed and the position in a run.
-
-    Args:
-        seed (int): The run's seed.
-        position (int): The position, such as pass and batch. The rank is
-            added.
-    """
+    """Seed all random generators by the seed, the rank and a position in the
+    run, such as pass and batch."""
     entropy = (seed, get_rank(), *position)
     value = int(np.random.SeedSequence(entropy).generate_state(1)[0])
     random.seed(value)

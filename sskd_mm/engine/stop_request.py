@@ -49,11 +49,8 @@ class StopRequest:
         self.ignore()
 
     def is_agreed(self, iteration: int) -> bool:
-        """Whether all processes stop at this iteration.
-
-        Args:
-            iteration (int): Any count that is the same in all processes.
-        """
+        """Whether all processes stop at this iteration, counted alike in
+        all."""
         if get_world_size() == 1:
             return bool(self._signal)
         if iteration % self.interval:
@@ -64,15 +61,8 @@ class StopRequest:
         return bool(self._signal)
 
     def leave(self, message: str) -> None:
-        """End the process as its signal would.
-
-        Args:
-            message (str): For the user.
-
-        Raises:
-            KeyboardInterrupt: On Ctrl-C.
-            SystemExit: On SIGTERM.
-        """
+        """End the process with this message, as its signal would: by
+        ``KeyboardInterrupt`` or ``SystemExit``."""
         name = signal.Signals(self._signal).name
         if self._signal == signal.SIGINT:
             raise KeyboardInterrupt(f'{name}: {message}')

@@ -36,9 +36,6 @@ def try_later_phases(loop) -> None:
     separate process, copies of student and metrics are used, and random
     states are restored. Without mimic phases ahead nothing is tried.
 
-    Args:
-        loop (StageByStageTrainLoop): About to train.
-
     Raises:
         ValueError: Names the phase, the part of the config and the original
             error.

@@ -1,7 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from .auto import find_stages
 from .layout import find_layouts, from_canonical, to_canonical
-from .left_out import find_left_out, warn_of_left_out
+from .left_out import warn_of_left_out
 from .levels import pair_levels
 from .partition import HEAD, StagePartition
 from .phase import Phase
@@ -12,9 +12,8 @@ from .stage import Stage, parse_stages
 from .tokens import tokens_to_map
 
 __all__ = [
-    'HEAD', 'Phase', 'SCHEDULES', 'Stage', 'StagePartition',
-    'find_layouts', 'find_left_out', 'find_stages', 'from_canonical',
-    'pair_levels', 'parse_stages', 'plan_mimic_phases', 'plan_phases',
-    'run_prefix', 'tapped', 'to_canonical', 'tokens_to_map',
-    'warn_of_left_out'
+    'HEAD', 'Phase', 'SCHEDULES', 'Stage', 'StagePartition', 'find_layouts',
+    'find_stages', 'from_canonical', 'pair_levels', 'parse_stages',
+    'plan_mimic_phases', 'plan_phases', 'run_prefix', 'tapped',
+    'to_canonical', 'tokens_to_map', 'warn_of_left_out'
 ]

@@ -59,7 +59,7 @@ def test_ddp_prefix_is_dropped(cfg, teacher_checkpoint, tmp_path):
 
 
 def test_missing_config(teacher_checkpoint):
-    with pytest.raises(FileNotFoundError, match="'nowhere.py' is no file"):
+    with pytest.raises(FileNotFoundError, match="'nowhere.py' does not exist"):
         Teacher('nowhere.py', teacher_checkpoint, IMAGENET)
     with pytest.raises(FileNotFoundError, match="'mmdet::nowhere.py' was not"):
         Teacher('mmdet::nowhere.py', teacher_checkpoint, IMAGENET)

@@ -68,7 +68,7 @@ def test_a_single_channel():
     assert find(Network(pyramid(8, 1)), (64, 64)) == ('NCHW', )
     # Pooled over columns, these 8 channels look like rows.
     network = Network(lambda x: pyramid(8, 8)(x).mean(3, keepdim=True))
-    with pytest.raises(ValueError, match=r'\(8, 8, 1\).* does not tell'):
+    with pytest.raises(ValueError, match=r'\(8, 8, 1\).* does not decide'):
         find(network, (64, 64))
 
 

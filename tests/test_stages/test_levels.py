@@ -59,7 +59,7 @@ def test_no_maps_go_by_their_order():
     tokens = [torch.empty(1, 10, 4), torch.empty(1, 20, 4)]
     size = (64, 64)
     assert pair_levels(tokens, tokens, size, size) == [(0, 0), (1, 1)]
-    with pytest.raises(ValueError, match=r'\(10, 4\).*not as many'):
+    with pytest.raises(ValueError, match=r'\(10, 4\).*different'):
         pair_levels(tokens, tokens[:1], size, size)
 
 

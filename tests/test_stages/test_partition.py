@@ -116,7 +116,7 @@ def test_order_of_execution(in_mmdet):
     student = _detector()
     stages = parse_stages(['backbone.layer2', 'backbone.layer1'], student,
                           [student])
-    with pytest.raises(ValueError, match='in the order of execution'):
+    with pytest.raises(ValueError, match='Write them in that order'):
         StagePartition(student, stages, torch.rand(1, 3, 64, 64))
 
 
@@ -275,8 +275,8 @@ def test_tap_within_a_checkpointed_block(in_mmdet):
     student = _detector(with_cp=True)
     stages = parse_stages(['backbone.layer2.1.conv1', 'neck'], student,
                           [student])
-    with pytest.raises(ValueError, match=r"'backbone.layer2.1.conv1' lies "
-                       'within .* Tap the block that holds it'):
+    with pytest.raises(ValueError, match=r"'backbone.layer2.1.conv1' is "
+                       'inside .* Tap the block around it'):
         StagePartition(student, stages, torch.rand(1, 3, 64, 64))
     # What was in PyTorch's place is back.
     assert issubclass(torch.utils.checkpoint.CheckpointFunction,

@@ -8,12 +8,7 @@ from ...stages import Phase
 
 class EarlyStopHook(Hook):
     """Resets an ``EarlyStoppingHook`` when a phase begins, so that it stops
-    each phase separately. Its state is saved for resuming.
-    Registered by :class:`StageByStageTrainLoop`.
-
-    Args:
-        hook (EarlyStoppingHook): The user's.
-    """
+    each phase separately. Its state is saved for resuming."""
 
     def __init__(self, hook: EarlyStoppingHook) -> None:
         self._hook = hook
