@@ -23,7 +23,7 @@ class ConvAdapter(BaseModule):
         student_channels (int): Channels of the student's feature; filled in
             by the dry run, like the next.
         teacher_channels (int): Channels of the teacher's feature.
-        norm_cfg (dict, optional): Config of a norm layer behind the
+        norm_cfg (dict, optional): Config of a norm layer after the
             convolution, e.g. ``dict(type='BN')``; for maps only. Defaults to
             None.
         init_cfg (dict, optional): Config of the initialisation. Defaults to

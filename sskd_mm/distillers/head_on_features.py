@@ -8,7 +8,7 @@ from torch import Tensor, nn
 class HeadOnFeatures(BaseModel):
     """The head of an mmpretrain classifier, trained on cached features.
 
-    It runs what the classifier runs behind ``extract_feat``. Its parameters
+    It runs what the classifier runs after ``extract_feat``. Its parameters
     are the classifier's.
 
     Args:

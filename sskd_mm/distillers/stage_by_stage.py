@@ -234,7 +234,7 @@ class StageByStageDistiller(StudentKeys):
         if not phase.is_mimic:
             raise ValueError(
                 f'The phase {phase.name!r} has nothing to train: the '
-                'student has no weights behind its last tap. Skip it: '
+                'student has no weights after its last tap. Skip it: '
                 f'train_cfg.{phase.name}=dict(max_epochs=0).')
         raise ValueError(
             f'The phase {phase.name!r} has nothing to train: '

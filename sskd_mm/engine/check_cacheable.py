@@ -40,7 +40,7 @@ def _find_obstacle(distiller: StageByStageDistiller, batch: dict,
     if trainable:
         return (f'{", ".join(trainable[:3])} train in the head phase '
                 'but come before the head, so features change in each step. '
-                'With a tap behind them (stages=[..., '
+                'With a tap after them (stages=[..., '
                 f'{trainable[0].rpartition(".")[0]!r}]) they train in a '
                 'mimic phase.')
     student.train()
@@ -58,7 +58,7 @@ def _find_obstacle(distiller: StageByStageDistiller, batch: dict,
     if random:
         return (f'{", ".join(random[:3])} before the head are in training '
                 'mode, so features vary with the epoch or the batch. With a '
-                'tap behind them in `stages` they are frozen.')
+                'tap after them in `stages` they are frozen.')
     if not (isinstance(features, (tuple, list)) and all(
             isinstance(x, Tensor) for x in features)):
         return (f'extract_feat of {name} returns a '
@@ -71,7 +71,7 @@ def _find_obstacle(distiller: StageByStageDistiller, batch: dict,
         return (f'the features {shapes} of {images:,} images (all passes, in '
                 f'each process of this machine) take {needed / 2**30:.1f} GiB '
                 f'of memory, but {available / 2**30:.1f} GiB are available. '
-                'Cache fewer passes, or tap behind the pooling.')
+                'Cache fewer passes, or tap after the pooling.')
     samples = data['data_samples'] or [None]
     if any(len(getattr(sample, 'gt_label', ())) != 1 for sample in samples):
         return 'images must have one label each (gt_label).'

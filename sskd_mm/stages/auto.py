@@ -28,7 +28,7 @@ def find_stages(model: nn.Module) -> List[str]:
       stage ends at each of several ``out_indices``, or else at each quarter
       of the depth.
 
-    The stem belongs to the first stage. What lies behind the last stage's
+    The stem belongs to the first stage. What lies after the last stage's
     tap, such as a ViT's last norm, belongs to the neck or else the head.
 
     Args:

@@ -42,7 +42,7 @@ def pair_levels(student: Sequence[Tensor], teacher: Sequence[Tensor],
                 f'the student outputs {_shapes(student)}, the teacher '
                 f'{_shapes(teacher)}: one is a vector per image, the other '
                 'has a feature per position. Tap both networks before the '
-                "pooling, or both behind it (an mmpretrain classifier's "
+                "pooling, or both after it (an mmpretrain classifier's "
                 "'neck').")
     return pairs
 

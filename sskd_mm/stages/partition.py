@@ -11,7 +11,7 @@ from .prefix import Features, run_prefix
 from .stage import Stage
 from .without_checkpointing import without_checkpointing
 
-#: Name of the stage behind the last tap.
+#: Name of the stage after the last tap.
 HEAD = 'head'
 
 

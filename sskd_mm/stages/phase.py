@@ -12,7 +12,7 @@ class Phase:
             ``finetune``.
         taps (tuple[str]): Stages whose taps are compared; none in the phases
             ``head`` and ``finetune``.
-        trains (tuple[str]): Stages that train; what lies behind the last tap
+        trains (tuple[str]): Stages that train; what lies after the last tap
             is the stage ``head``.
         border (str): The input of each stage: ``'student'``, the previous
             stage's output; ``'detached'``, the same without a gradient; or

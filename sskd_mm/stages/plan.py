@@ -180,7 +180,7 @@ def _type_of(cfg: dict) -> str:
 
 def _lay_out(phases: Sequence[Phase],
              iters_of_pass: Callable[[Phase], int]) -> List[Phase]:
-    """Place phases one behind the other."""
+    """Place phases one after the other."""
     epochs = iters = passes = 0
     placed = []
     for phase in phases:

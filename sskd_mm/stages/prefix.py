@@ -24,7 +24,7 @@ def run_prefix(
     """Run a network up to its last tap.
 
     Forward hooks collect the outputs of the taps; the last one ends the
-    forward pass, so nothing behind it is computed. Whether a graph is built
+    forward pass, so nothing after it is computed. Whether a graph is built
     depends on the caller and on ``requires_grad``.
 
     Args:

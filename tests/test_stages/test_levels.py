@@ -75,5 +75,5 @@ def test_error_lists_the_strides_of_both():
 def test_a_vector_is_not_compared_with_positions(shape):
     vector, other = torch.rand(2, 4), torch.rand(shape)
     for pair in (([vector], [other]), ([other], [vector])):
-        with pytest.raises(ValueError, match='before the pooling.*behind it'):
+        with pytest.raises(ValueError, match='before the pooling.*after it'):
             pair_levels(*pair, (64, 64), (64, 64))

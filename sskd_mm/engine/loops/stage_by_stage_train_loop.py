@@ -37,7 +37,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
 
     The mimic phases of the schedule come first, then the phase ``head``, and
     optionally ``finetune``, in one run of one Runner. Each phase sets what
-    trains, builds optimizer, learning-rate schedule and DDP wrapper anew, and
+    trains, builds optimizer, learning-rate schedule and DDP wrapper, and
     ends with a checkpoint.
 
     A phase's ``optim_wrapper`` and ``dataloader`` are merged into the
@@ -223,7 +223,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
     # --- The life of a run ------------------------------------------------
 
     def run(self) -> torch.nn.Module:
-        """Run all phases; a resumed run goes on where it stopped."""
+        """Run all phases; a resumed run continues where it stopped."""
         runner, state = self.runner, self.state
         self.check_optimizers()
         if not state.resumed:
