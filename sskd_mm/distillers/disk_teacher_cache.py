@@ -80,7 +80,7 @@ class DiskTeacherCache(TeacherCache):
         except OSError:
             return None
 
-    def _keep(self, key: Key, identity: int, result: Any) -> None:
+    def _store(self, key: Key, identity: int, result: Any) -> None:
         if not self._limit:
             return
         buffer = io.BytesIO()

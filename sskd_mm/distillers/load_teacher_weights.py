@@ -40,7 +40,7 @@ def load_teacher_weights(model: nn.Module, checkpoint: Optional[str]) -> None:
     state_dict = dict(file.get('state_dict', file))
     # Left by trainings that saved the DDP wrapper.
     consume_prefix_in_state_dict_if_present(state_dict, 'module.')
-    place = _elsewhere(model, file, state_dict, checkpoint)
+    place = _find_place(model, file, state_dict, checkpoint)
     where = ''
     if place is not None:
         state_dict = weights_at(file, place)
@@ -78,9 +78,9 @@ def load_teacher_weights(model: nn.Module, checkpoint: Optional[str]) -> None:
                 'the config.')
 
 
-def _elsewhere(model: nn.Module, file: Dict[str, Any],
-               state_dict: Dict[str, Any],
-               checkpoint: str) -> Optional[Place]:
+def _find_place(model: nn.Module, file: Dict[str, Any],
+                state_dict: Dict[str, Any],
+                checkpoint: str) -> Optional[Place]:
     """Where the weights are, if not in the usual place."""
     # Names as in its state_dict, which hooks may have changed.
     shapes = {

@@ -431,16 +431,16 @@ class StageByStageDistiller(StudentKeys):
     def _teach(self, inputs: Tensor, stages: Sequence[Stage],
                data_samples: Optional[list]) -> List[TeacherFeatures]:
         """Each teacher's features at its taps."""
-        if self.teachers.keeps_batch:
+        if self.teachers.caches_batch:
             # The cache keeps what later phases compare, too.
-            names = {s.name for s in (*self._kept_stages(), *stages)}
+            names = {s.name for s in (*self._cached_stages(), *stages)}
             stages = [s for s in self.stages.values() if s.name in names]
         taps = [[s.teachers[number] for s in stages if s.teachers[number]]
                 for number in range(len(self.teachers))]
         return self.teachers.teach(inputs, taps, _sizes(data_samples),
                                    self._pre_activation)
 
-    def _kept_stages(self) -> List[Stage]:
+    def _cached_stages(self) -> List[Stage]:
         """Stages compared in this phase, or in one that shares its cache."""
         kept = self.phase.cached_taps or self.phase.taps
         return [self.stages[n] for n in self.tap_losses.with_previous(kept)]
@@ -449,13 +449,13 @@ class StageByStageDistiller(StudentKeys):
                         data_samples: Optional[list]) -> Any:
         """What the teachers compute for a batch in the current phase: tensors
         in lists, tuples and dicts."""
-        return self._teach(inputs, self._kept_stages(), data_samples)
+        return self._teach(inputs, self._cached_stages(), data_samples)
 
     def teacher_outputs_key(self) -> list:
         """Plain data that determines :meth:`teacher_outputs`, beside the
         teachers and the images; for a cache on disk."""
         return [
-            type(self).__name__, [s.teachers for s in self._kept_stages()],
+            type(self).__name__, [s.teachers for s in self._cached_stages()],
             self._pre_activation, self._channels_last, self._compile_cfg,
             self._preprocessing
         ]

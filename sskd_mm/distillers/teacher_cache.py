@@ -26,7 +26,7 @@ class TeacherCache:
 
     def __init__(self) -> None:
         self.missed = 0
-        self._kept: Dict[Key, Tuple[int, Any]] = {}
+        self._cached: Dict[Key, Tuple[int, Any]] = {}
 
     def recall(self, key: Key, identity: int, compute: Callable[[], Any],
                device: torch.device) -> Any:
@@ -43,33 +43,33 @@ class TeacherCache:
             return tree_map_only(
                 Tensor, lambda x: x.to(device, non_blocking=True), found)
         result = compute()
-        self._keep(key, identity, result)
+        self._store(key, identity, result)
         return result
 
     def clear(self) -> None:
         """Drop everything."""
-        self._kept.clear()
+        self._cached.clear()
 
     @property
     def num_bytes(self) -> int:
         """int: Size of what is held."""
         return sum(x.numel() * x.element_size()
-                   for x in tree_leaves(list(self._kept.values()))
+                   for x in tree_leaves(list(self._cached.values()))
                    if isinstance(x, Tensor))
 
     def _find(self, key: Key, identity: int) -> Any:
-        kept = self._kept.get(key)
-        if kept is None:
+        cached = self._cached.get(key)
+        if cached is None:
             return None
-        if kept[0] != identity:
+        if cached[0] != identity:
             self.missed += 1
             return None
-        return kept[1]
+        return cached[1]
 
-    def _keep(self, key: Key, identity: int, result: Any) -> None:
-        self._kept[key] = identity, tree_map_only(Tensor, _hold, result)
+    def _store(self, key: Key, identity: int, result: Any) -> None:
+        self._cached[key] = identity, tree_map_only(Tensor, _to_host, result)
 
 
-def _hold(tensor: Tensor) -> Tensor:
+def _to_host(tensor: Tensor) -> Tensor:
     held = tensor.cpu()
     return held.pin_memory() if tensor.is_cuda else held

@@ -108,7 +108,7 @@ class Teachers:
         self._key = self._batch = self._identity = None
 
     @property
-    def keeps_batch(self) -> bool:
+    def caches_batch(self) -> bool:
         """bool: Whether the features of this batch are cached."""
         return self._key is not None
 

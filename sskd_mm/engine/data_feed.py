@@ -80,7 +80,7 @@ class DataFeed:
         self._stream: Optional[Iterator[List[int]]] = None
         self._length = self._measure()
         self._drawn = 0
-        self._kept: Dict[int, List[List[int]]] = {}
+        self._plans: Dict[int, List[List[int]]] = {}
         self._phase: Optional[Phase] = None
 
     def __len__(self) -> int:
@@ -91,9 +91,9 @@ class DataFeed:
         """Serve this phase from now on."""
         self._phase = phase
         self._plan.length = phase.epoch_length
-        self._kept = {
+        self._plans = {
             k: v
-            for k, v in self._kept.items() if k >= phase.cache_begin
+            for k, v in self._plans.items() if k >= phase.cache_begin
         }
         self.set_annotated(annotated)
 
@@ -166,9 +166,9 @@ class DataFeed:
 
     def draw(self, number: int) -> List[List[int]]:
         """The indices of each batch of a pass, on this process."""
-        if number not in self._kept:
-            kept = self._phase is not None and self._phase.caches_teachers
-            if kept and self._stream is not None:
+        if number not in self._plans:
+            replayed = self._phase is not None and self._phase.caches_teachers
+            if replayed and self._stream is not None:
                 # A stream cannot go back for a later replay.
                 for earlier in range(
                         max(self._drawn, self._phase.cache_begin), number):
@@ -178,10 +178,10 @@ class DataFeed:
             if get_world_size() > 1:
                 others = all_gather_object(batches)[:get_rank()]
                 before = list(chain(*chain(*others)))
-            if not kept:
-                self._kept.clear()
-            self._kept[number] = mark_repeats(batches, before)
-        return self._kept[number]
+            if not replayed:
+                self._plans.clear()
+            self._plans[number] = mark_repeats(batches, before)
+        return self._plans[number]
 
     def _draw(self, number: int) -> List[List[int]]:
         if self._stream is not None:

@@ -63,10 +63,10 @@ class FeatureFeed:
         ``model``."""
         for position in range(begin, end):
             number, idx = divmod(position, len(self._data))
-            kept = number % self._phase.cached_passes
-            if kept not in self._passes:
-                self._passes[kept] = self._compute(kept)
-            inputs, labels, scores = self._passes[kept]
+            source = number % self._phase.cached_passes
+            if source not in self._passes:
+                self._passes[source] = self._compute(source)
+            inputs, labels, scores = self._passes[source]
             number += self._phase.begin_pass
             indices = self._data.draw(number)[idx]
             yield (number, idx), dict(
@@ -75,11 +75,11 @@ class FeatureFeed:
                 scores=None if scores is None else scores[indices])
 
     @torch.no_grad()
-    def _compute(self, kept: int) -> Features:
+    def _compute(self, source: int) -> Features:
         """Run the frozen layers over the training set, augmented as in this
         pass of the phase."""
         start = time.time()
-        seed, number = self._runner.seed, self._phase.begin_pass + kept
+        seed, number = self._runner.seed, self._phase.begin_pass + source
         size = len(self._data.dataset)
         # Shuffled, so that Mixup finds several classes in a batch.
         order = np.random.default_rng((seed, number)).permutation(size)
@@ -101,7 +101,7 @@ class FeatureFeed:
             self._gather([row.labels for row in rows], order),
             None if rows[0].scores is None else self._gather(
                 [row.scores for row in rows], order))
-        self._report(features, kept, time.time() - start)
+        self._report(features, source, time.time() - start)
         return features
 
     def _extract(self, batch: dict) -> Features:
@@ -128,13 +128,13 @@ class FeatureFeed:
         data = data[torch.from_numpy(np.argsort(order))]
         return data.view(rows.dtype).reshape(len(order), *rows.shape[1:])
 
-    def _report(self, features: Features, kept: int, seconds: float) -> None:
+    def _report(self, features: Features, source: int, seconds: float) -> None:
         tensors = [x for x in (*features.inputs, features.scores)
                    if x is not None]
         size = sum(x.numel() * x.element_size() for x in tensors)
         shapes = ', '.join(f'{tuple(x.shape)} {str(x.dtype)[len("torch."):]}'
                            for x in tensors)
         self._runner.logger.info(
-            f'Cached pass {kept + 1} of {self._phase.cached_passes} over the '
-            f'training set in {seconds:.1f} s: features {shapes}, '
+            f'Cached pass {source + 1} of {self._phase.cached_passes} over '
+            f'the training set in {seconds:.1f} s: features {shapes}, '
             f'{size / 2**20:.1f} MiB of memory per process.')

@@ -100,7 +100,7 @@ class RunState(Hook):
     def collected(self) -> Iterator[None]:
         """Gather the state of each process, to be saved within this context.
         All processes must enter it."""
-        self._ranks = all_gather_object(self._own())
+        self._ranks = all_gather_object(self._rank_state())
         try:
             yield
         finally:
@@ -122,13 +122,13 @@ class RunState(Hook):
                 name: weights_to_cpu(module.state_dict())
                 for name, module in self._distiller.auxiliary.items()
             },
-            ranks=self._ranks or [self._own()],
+            ranks=self._ranks or [self._rank_state()],
             parts={
                 name: part.state_dict()
                 for name, part in self._parts.items()
             })
 
-    def _own(self) -> Dict[str, Dict[str, Tensor]]:
+    def _rank_state(self) -> Dict[str, Dict[str, Tensor]]:
         # With one process, they are part of the student's state_dict.
         buffers = {
             name: buffer.cpu()
@@ -181,7 +181,7 @@ class RunState(Hook):
                 'The checkpoint to resume from was saved by another loop than '
                 'StageByStageTrainLoop, or by an older version of sskd_mm. To '
                 'start from its weights, use load_from without resume.')
-        self._take_position(saved)
+        self._set_position(saved)
         # MMEngine must not load these yet: they belong to the phase.
         self._saved = dict(
             saved,
@@ -189,7 +189,7 @@ class RunState(Hook):
             param_schedulers=checkpoint.pop('param_schedulers', None))
         self.resumed = True
 
-    def _take_position(self, saved: dict) -> None:
+    def _set_position(self, saved: dict) -> None:
         phase = next(
             (p for p in self._phases if p.name == saved['phase']), None)
         if phase is None or phase.begin != saved['begin']:
@@ -241,13 +241,13 @@ class RunState(Hook):
                                     saved['param_schedulers'] or ()):
             scheduler.load_state_dict(state)
         ranks = saved['ranks']
-        self._restore_own(ranks[get_rank() % len(ranks)])
+        self._restore_rank(ranks[get_rank() % len(ranks)])
         for name, part in self._parts.items():
             if name in saved['parts']:
                 part.load_state_dict(saved['parts'][name])
 
     @torch.no_grad()
-    def _restore_own(self, own: Dict[str, Dict[str, Tensor]]) -> None:
+    def _restore_rank(self, own: Dict[str, Dict[str, Tensor]]) -> None:
         buffers = dict(self._distiller.named_buffers())
         for name, value in own['buffers'].items():
             buffers[name].copy_(value)

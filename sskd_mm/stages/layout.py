@@ -54,7 +54,7 @@ def find_layouts(model: nn.Module, stages: Sequence[Stage], network: int,
     taps = {s.paths[network]: s for s in stages if s.paths[network]}
     features = _run(model, list(taps), inputs)
     for path, stage in taps.items():
-        _check_said(_Tap(stage, network), features[path])
+        _check_given(_Tap(stage, network), features[path])
     layouts = {
         path: [
             _find_layout(model, _Tap(stage, network), x, inputs)
@@ -171,7 +171,7 @@ class _Tap:
     def __init__(self, stage: Stage, network: int) -> None:
         self.stage, self.network = stage, network
         self.path = stage.paths[network]
-        self.said = stage.layouts[network] if stage.layouts else None
+        self.given = stage.layouts[network] if stage.layouts else None
 
     def __str__(self) -> str:
         role = 'teacher' if self.network else 'student'
@@ -180,26 +180,27 @@ class _Tap:
     def entry(self, layout: str) -> str:
         """The entry to write in ``stages``."""
         student, *teachers = self.stage.paths
-        said = [*(self.stage.layouts or [None] * len(self.stage.paths))]
-        said[self.network] = layout
+        given = [*(self.stage.layouts or [None] * len(self.stage.paths))]
+        given[self.network] = layout
         one = len(teachers) == 1
         entry = dict(student=student, teacher=teachers[0] if one else teachers)
         if self.stage.name != default_name(student):
             entry['name'] = self.stage.name
-        layouts = dict(student=said[0], teacher=said[1] if one else said[1:])
-        if not any(said[1:]):
+        own, *others = given
+        layouts = dict(student=own, teacher=others[0] if one else others)
+        if not any(others):
             del layouts['teacher']
-        if said[0] is None:
+        if own is None:
             del layouts['student']
         return f'dict({_arguments(entry)}, layout=dict({_arguments(layouts)}))'
 
 
-def _check_said(tap: _Tap, features: Features) -> None:
+def _check_given(tap: _Tap, features: Features) -> None:
     # Of maps and tokens, it applies to those with as many axes.
-    if tap.said and len(tap.said) not in {x.dim() for x in features}:
+    if tap.given and len(tap.given) not in {x.dim() for x in features}:
         raise ValueError(
             f'{tap} outputs {[tuple(x.shape) for x in features]}, but '
-            f'layout={tap.said!r} names {len(tap.said)} axes.')
+            f'layout={tap.given!r} names {len(tap.given)} axes.')
 
 
 def _find_layout(model: nn.Module, tap: _Tap, feature: Tensor,
@@ -216,13 +217,13 @@ def _find_layout(model: nn.Module, tap: _Tap, feature: Tensor,
     if len(readings) == 2 and _is_convolutional(
             model.get_submodule(tap.path)):
         layout = 'NCHW'
-    if tap.said is not None and len(tap.said) == axes:
-        if layout not in (None, tap.said) and axes == 4:
+    if tap.given is not None and len(tap.given) == axes:
+        if layout not in (None, tap.given) and axes == 4:
             MMLogger.get_current_instance().warning(
                 f'{tap} outputs {shape}, which looks like {_axes(layout)}; it '
-                f'is compared as {_axes(tap.said)} because of '
-                f'layout={tap.said!r}.')
-        layout = tap.said
+                f'is compared as {_axes(tap.given)} because of '
+                f'layout={tap.given!r}.')
+        layout = tap.given
     elif axes == 5 and not _has_places(model.get_submodule(tap.path)):
         raise ValueError(
             f'{tap} outputs {shape}, whose five axes are unknown. '
