@@ -1,7 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-import torch
 import torch.nn.functional as F
 from mmengine.logging import MMLogger
 from torch import Tensor, nn
@@ -93,18 +92,14 @@ class Comparison:
             shape for shape, _ in self.tap_shapes[stage.name]
         ]
         self.adapters[_key(stage.name)] = nn.ModuleList(
-            self._build_adapter(s, t) for s, t in pairs)
+            build_adapter(self._adapter_cfg, s.shape, t.shape)
+            for s, t in pairs)
 
     def build_feeders(self, stage: str) -> None:
         """Build the maps from the teacher's features to the student's."""
         self.feeders[_key(stage)] = nn.ModuleList(
-            self._build_adapter(
-                torch.empty(1, *t, device='meta'),
-                torch.empty(1, *s, device='meta'))
+            build_adapter(self._adapter_cfg, (1, *t), (1, *s))
             for s, t in self.tap_shapes[stage])
-
-    def _build_adapter(self, source: Tensor, target: Tensor) -> nn.Module:
-        return build_adapter(self._adapter_cfg, source.shape, target.shape)
 
     def compares_whole(self, stage: str) -> bool:
         """Whether all that the student outputs at a tap is compared, in its

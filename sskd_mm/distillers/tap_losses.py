@@ -19,9 +19,6 @@ class TapLosses:
             ``foreground`` a mask of the objects.
         stages (Sequence[Stage]): The stages, in order.
         tap_shapes (dict[str, list[tuple]]): See :class:`Comparison`.
-
-    Raises:
-        ValueError: The loss cannot compare these taps.
     """
 
     def __init__(
@@ -30,9 +27,6 @@ class TapLosses:
         self._loss = mimic_loss
         self._stages = {stage.name: stage for stage in stages}
         self._shapes = tap_shapes
-        self._check_previous()
-        if self.read_objects:
-            self._check_maps()
 
     @property
     def read_objects(self) -> bool:
@@ -64,8 +58,8 @@ class TapLosses:
             pairs (dict[str, list[Pair]]): Features of each tap.
             objects (Objects, optional): Where objects are, if needed.
         """
-        total = self._sum(pairs[tap], pairs.get(self._previous(tap)),
-                          None if objects is None else objects.mask)
+        total = self._sum(tap, pairs, None if objects is None else
+                          objects.mask)
         teachers = self._stages[tap].teachers
         number = len(teachers) - teachers.count(None)
         return {
@@ -73,42 +67,32 @@ class TapLosses:
             f'distance_{tap}': _distance(pairs[tap])
         }
 
-    def _sum(self, pairs: Sequence[Pair], before: Optional[Sequence[Pair]],
+    def _sum(self, tap: str, pairs: Dict[str, List[Pair]],
              mask: Optional[Callable[[tuple], Tensor]]) -> Tensor:
-        levels = [pair[1:] for pair in pairs]
-        if before:
+        levels = [pair[1:] for pair in pairs[tap]]
+        previous = self._previous(tap)
+        if previous is not None:
+            before = pairs[previous]
             # A single map is paired with each of the levels after it.
-            each = len(levels) // len(before)
+            each, rest = divmod(len(levels), len(before))
+            if rest:
+                raise ValueError(
+                    f'{type(self._loss).__name__} relates each tap to the '
+                    f'previous one, but {previous!r} has {len(before)} '
+                    f'feature maps and {tap!r} has {len(levels)}. Remove one '
+                    'of them from `stages`, or choose another loss.')
             levels = [(*level, *before[i // each][1:])
                       for i, level in enumerate(levels)]
         if mask is not None:
-            levels = [(*level, mask(level[1].shape[-2:])) for level in levels]
-        return sum(self._loss(*level) for level in levels)
-
-    # --- Checks -----------------------------------------------------------
-
-    def _check_previous(self) -> None:
-        for name in self._stages:
-            before = self._previous(name)
-            if before is None:
-                continue
-            numbers = [len(self._shapes[n]) for n in (before, name)]
-            if numbers[1] % numbers[0]:
-                raise ValueError(
-                    f'{type(self._loss).__name__} relates each tap to the '
-                    f'previous one, but {before!r} has {numbers[0]} feature '
-                    f'maps and {name!r} has {numbers[1]}. Remove one of them '
-                    'from `stages`, or choose another loss.')
-
-    def _check_maps(self) -> None:
-        for name, levels in self._shapes.items():
-            for _, shape in levels:
-                if len(shape) != 3:
+            for level in levels:
+                if level[1].dim() != 4:
                     raise ValueError(
                         'mimic_loss.foreground needs maps (C, H, W), but the '
-                        f'features of the tap {name!r} have the shape '
-                        f'{shape}. Remove the tap from `stages`, or '
-                        '`foreground` from the loss.')
+                        f'features of the tap {tap!r} have the shape '
+                        f'{tuple(level[1].shape[1:])}. Remove the tap from '
+                        '`stages`, or `foreground` from the loss.')
+            levels = [(*level, mask(level[1].shape[-2:])) for level in levels]
+        return sum(self._loss(*level) for level in levels)
 
     @torch.no_grad()
     def check(self, taps: Sequence[str], device: torch.device) -> None:
@@ -119,19 +103,20 @@ class TapLosses:
         """
         ones = functools.partial(torch.ones, device=device)
 
-        def features(name):
-            maps = [ones(2, *shape) for _, shape in self._shapes[name]]
-            return [Pair(student=x, adapted=x, teacher=x) for x in maps]
-
         def mask(size):
             return ones(2, *size, dtype=torch.bool)
 
         for name in sorted(taps):
-            before = self._previous(name)
+            pairs = {
+                tap: [
+                    Pair(student=x, adapted=x, teacher=x)
+                    for x in (ones(2, *shape)
+                              for _, shape in self._shapes[tap])
+                ]
+                for tap in self.with_previous([name])
+            }
             try:
-                self._sum(
-                    features(name), features(before) if before else None,
-                    mask if self.read_objects else None)
+                self._sum(name, pairs, mask if self.read_objects else None)
             except ValueError as error:
                 raise ValueError(f'Stage {name!r}: {error}') from None
 

@@ -51,7 +51,8 @@ def find_stages(model: nn.Module) -> List[str]:
         raise ValueError(
             f"stages='auto' needs a model with a backbone, but "
             f'{type(model).__name__} has none. Write the stages as a list of '
-            f'module paths; its modules are: {_children(model)}.')
+            'module paths; its modules are: '
+            f'{", ".join(name for name, _ in model.named_children())}.')
     stages = _backbone_stages(backbone)
     if not stages:
         raise ValueError(
@@ -199,7 +200,3 @@ def _weights(module: nn.Module) -> int:
 
 def _join(path: str, names: Sequence[str]) -> List[str]:
     return [f'{path}.{name}' if path else name for name in names]
-
-
-def _children(model: nn.Module) -> str:
-    return ', '.join(name for name, _ in model.named_children())

@@ -1,6 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import difflib
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Iterable, List, Optional, Sequence, Tuple, Union
 
 import torch.nn as nn
@@ -157,19 +158,14 @@ def _parse_layout(entry, num_teachers):
 def _pair(student_paths: List[str], teacher_paths: List[str]) -> List[str]:
     if len(student_paths) != len(teacher_paths):
         rows = '\n'.join(
-            f'  {s:<40}{t}' for s, t in zip(
-                _pad(student_paths, len(teacher_paths)),
-                _pad(teacher_paths, len(student_paths))))
+            f'  {s:<40}{t}' for s, t in zip_longest(
+                student_paths, teacher_paths, fillvalue='-'))
         raise ValueError(
             "stages='auto' found different numbers of stages:\n"
             f"  {'student':<40}teacher\n{rows}\n"
             'Pair them yourself: stages=[dict(student=..., teacher=...), '
             '...].')
     return teacher_paths
-
-
-def _pad(paths: List[str], length: int) -> List[str]:
-    return paths + ['-'] * (length - len(paths))
 
 
 def _check_path(model: nn.Module, path: str, role: str) -> None:

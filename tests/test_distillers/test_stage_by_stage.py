@@ -9,7 +9,6 @@ from mmengine.registry import MODELS
 from mmengine.runner import load_checkpoint
 
 from sskd_mm.distillers.comparison import Comparison
-from sskd_mm.distillers.tap_losses import TapLosses
 from sskd_mm.stages import Phase
 
 
@@ -338,8 +337,8 @@ def test_fsp_needs_levels_that_go_together(fsp_distiller):
     distiller = fsp_distiller
     distiller.comparison.tap_shapes['layer4'] *= 2
     with pytest.raises(ValueError, match="'layer4' has 2 .* 'neck' has 5"):
-        TapLosses(distiller.mimic_loss, distiller.stages.values(),
-                  distiller.comparison.tap_shapes)
+        distiller.tap_losses.check(['neck'], torch.device('cpu'))
+    distiller.tap_losses.check(['layer3'], torch.device('cpu'))
 
 
 def test_several_teachers_by_hand(distill_cfg, tmp_path, in_mmdet, data,
@@ -515,3 +514,4 @@ def test_foreground_needs_maps(with_foreground, data, monkeypatch):
     with pytest.raises(ValueError, match=r"tap 'neck' have the shape "
                        r'\(9, 4\). Remove the tap'):
         distiller.prepare(data)
+        distiller.tap_losses.check(['neck'], torch.device('cpu'))

@@ -181,21 +181,19 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             runner.set_randomness(**runner._randomness_cfg)
 
     def _register_hooks(self) -> None:
-        runner, hooks = self.runner, (MimicWatchHook(), PhaseScalarsHook(),
-                                      PhaseHook(), LoadReportHook(),
-                                      StudentConfigHook())
-        for hook in (*hooks, self.state):
+        runner, watch, results = self.runner, MimicWatchHook(), PhaseHook()
+        for hook in (watch, PhaseScalarsHook(), results, LoadReportHook(),
+                     StudentConfigHook(), self.state):
             runner.register_hook(hook)
-        watch, _, notes, *_ = hooks
         self.state.add('watch', watch)
-        self.state.add('sums', notes)
+        self.state.add('sums', results)
         for number, hook in enumerate(list(runner.hooks)):
             if isinstance(hook, CheckpointHook):
                 PhaseCheckpointHook.adopt(hook)
             elif isinstance(hook, EarlyStoppingHook):
-                waiting = EarlyStopHook(hook)
-                runner.register_hook(waiting)
-                self.state.add(f'early_stop_{number}', waiting)
+                per_phase = EarlyStopHook(hook)
+                runner.register_hook(per_phase)
+                self.state.add(f'early_stop_{number}', per_phase)
 
     # --- Data -------------------------------------------------------------
 
@@ -300,19 +298,16 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             # An EarlyStoppingHook ends its phase, not the later ones.
             if not (self.stop_training and phase.by_epoch and state.done):
                 self.run_epoch()
-            if self.stop_training or state.done == phase.max_iters:
-                self._end_phase(phase)
+            left = phase.max_iters - state.done
+            if self.stop_training or not left:
+                if left:
+                    self.runner.logger.warning(
+                        f'A hook stopped the phase {phase.name!r} '
+                        f'{left} iterations before its end.')
+                state.ended = True
+                self.runner.call_hook('after_phase', phase=phase)
         self._validate()
         self.stop_training = False
-
-    def _end_phase(self, phase: Phase) -> None:
-        left = phase.max_iters - self.state.done
-        if left:
-            self.runner.logger.warning(
-                f'A hook stopped the phase {phase.name!r} '
-                f'{left} iterations before its end.')
-        self.state.ended = True
-        self.runner.call_hook('after_phase', phase=phase)
 
     def run_epoch(self) -> None:
         """Run one epoch, or the rest of it in a resumed run."""
