@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-from typing import List, Optional
+from typing import Iterator, Optional, Tuple
 
 from mmengine.model import BaseModule, PretrainedInit
 from mmengine.runner import load_checkpoint
@@ -9,23 +9,21 @@ from ..compat import class_name
 from .load_report import LoadReport
 
 
-def watch_pretrained(student: nn.Module) -> List[LoadReport]:
-    """Watch the modules that ``init_weights`` will load from a file, by
-    ``init_cfg=dict(type='Pretrained', checkpoint=...)``."""
-    reports = []
-    for name, module in student.named_modules():
+def pretrained_modules(
+        model: nn.Module) -> Iterator[Tuple[str, nn.Module, str]]:
+    """The modules that ``init_weights`` will load from a file, by
+    ``init_cfg=dict(type='Pretrained', checkpoint=...)``.
+
+    Yields:
+        tuple[str, nn.Module, str]: Path, module, and file or URL.
+    """
+    for name, module in model.named_modules():
         if not isinstance(module, BaseModule) or module.is_init:
             continue
         cfgs = module.init_cfg or []
         for cfg in [cfgs] if isinstance(cfgs, dict) else cfgs:
             if class_name(cfg['type']) == class_name(PretrainedInit):
-                reports.append(
-                    LoadReport(
-                        module,
-                        f'student.{name}' if name else 'student',
-                        cfg['checkpoint'],
-                        other_classes=True))
-    return reports
+                yield name, module, cfg['checkpoint']
 
 
 def check_initial_weights(student: nn.Module,
@@ -45,9 +43,14 @@ def check_initial_weights(student: nn.Module,
         FileNotFoundError: No such file.
         ValueError: A file does not fit, see :class:`LoadReport`.
     """
-    for report in watch_pretrained(student):
-        if '://' not in report.source:
-            report.module.init_weights()
+    for name, module, file in list(pretrained_modules(student)):
+        if '://' not in file:
+            report = LoadReport(
+                module,
+                f'student.{name}' if name else 'student',
+                file,
+                other_classes=True)
+            module.init_weights()
             report.close()
     if load_from is not None and '://' not in load_from:
         report = LoadReport(

@@ -21,7 +21,7 @@ from ..stages import Phase
 from .build_optimizer import build_optimizer
 
 #: The largest batch to try, so that this takes seconds.
-_MAX_IMAGES = 16
+_MOST_IMAGES = 16
 
 
 def try_later_phases(loop) -> None:
@@ -48,7 +48,7 @@ def try_later_phases(loop) -> None:
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
-        with _random_state_preserved():
+        with _random_state_kept():
             _try_training(loop, [p for p in ahead if not p.is_mimic])
             if loop.runner.val_loop is not None:
                 _try_validation(loop)
@@ -68,17 +68,16 @@ def _try_training(loop, phases: Sequence[Phase]) -> None:
     batches = {}
     for phase in phases:
         feed, name = loop.feed_of(phase), f'the phase {phase.name!r}'
-        with _raise_as('train_dataloader: images with annotations for '
-                       f'{name} cannot be loaded'):
+        with _saying(f'train_dataloader: images with annotations for {name} '
+                     'cannot be loaded'):
             if id(feed) not in batches:
                 feed.set_annotated(True)
-                batches[id(feed)] = _load_in_subprocess(feed.loader)
+                batches[id(feed)] = _load_apart(feed.loader)
         student = _copy(loop, phase)
         if student is None:
             continue
-        with _raise_as(
-                'train_dataloader: the loss of the student cannot be '
-                f'computed from its images and annotations in {name}'):
+        with _saying('train_dataloader: the loss of the student cannot be '
+                     f'computed from its images and annotations in {name}'):
             wrapper = build_optimizer(loop.distiller, phase.optim_wrapper)
             with torch.no_grad(), wrapper.optim_context(student):
                 # A preprocessor may change its batch in place.
@@ -95,9 +94,9 @@ def _try_validation(loop) -> None:
     student = _copy(loop)
     if student is None or isinstance(loader.dataset, IterableDataset):
         return
-    with _raise_as('val_dataloader: its images cannot be loaded'):
-        batch = _load_in_subprocess(loader)
-    with _raise_as('val_dataloader: the student cannot predict its images'):
+    with _saying('val_dataloader: its images cannot be loaded'):
+        batch = _load_apart(loader)
+    with _saying('val_dataloader: the student cannot predict its images'):
         with torch.no_grad(), autocast(
                 enabled=getattr(val_loop, 'fp16', False)):
             outputs = student.val_step(batch)
@@ -107,13 +106,13 @@ def _try_validation(loop) -> None:
         if trial is None:
             continue
         name = type(metric).__name__
-        with _raise_as(f"val_evaluator: {name} cannot take the student's "
-                       'predictions'):
+        with _saying(f"val_evaluator: {name} cannot take the student's "
+                     'predictions'):
             Evaluator([trial]).process(data_samples=outputs, data_batch=batch)
         if is_a(trial, 'CocoMetric'):
             # Into a folder that is gone.
             trial.outfile_prefix = None
-            with _raise_as(
+            with _saying(
                     f'val_evaluator: {name} cannot be computed. It reads '
                     'id, image_id, category_id, bbox, area and iscrowd, and '
                     'for segm segmentation, of each annotation in its '
@@ -123,14 +122,14 @@ def _try_validation(loop) -> None:
                     trial.compute_metrics(trial.results)
 
 
-def _load_in_subprocess(loader: DataLoader) -> Any:
+def _load_apart(loader: DataLoader) -> Any:
     """A batch of images from all over a data set, loaded in a separate
     process, so that transforms and data sets keep no state of it (such as the
     images of a cached mosaic)."""
     size = getattr(loader.batch_sampler, 'batch_size', None) or 2
     number = len(loader.dataset)
     indices = np.linspace(0, number - 1,
-                          min(size, number, _MAX_IMAGES)).astype(int)
+                          min(size, number, _MOST_IMAGES)).astype(int)
     # A daemon must not have child processes.
     apart = not multiprocessing.current_process().daemon
     return next(
@@ -197,7 +196,7 @@ def _ensure_a_box(outputs: List[Any]) -> None:
 
 
 @contextlib.contextmanager
-def _raise_as(what: str) -> Iterator[None]:
+def _saying(what: str) -> Iterator[None]:
     """Raise errors again, with what was tried and failed."""
     try:
         yield
@@ -215,7 +214,7 @@ def _raise_as(what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _random_state_preserved() -> Iterator[None]:
+def _random_state_kept() -> Iterator[None]:
     states = random.getstate(), np.random.get_state()
     cuda = torch.cuda.is_available()
     with torch.random.fork_rng([torch.cuda.current_device()] if cuda else []):

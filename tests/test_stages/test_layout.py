@@ -147,7 +147,7 @@ def test_what_was_said_before_stays_in_the_text():
 
 
 @pytest.mark.parametrize('function, message', [
-    (lambda x: pyramid(8, 16)(x)[:, None], r'(?s)not known.*whole backbone'
+    (lambda x: pyramid(8, 16)(x)[:, None], r'(?s)are unknown.*whole backbone'
      r".*layout=dict\(student='NLHWC'\)"),
     (lambda x: x.mean((1, 2, 3)), r'outputs \(2,\); features .* as maps'),
     (lambda x: pyramid(8, 16)(x).flatten(2).permute(2, 0, 1),

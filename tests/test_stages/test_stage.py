@@ -76,7 +76,7 @@ def test_explicit_stages():
     ([dict(student='backbone.layer1')], 'keys student and teacher'),
     ([dict(student='a', teacher='b', nme='c')],
      "has the key 'nme'.*Did you mean 'name'"),
-    (['backbone.layer1', 'backbone.layer1'], 'taken twice'),
+    (['backbone.layer1', 'backbone.layer1'], 'used twice'),
     ([dict(student='backbone', teacher='backbone', name='head')], 'reserved'),
     ('backbone.layer1', "give 'auto' or a list"),
     ([], "give 'auto' or a list"),

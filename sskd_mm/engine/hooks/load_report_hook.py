@@ -5,7 +5,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from ...distillers import LoadReport
-from ...distillers.initial_weights import watch_pretrained
+from ...distillers.initial_weights import pretrained_modules
 
 
 @HOOKS.register_module()
@@ -28,7 +28,14 @@ class LoadReportHook(Hook):
 
     def before_run(self, runner) -> None:
         """Watch the modules that ``init_weights`` will load."""
-        self._reports = watch_pretrained(runner.train_loop.distiller.student)
+        self._reports = [
+            LoadReport(
+                module,
+                f'student.{name}' if name else 'student',
+                file,
+                other_classes=True) for name, module, file in
+            pretrained_modules(runner.train_loop.distiller.student)
+        ]
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Check them, and watch the checkpoint being loaded."""

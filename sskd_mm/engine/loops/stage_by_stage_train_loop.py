@@ -181,12 +181,14 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             runner.set_randomness(**runner._randomness_cfg)
 
     def _register_hooks(self) -> None:
-        runner, watch, results = self.runner, MimicWatchHook(), PhaseHook()
-        for hook in (watch, PhaseScalarsHook(), results, LoadReportHook(),
-                     StudentConfigHook(), self.state):
+        runner, hooks = self.runner, (MimicWatchHook(), PhaseScalarsHook(),
+                                      PhaseHook(), LoadReportHook(),
+                                      StudentConfigHook())
+        for hook in (*hooks, self.state):
             runner.register_hook(hook)
+        watch, _, notes, *_ = hooks
         self.state.add('watch', watch)
-        self.state.add('sums', results)
+        self.state.add('sums', notes)
         for number, hook in enumerate(list(runner.hooks)):
             if isinstance(hook, CheckpointHook):
                 PhaseCheckpointHook.adopt(hook)
