@@ -38,8 +38,8 @@ class StagePartition:
             all.
 
     Raises:
-        ValueError: The taps are not in order, or all parameters of a stage
-            are frozen by the student's config.
+        ValueError: A stage whose parameters are all frozen. One without any,
+            such as a pooling, is fine: its tap trains the stages before it.
 
     Attributes:
         params (dict[str, list[str]]): Parameter names of each stage and of
@@ -95,9 +95,10 @@ class StagePartition:
             if self.params[name] and not self.trainable([name]):
                 raise ValueError(
                     f'Stage {name!r} has nothing to train: '
-                    f"{len(self.params[name])} parameters, all frozen by the "
-                    "student's config. Set e.g. frozen_stages=-1 in the "
-                    "student's backbone, or remove the stage from `stages`.")
+                    f'{len(self.params[name])} parameters, all of them frozen '
+                    'by the student\'s own config. Set e.g. '
+                    'frozen_stages=-1 in the student\'s backbone, or leave '
+                    'the stage out of `stages`.')
 
     def _trace(
         self, stages: Sequence[Stage], inputs: Tensor, pre_activation: bool,
