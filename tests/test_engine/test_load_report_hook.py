@@ -79,14 +79,14 @@ def test_load_from(start, weights, tmp_path):
     assert all(torch.equal(student[k], v) for k, v in weights.items())
     n = sum(v.is_floating_point() for v in weights.values())
     assert f'student: {n} of {n} weights loaded from {path}. Not in the ' \
-           'file, so as initialised: none.' in log
+           'file and left as initialised: none.' in log
     assert re.search(r'teacher: all \d+ weights loaded from', log)
 
 
 def test_load_from_a_part(start, weights, tmp_path):
     state = {k: v for k, v in weights.items() if 'roi_head' not in k}
     log, _ = start(load_from=save(tmp_path / 'x.pth', state))
-    assert 'so as initialised: roi_head.' in log
+    assert 'left as initialised: roi_head.' in log
 
 
 CLASS_LAYERS = [
