@@ -21,7 +21,7 @@ def _never():
 
 
 def _assert_same(ours, theirs):
-    """Bit by bit, in the same lists, tuples and dicts."""
+    """Equal bit by bit, in the same lists, tuples and dicts."""
     (ours, tree), (theirs, other) = tree_flatten(ours), tree_flatten(theirs)
     assert tree == other
     for a, b in zip(ours, theirs):
@@ -32,7 +32,7 @@ def _assert_same(ours, theirs):
 
 
 def _result(value=0):
-    """Everything that teachers' features may be."""
+    """Every kind of value that a teacher may output."""
     x = torch.arange(2 * 3 * 4 * 5.).reshape(2, 3, 4, 5) + value
     return [{
         'map': (x, x.to(memory_format=torch.channels_last)),
@@ -55,7 +55,7 @@ def _fill(folder, number=3):
 
 
 def _recall(cache, i):
-    """What is recalled of a batch; None if it has to be computed."""
+    """The cached result of a batch; None if it must be computed."""
     return cache.recall((0, i), IMAGES, lambda: None, CPU)
 
 
@@ -79,7 +79,7 @@ def test_what_a_reader_changes_is_not_on_disk(tmp_path):
 
 @pytest.mark.parametrize('cut', [0, 10, -1])
 def test_a_file_that_is_cut_off(tmp_path, cut):
-    """It is computed again, and then whole."""
+    """It is computed again, and then complete."""
     _fill(tmp_path)
     file = next(tmp_path.glob('0-0-1-*.pt'))
     file.write_bytes(file.read_bytes()[:cut])
@@ -92,7 +92,7 @@ def test_a_file_that_is_cut_off(tmp_path, cut):
 
 
 def test_a_writer_that_was_killed(tmp_path, monkeypatch):
-    """What it has not finished is no file of the cache."""
+    """An unfinished file is not read."""
 
     def killed(path, data):
         path.open('wb').write(data[:10])
@@ -112,7 +112,7 @@ def test_damaged_bytes_are_not_believed(tmp_path):
     _fill(tmp_path)
     file = next(tmp_path.glob('0-0-0-*.pt'))
     content = bytearray(file.read_bytes())
-    # Of the features: the last bytes are the directory of the archive.
+    # In the features; the archive's directory comes last.
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     cache = _cache(tmp_path)
@@ -126,7 +126,7 @@ def test_other_images_of_the_same_number(tmp_path):
     _assert_same(
         cache.recall((0, 0), IMAGES + 1, lambda: _result(9), CPU), _result(9))
     assert cache.missed == 1
-    # Both are there for those who come later.
+    # Later runs find both.
     for cache in (cache, _cache(tmp_path)):
         for identity, value in ((IMAGES, 0), (IMAGES + 1, 9)):
             _assert_same(
@@ -151,7 +151,7 @@ def test_a_disk_that_is_full(tmp_path, monkeypatch, caplog, size):
     monkeypatch.setattr(disk_teacher_cache.MMLogger, 'get_current_instance',
                         lambda: logging.getLogger())
     for value in (1, 2):
-        # Computed each time, since nothing is held.
+        # Computed each time, as nothing is cached.
         _assert_same(
             cache.recall((0, 1), IMAGES, lambda: _result(value), CPU),
             _result(value))

@@ -27,7 +27,7 @@ def test_wrong(largest, dtype, statistics, message):
     preprocessor = ImgDataPreprocessor(**statistics)
     found = find_wrong_range(images(largest, dtype), preprocessor)
     assert message in found
-    # A batch that is a tensor already.
+    # A batch that is already a tensor.
     assert find_wrong_range(torch.stack(images(largest, dtype)),
                             preprocessor) == found
 

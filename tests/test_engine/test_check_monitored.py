@@ -33,7 +33,7 @@ def test_hooks(hook):
     'mmengine.optim.scheduler.lr_scheduler.ReduceOnPlateauLR'
 ])
 def test_schedule_that_waits_for_a_loss(type_):
-    # MMEngine's default, which no validation gives.
+    # MMEngine's default, which no validation returns.
     with pytest.raises(ValueError, match="in param_scheduler is 'loss'"):
         check(param_scheduler=dict(type=type_))
     check(param_scheduler=[dict(type=type_, monitor='accuracy/top5')])

@@ -53,7 +53,7 @@ def start(distill_cfg, tmp_path):
 
 @pytest.fixture(scope='module')
 def weights(distill_cfg, tmp_path_factory):
-    """Weights of the student."""
+    """The student's weights."""
     cfg = distill_cfg(tmp_path_factory.mktemp('student'))
     with DefaultScope.overwrite_default_scope('mmdet'):
         return MODELS.build(cfg.model.student).state_dict()
@@ -104,7 +104,7 @@ def other_classes(weights, factor=8):
 
 
 def test_load_from_with_other_classes(start, weights, tmp_path):
-    """Which is mmdet's documented way to fine-tune."""
+    """mmdet's documented way to fine-tune."""
     path = save(tmp_path / 'x.pth', other_classes(weights))
     log, runner = start(load_from=path)
     for key in CLASS_LAYERS:
@@ -157,7 +157,7 @@ def test_pretrained_backbone(start, weights, tmp_path):
     assert torch.equal(student[key], weights[key])
     assert 'student.backbone: ' in log
     assert not runner.model.student.backbone._load_state_dict_pre_hooks
-    # A whole detector has no key that a backbone alone has.
+    # A whole detector shares no key with a backbone.
     with pytest.raises(ValueError, match='0 of .*\nThe file has: backbone, '):
         start(**pretrained(path))
 
@@ -190,7 +190,7 @@ def test_a_stranger_s_pickle(start, weights, tmp_path, teacher_checkpoint):
                 'model.teacher.checkpoint': other
             })
     for way in ways:
-        # That one may be read does not mean that others may.
+        # Trusting one file does not extend to others.
         with pytest.raises(UntrustedCheckpointError):
             start(allow_pickle=[teacher_checkpoint], **way)
     assert not os.path.exists(Hostile.path)

@@ -38,8 +38,8 @@ METHODS = dict(
 
 @pytest.fixture
 def make(classifier_cfg, tmp_path):
-    """Returns a function that makes a config of four epochs, of three
-    iterations each, and a list that the teacher's images are counted in."""
+    """Returns a function that makes a config of four epochs of three
+    iterations each, and a list that counts the teacher's images."""
 
     def make(name, method, passes, **settings):
         cfg = classifier_cfg(tmp_path / name, RESNET, 32)
@@ -76,7 +76,7 @@ def make(classifier_cfg, tmp_path):
 
 
 def _train(cfg):
-    """Train; how many images the teacher saw, and the weights."""
+    """Train; return how many images the teacher saw, and the weights."""
     runner, seen = Runner.from_cfg(cfg), []
     (teacher, ) = runner.train_loop.distiller.teachers
     teacher.model.backbone.layer1.register_forward_hook(
@@ -102,7 +102,7 @@ def test_as_many_passes_as_epochs_change_nothing(make, method):
 @pytest.mark.parametrize('method', METHODS)
 def test_what_is_recalled_equals_what_is_computed(make, method, monkeypatch):
     images, cached = _train(make('cached', method, 2))
-    # The check of the teacher looks at one batch, whatever the phase.
+    # The check of the teacher uses one batch, in any phase.
     checked = images - 2 * 20
     monkeypatch.setattr(Teachers, 'recall',
                         lambda self, compute, device: compute())
@@ -120,7 +120,7 @@ def test_fewer_passes_are_another_training(make):
 
 @pytest.mark.parametrize('method', METHODS)
 def test_stopped_and_resumed(make, method):
-    """In the midst of an epoch that has its batches in another order."""
+    """Within an epoch that replays batches in another order."""
 
     @HOOKS.register_module(force=True)
     class StopHook(Hook):
@@ -142,7 +142,7 @@ def test_stopped_and_resumed(make, method):
 
 @pytest.mark.parametrize('options', [
     {},
-    # The second phase compares what the first one does not.
+    # The second phase compares a tap that the first one does not.
     dict(stages=['auto', 'head.fc'], inherit=['head'])
 ])
 def test_a_phase_goes_on_with_the_cache_of_the_one_before(
@@ -158,7 +158,7 @@ def test_a_phase_goes_on_with_the_cache_of_the_one_before(
 
     checked, _ = _train(make('uncached', 'sskd', 0))
     images, cached = _train(config('cached'))
-    # And two to tell what the cache takes.
+    # Two more to measure the size of the cache.
     assert images == 20 + 2 + checked - 4 * 20
     monkeypatch.setattr(Teachers, 'recall',
                         lambda self, compute, device: compute())
@@ -178,7 +178,7 @@ def test_no_teacher_to_cache(make):
 
 @HOOKS.register_module()
 class SwitchAt(Hook):
-    """Does something to the run as an epoch begins."""
+    """Does something to the run when an epoch begins."""
 
     def __init__(self, epoch, change):
         self.epoch, self.change = epoch, change
@@ -205,7 +205,7 @@ CHANGES = dict(pipeline=_switch_pipeline, augments=_switch_augments)
 
 
 class Unrepeatable(torch.utils.data.Dataset):
-    """Draws from a generator that nobody seeds, as albumentations does."""
+    """Draws from an unseeded generator, like albumentations."""
 
     def __init__(self, dataset):
         self.dataset, self.rng = dataset, np.random.default_rng()
@@ -226,7 +226,7 @@ def unrepeatable(dataset):
 
 
 def _compare_each(monkeypatch):
-    """Note how far each recalled feature is from what would be computed."""
+    """Record how far each cached feature is from a computed one."""
     errors, recall = [], Teachers.recall
 
     def both(self, compute, device):
@@ -269,7 +269,7 @@ def test_what_is_recalled_no_more_is_said(make, tmp_path):
     cfg.custom_hooks = [dict(type='SwitchAt', epoch=1, change='pipeline')]
     images, _ = _train(cfg)
     checked, _ = _train(make('uncached', 'sskd', 0))
-    # Computed once more behind the switch, then recalled again.
+    # Computed once more after the switch, then cached again.
     assert images == 2 * 20 + 2 + checked - 4 * 20
     (log, ) = (tmp_path / 'run').rglob('*.log')
     assert log.read_text().count(
@@ -339,7 +339,7 @@ def _files(cache):
 
 @pytest.mark.parametrize('method', METHODS)
 def test_on_disk_as_in_memory(make, on_disk, method, tmp_path):
-    """And a second run, of another student, needs no teacher."""
+    """A second run, with another student, needs no teacher."""
     images, in_memory = _train(make('memory', method, 2))
     same, first = _train(on_disk('first', method))
     assert same == images
@@ -393,7 +393,7 @@ def _other_precision(cfg):
 ])
 def test_a_cache_of_something_else_is_not_used(on_disk, tmp_path, change,
                                                amp_on_cpu):
-    """Each of these decides what a teacher computes."""
+    """Each of these changes the teacher's outputs."""
     folders = []
     for name, changes in (('one', ()), ('two', (change, )), ('three', ())):
         cfg = on_disk(name)
@@ -408,8 +408,8 @@ def test_a_cache_of_something_else_is_not_used(on_disk, tmp_path, change,
 
 
 def test_killed_while_it_was_written(on_disk, tmp_path):
-    """Stopped in its second epoch, at last a file is cut off: it goes on,
-    with what is there."""
+    """Stopped in its second epoch, and a file is truncated: the resumed run
+    uses the rest."""
 
     @HOOKS.register_module(force=True)
     class StopHook(Hook):
@@ -430,8 +430,8 @@ def test_killed_while_it_was_written(on_disk, tmp_path):
     cfg.resume = True
     resumed, weights = _train(cfg)
     _assert_equal(weights, whole)
-    # Batches of 8, 8 and 4: the last of the second epoch, and the one that
-    # was cut off.
+    # Batches of 8, 8 and 4: the last one of the second epoch, and the
+    # truncated one.
     checked = images - 2 * 20
     assert resumed == checked + 4 + 8
     assert _train(on_disk('again'))[0] == checked

@@ -10,7 +10,7 @@ from sskd_mm.stages import Stage, StagePartition, warn_of_left_out
 
 
 class TwoBackbones(nn.Module):
-    """A detector's outline; ``joined`` if the neck reads both backbones."""
+    """A minimal detector; the neck reads both backbones if ``joined``."""
 
     def __init__(self, joined):
         super().__init__()
