@@ -42,7 +42,7 @@ class BareStep:
         name = list(distiller.stages)[index]
         self.adapters = nn.ModuleList(
             nn.Identity() if s[0] == t[0] else nn.Conv2d(s[0], t[0], 1)
-            for s, t in distiller.tap_shapes[name])
+            for s, t in distiller.comparison.tap_shapes[name])
         self.adapters.to(next(student.parameters()).device)
         group = optimizer.param_groups[0]
         self.optimizer = torch.optim.SGD(

@@ -59,7 +59,7 @@ class FullStep:
         trained.requires_grad_(True)
         self.adapters = nn.ModuleList(
             nn.Identity() if s[0] == t[0] else nn.Conv2d(s[0], t[0], 1)
-            for (s, t), in distiller.tap_shapes.values())
+            for (s, t), in distiller.comparison.tap_shapes.values())
         self.adapters.to(next(self.student.parameters()).device)
         group = optimizer.param_groups[0]
         self.optimizer = torch.optim.SGD(

@@ -11,13 +11,12 @@ def build_adapter(cfg: dict, source: Sequence[int],
 
     Args:
         cfg (dict): Its config, without the channels.
-        source (Sequence[int]): The shape of the feature that it gets: a map
-            (N, C, H, W), tokens (N, L, C) or an embedding (N, C).
-        target (Sequence[int]): The shape that it has to output, of the same
-            kind.
+        source (Sequence[int]): Shape of its input: a map (N, C, H, W),
+            tokens (N, L, C) or an embedding (N, C).
+        target (Sequence[int]): Shape of its output, of the same kind.
 
     Returns:
-        nn.Module: With the weights that its ``init_cfg`` asks for.
+        nn.Module: The adapter, initialised by its ``init_cfg``.
 
     Example:
         >>> build_adapter(dict(type='ConvAdapter'), (2, 16, 8), (2, 16, 12))
@@ -27,8 +26,7 @@ def build_adapter(cfg: dict, source: Sequence[int],
             cfg,
             student_channels=_channels(source),
             teacher_channels=_channels(target)))
-    # No parent does: adapters lie in torch's containers, which MMEngine's
-    # init_weights does not look into.
+    # No parent does: MMEngine's init_weights skips torch's containers.
     if hasattr(adapter, 'init_weights'):
         adapter.init_weights()
     return adapter

@@ -11,22 +11,21 @@ from torch import Tensor, nn
 
 @MODELS.register_module()
 class ConvAdapter(BaseModule):
-    """Brings a student's feature to the shape of the teacher's.
+    """Maps a student's feature to the shape of the teacher's.
 
-    Where the widths differ a 1x1 convolution maps one to the other, as the
-    regressor of FitNets (arXiv 1412.6550) does; where they agree the feature
-    passes as it is. Where height and width differ, a map is averaged down to
-    the teacher's, or resampled bilinearly up to it. An adapter trains with
-    its stage and is thrown away with the teacher: it is never part of a
+    Different widths are mapped by a 1x1 convolution, as in FitNets (arXiv
+    1412.6550); equal ones pass unchanged. Larger maps are average-pooled to
+    the teacher's size, smaller ones upsampled bilinearly. An adapter trains
+    with its stage and is dropped with the teacher; it is never part of a
     checkpoint's ``state_dict``.
 
     Args:
-        student_channels (int): Channels of the student's feature. Filled in
-            by the dry run, as is the next.
+        student_channels (int): Channels of the student's feature; filled in
+            by the dry run, like the next.
         teacher_channels (int): Channels of the teacher's feature.
-        norm_cfg (dict, optional): Config of a norm layer behind the
-            convolution, e.g. ``dict(type='BN')``. Not with tokens or
-            embeddings. Defaults to none.
+        norm_cfg (dict, optional): Config of a norm layer after the
+            convolution, e.g. ``dict(type='BN')``; for maps only. Defaults to
+            None.
         init_cfg (dict, optional): Config of the initialisation. Defaults to
             Kaiming's.
 
@@ -48,7 +47,7 @@ class ConvAdapter(BaseModule):
         elif norm_cfg is None:
             self.conv = nn.Conv2d(student_channels, teacher_channels, 1)
         else:
-            # No ConvModule, whose own initialisation would replace init_cfg.
+            # Not a ConvModule, whose own initialisation overrides init_cfg.
             name, norm = build_norm_layer(norm_cfg, teacher_channels)
             conv = nn.Conv2d(student_channels, teacher_channels, 1, bias=False)
             self.conv = nn.Sequential(OrderedDict(conv=conv, **{name: norm}))
@@ -59,13 +58,13 @@ class ConvAdapter(BaseModule):
         Args:
             feature (Tensor): The student's: a map (N, C_student, H, W),
                 tokens (N, L, C_student) or embeddings (N, C_student).
-            shape (tuple[int]): The shape of the teacher's, of the same kind.
+            shape (tuple[int]): Shape of the teacher's, of the same kind.
 
         Returns:
             Tensor: Of that shape.
         """
         if feature.dim() == 4 and feature.shape[-1] > shape[-1]:
-            # First, as the convolution costs less on the smaller map.
+            # Before the convolution, which is cheaper on a smaller map.
             feature = F.adaptive_avg_pool2d(feature, shape[-2:])
         if isinstance(self.conv, nn.Identity):
             pass

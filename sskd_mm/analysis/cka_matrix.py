@@ -42,7 +42,8 @@ def measure_cka_matrix(
             inputs.shape[-2:])
         images = teacher.preprocess(inputs)
         theirs = _levels(
-            teacher.run(images, [s.teachers[0] for s in stages]),
+            run_prefix(teacher.model, [s.teachers[0] for s in stages],
+                       images),
             distiller.comparison.layouts[1], images.shape[-2:])
         for (own, s), (other, t) in product(ours.items(), theirs.items()):
             # Nothing is adapted, and of the figures CKA alone is read.

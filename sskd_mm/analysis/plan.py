@@ -42,7 +42,7 @@ def describe_plan(loop) -> Dict[str, Any]:
         from the epoch ``cache_begin`` on and, behind these, ``gflops_cached``.
     """
     distiller = loop.distiller
-    batch = loop.sample()
+    batch = loop.feeds.base.sample()
     plan = dict(
         image_size=list(distiller.input_shape),
         student=describe_network(distiller.student, batch),
@@ -105,7 +105,7 @@ def _describe_tap(distiller, name: str) -> Dict[str, Any]:
         teacher=', '.join(path or '-' for path in stage.teachers),
         levels=[
             dict(student=list(s), teacher=list(t))
-            for s, t in distiller.tap_shapes[name]
+            for s, t in distiller.comparison.tap_shapes[name]
         ],
         adapter=type(adapters[0]).__name__,
         adapter_parameters=sum(p.numel() for p in adapters.parameters()))

@@ -12,20 +12,16 @@ from torch.utils._pytree import tree_leaves
 
 
 class BatchIdentity:
-    """Tells whether a batch is the one that was seen before.
+    """Tells whether a batch is the same as one seen before.
 
-    It covers what the loader gave, read on the CPU before the transfer, and
-    what decides what the data preprocessor makes of it: its settings, the
-    state of the random generators and the size that came out. A pipeline or
-    an augmentation that a hook has switched, or images that have changed
-    under their names, so give another identity. Nothing here waits for a
-    device.
-
-    Args:
-        batch (dict or tuple or list): As the dataloader gave it.
+    It digests what the loader returned, on the CPU before the transfer, and
+    everything that decides the output of the data preprocessor: its settings,
+    the random state and the output size. So batches differ if a hook has
+    switched the pipeline or an augmentation, or if image files have changed.
+    Nothing here waits for a device.
 
     Raises:
-        ValueError: Its images are not on the CPU, or it has none.
+        ValueError: The batch has no images, or they are not on the CPU.
 
     Example:
         >>> identity = BatchIdentity(batch)
@@ -39,28 +35,17 @@ class BatchIdentity:
 
     def digest(self, preprocessor: nn.Module, inputs: Tensor,
                sizes: Optional[Sequence[Sequence[int]]]) -> int:
-        """A number that another batch, or the same one preprocessed in
-        another way, does not have.
-
-        Args:
-            preprocessor (nn.Module): The data preprocessor that has just run.
-            inputs (Tensor): What it gave, (N, C, H, W).
-            sizes (list[tuple[int]], optional): Height and width of each image
-                without its padding.
-        """
+        """A checksum of the batch and its preprocessing, right after it ran.
+        ``sizes`` are those of the images without padding."""
         known = (tuple(inputs.shape), inputs.dtype, sizes)
         value = zlib.crc32(repr(known).encode(), self._loaded)
         value = zlib.crc32(_random_state(inputs.device), value)
-        return zlib.crc32(settings_of(preprocessor), value)
+        return zlib.crc32(_settings_of(preprocessor), value)
 
 
-def settings_of(preprocessor: nn.Module) -> bytes:
-    """All that a data preprocessor consists of but the values of its
-    tensors, to read which could mean waiting for a device.
-
-    Raises:
-        ValueError: It cannot be pickled, so its settings cannot be compared.
-    """
+def _settings_of(preprocessor: nn.Module) -> bytes:
+    """The pickled data preprocessor without the values of its tensors, as
+    reading these might wait for a device."""
     buffer = io.BytesIO()
     try:
         _WithoutTensors(buffer).dump(preprocessor)
@@ -69,7 +54,7 @@ def settings_of(preprocessor: nn.Module) -> bytes:
             'cached_passes needs to know whether the data preprocessor has '
             f'changed, but this {type(preprocessor).__name__} cannot be '
             f'pickled: {error}. Give it named functions instead of lambdas, '
-            'or leave cached_passes out.') from error
+            'or remove cached_passes.') from error
     return buffer.getvalue()
 
 
@@ -86,7 +71,7 @@ def _random_state(device: torch.device) -> bytes:
     state = repr((hash(random.getstate()), numpy_state[2:])).encode()
     state += numpy_state[1].tobytes() + torch.get_rng_state().numpy().tobytes()
     if device.type == 'cuda':
-        # Seed and offset, which the host holds.
+        # Seed and offset, held on the host.
         state += torch.cuda.get_rng_state(device).numpy().tobytes()
     return state
 
@@ -101,9 +86,9 @@ def _digest_images(batch: Any) -> int:
         if x.device.type != 'cpu':
             raise ValueError(
                 'cached_passes compares batches before they are moved to a '
-                f'device, but the dataloader gives tensors on {x.device}. '
-                'Let the data preprocessor move them, or leave cached_passes '
-                'out.')
+                f'device, but the dataloader returns tensors on {x.device}. '
+                'Let the data preprocessor move them, or remove '
+                'cached_passes.')
         found = True
         value = zlib.crc32(repr((tuple(x.shape), x.dtype)).encode(), value)
         value = zlib.crc32(
@@ -111,6 +96,6 @@ def _digest_images(batch: Any) -> int:
     if not found:
         raise ValueError(
             'cached_passes compares the images of batches, but the dataloader '
-            f'gives none: no tensor or array in its {type(batch).__name__}. '
-            'Leave cached_passes out.')
+            f'returns a {type(batch).__name__} without a tensor or array. '
+            'Remove cached_passes.')
     return value

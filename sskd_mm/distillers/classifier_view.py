@@ -9,28 +9,19 @@ from ..compat import is_a
 
 
 class ClassifierView:
-    """What a :class:`JointDistiller` sees of two classifiers.
-
-    Beside the taps these are what goes into and comes out of the linear layer
-    whose output is the network's.
-
-    Args:
-        student (nn.Module): A classifier of mmpretrain.
-        teacher (nn.Module): Another.
-        inputs (tuple[Tensor]): Images for either of them.
-        data_samples (list[DataSample]): Their annotations.
-        wanted (Collection[str]): What the losses read.
+    """What the losses of a :class:`JointDistiller` read of two classifiers of
+    mmpretrain: beside the taps, the input and output of the last linear
+    layer.
 
     Raises:
-        ValueError: A network that is no such classifier, or images that come
-            without their class or number.
+        ValueError: A network is no such classifier, or images lack their
+            class or index.
     """
 
-    #: What its networks are called.
     task = 'classifier'
-    #: What a loss may need beside features.
+    #: What a loss can read beside features.
     offers = ('embedding', 'logits')
-    #: Whether the taps are all that is seen.
+    #: Whether the losses read the taps only.
     taps_alone = False
 
     def __init__(self, student: nn.Module, teacher: nn.Module,
@@ -44,15 +35,9 @@ class ClassifierView:
 
     @contextmanager
     def watch(self, model: nn.Module, which: int) -> Iterator[dict]:
-        """Keep what is seen of a forward pass within this context.
-
-        Args:
-            model (nn.Module): The student or the teacher.
-            which (int): 0 for the student, 1 for the teacher.
-
-        Yields:
-            dict: ``embedding`` and ``logits``, once they are computed.
-        """
+        """Record a forward pass within this context. Yields a dict that gets
+        ``embedding`` and ``logits``. ``which`` is 0 for the student, 1 for the
+        teacher."""
         seen = {}
 
         def keep(module, args, output):
@@ -67,13 +52,13 @@ class ClassifierView:
 
     @staticmethod
     def run(model: nn.Module, inputs: Tensor) -> None:
-        """Run a network as far as there is something to see."""
+        """Run a network as far as the losses read it."""
         model(inputs, mode='tensor')
 
     @staticmethod
     def truth(inputs: Tensor, data_samples: list) -> Tuple[Tensor, Tensor]:
-        """The classes (N, ), of a mixed image the one that most of it is of,
-        and which sample of the training set each image is (N, )."""
+        """Each image's class (N, ), of mixed images the largest, and its
+        index in the training set (N, )."""
         if 'gt_score' in data_samples[0]:
             labels = torch.stack([x.gt_score for x in data_samples]).argmax(1)
         else:
@@ -83,7 +68,7 @@ class ClassifierView:
 
 
 def _find_classifier(model: nn.Module, inputs: Tensor, role: str) -> str:
-    """The path of the linear layer whose output is the network's."""
+    """The path of the linear layer that outputs the network's logits."""
     runs, handles = [], []
     for path, module in model.named_modules():
         if isinstance(module, nn.Linear):
@@ -102,16 +87,16 @@ def _find_classifier(model: nn.Module, inputs: Tensor, role: str) -> str:
             return path
     raise ValueError(
         f'JointDistiller: the {role} ({type(model).__name__}) is no '
-        'classifier of mmpretrain whose output is that of a linear layer, so '
-        'there are no logits and no embedding to compare. Give e.g. an '
-        'ImageClassifier with a LinearClsHead, or take a '
-        'StageByStageDistiller, which needs neither.')
+        'mmpretrain classifier that ends in a linear layer, so there are no '
+        'logits and no embedding to compare. Use e.g. an ImageClassifier '
+        'with a LinearClsHead, or a StageByStageDistiller, which needs '
+        'neither.')
 
 
 def _check_samples(data_samples: Optional[list]) -> None:
     for key in ('gt_label', 'sample_idx'):
         if any(x.get(key) is None for x in data_samples or [{}]):
             raise ValueError(
-                f'JointDistiller: the training images come without {key!r}. '
-                "mmpretrain's PackInputs passes it on unless its meta_keys "
-                'say otherwise, and its data sets tell it.')
+                f'JointDistiller: the training images lack {key!r}. '
+                "mmpretrain's data sets provide it, and PackInputs keeps it "
+                'unless meta_keys leaves it out.')

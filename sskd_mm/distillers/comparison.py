@@ -1,7 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-import torch
 import torch.nn.functional as F
 from mmengine.logging import MMLogger
 from torch import Tensor, nn
@@ -13,14 +12,9 @@ from .teachers import TeacherFeatures
 
 
 class Pair(NamedTuple):
-    """A student's feature beside a teacher's, at one level of a tap.
-
-    Attributes:
-        student (Tensor): The student's feature: a map (N, C, H, W), tokens
-            (N, L, C) or embeddings (N, C).
-        adapted (Tensor): The same in the shape of the teacher's.
-        teacher (Tensor): The teacher's feature.
-    """
+    """A student's and a teacher's feature at one level of a tap: maps
+    (N, C, H, W), tokens (N, L, C) or embeddings (N, C). ``adapted`` is the
+    student's in the shape of the teacher's."""
 
     student: Tensor
     adapted: Tensor
@@ -28,25 +22,23 @@ class Pair(NamedTuple):
 
 
 class Comparison:
-    """Which of a student's features are compared with which of the teachers',
-    and by which adapters.
+    """Pairs a student's features with the teachers' and adapts them.
 
     Args:
         stages (Sequence[Stage]): Where to compare.
-        adapter (dict): Config of the map from one feature to the other.
+        adapter (dict): Config of the adapters.
         image_size (tuple[int]): Height and width of the student's images in
             the dry run, from which levels are paired.
-        layouts (Sequence[dict]): What :func:`find_layouts` tells of the
-            student, then of each teacher.
+        layouts (Sequence[dict]): From :func:`find_layouts`, of the student,
+            then of each teacher.
 
     Attributes:
-        layouts (Sequence[dict]): As given.
         adapters (nn.ModuleDict): For each stage, for each of its teachers,
-            one for each level.
+            one per level.
         feeders (nn.ModuleDict): The same from the teacher's features to the
             student's, for ``blockwise``.
-        tap_shapes (dict[str, list[tuple]]): For each stage, for each pair of
-            features their shapes without the batch.
+        tap_shapes (dict[str, list[tuple]]): For each stage the shapes of each
+            pair of features, student's and teacher's, without the batch.
     """
 
     def __init__(self, stages: Sequence[Stage], adapter: dict,
@@ -59,24 +51,13 @@ class Comparison:
         self._image_size = image_size
         self.layouts = layouts
         self._whole: Dict[str, bool] = {}
-        # Once for all, since small images do not tell all strides.
+        # Found once: small images do not reveal all strides.
         self._levels: Dict[str, List[List[Tuple[int, int]]]] = {}
 
     def find_levels(self, stage: Stage, features: Sequence[Tensor],
                     targets: Sequence[TeacherFeatures]) -> List[int]:
-        """Pair a tap's levels with those of each teacher.
-
-        Args:
-            stage (Stage): The stage.
-            features (Sequence[Tensor]): The student's features at its tap.
-            targets (Sequence[TeacherFeatures]): Each teacher's.
-
-        Returns:
-            list[int]: The levels that some teacher has a counterpart for.
-
-        Raises:
-            ValueError: No two levels go together.
-        """
+        """Pair a tap's levels with those of each teacher, and return the
+        student's levels that have a counterpart."""
         found: List[List[Tuple[int, int]]] = []
         features = self._student_forms(stage, features, self._image_size)
         for path, each, others in self._teacher_forms(stage, targets):
@@ -94,15 +75,15 @@ class Comparison:
                     f'Stage {stage.name!r}: of the student\'s '
                     f'{len(features)} levels and the teacher\'s '
                     f'{len(others)}, the {len(levels)} of equal strides are '
-                    'compared. What none of these depends on trains with the '
-                    'head.')
+                    'compared. Weights that none of these depends on train '
+                    'with the head.')
         self._levels[stage.name] = found
         return sorted({i for levels in found for i, _ in levels})
 
     def build_adapters(self, stage: Stage, features: Sequence[Tensor],
                        targets: Sequence[TeacherFeatures]) -> None:
-        """Size the adapters of a tap, whose levels are found, by its
-        features."""
+        """Build the adapters of a tap for features of these shapes, after
+        :meth:`find_levels`."""
         pairs = self.pair(stage, features, targets, self._image_size)
         self.tap_shapes[stage.name] = [(tuple(s.shape[1:]), tuple(t.shape[1:]))
                                        for s, t in pairs]
@@ -111,22 +92,18 @@ class Comparison:
             shape for shape, _ in self.tap_shapes[stage.name]
         ]
         self.adapters[_key(stage.name)] = nn.ModuleList(
-            self._build_adapter(s, t) for s, t in pairs)
+            build_adapter(self._adapter_cfg, s.shape, t.shape)
+            for s, t in pairs)
 
     def build_feeders(self, stage: str) -> None:
-        """Size the maps from a teacher's features to the student's."""
+        """Build the maps from the teacher's features to the student's."""
         self.feeders[_key(stage)] = nn.ModuleList(
-            self._build_adapter(
-                torch.empty(1, *t, device='meta'),
-                torch.empty(1, *s, device='meta'))
+            build_adapter(self._adapter_cfg, (1, *t), (1, *s))
             for s, t in self.tap_shapes[stage])
 
-    def _build_adapter(self, source: Tensor, target: Tensor) -> nn.Module:
-        return build_adapter(self._adapter_cfg, source.shape, target.shape)
-
     def compares_whole(self, stage: str) -> bool:
-        """Whether all that a student passes on at a tap is compared, and in
-        the form in which it does."""
+        """Whether all that the student outputs at a tap is compared, in its
+        own shape."""
         return self._whole[stage]
 
     def adapters_of(self, stage: str) -> nn.ModuleList:
@@ -134,8 +111,8 @@ class Comparison:
         return self.adapters[_key(stage)]
 
     def set_trainable(self, taps: Sequence[str], feeds: bool) -> None:
-        """Let the adapters of these taps train, and the feeders if the phase
-        feeds its stages, and no others."""
+        """Unfreeze the adapters of these taps, and their feeders if the phase
+        feeds its stages; freeze all others."""
         names = [_key(name) for name in taps]
         for modules, trains in ((self.adapters, True), (self.feeders, feeds)):
             for name, module in modules.items():
@@ -147,9 +124,8 @@ class Comparison:
     def pair(self, stage: Stage, features: Sequence[Tensor],
              targets: Sequence[TeacherFeatures],
              image_size: Tuple[int, int]) -> List[Tuple[Tensor, Tensor]]:
-        """A student's features with each teacher's, level by level, in one
-        form: tokens stay tokens if there are as many on both sides, else
-        they become maps."""
+        """A student's features with each teacher's, level by level. Tokens
+        stay tokens if both sides have as many; otherwise they become maps."""
         pairs = []
         features = self._student_forms(stage, features, image_size)
         for levels, (_, each, others) in zip(
@@ -173,7 +149,7 @@ class Comparison:
     def _teacher_forms(
         self, stage: Stage, targets: Sequence[TeacherFeatures]
     ) -> Iterator[Tuple[Optional[str], TeacherFeatures, List[Tensor]]]:
-        """Each teacher's path, what it gave and its features."""
+        """Each teacher's tap, its output and its features."""
         for path, each, layouts in zip(stage.teachers, targets,
                                        self.layouts[1:]):
             yield path, each, [] if path is None else to_canonical(
@@ -182,7 +158,7 @@ class Comparison:
     def adapt(self, stage: Stage, features: Sequence[Tensor],
               targets: Sequence[TeacherFeatures],
               image_size: Tuple[int, int]) -> List[Pair]:
-        """The same with the student's features in the teacher's shape."""
+        """As :meth:`pair`, with the adapted features."""
         pairs = self.pair(stage, features, targets, image_size)
         return [
             Pair(s, adapter(s, t.shape), t)
@@ -195,27 +171,16 @@ class Comparison:
              targets: Sequence[TeacherFeatures],
              image_size: Tuple[int, int],
              losses: Optional[Dict[str, Tensor]] = None) -> List[Tensor]:
-        """The teacher's features of a tap in the shape and layout of what the
-        student outputs there.
-
-        Args:
-            stage (Stage): The stage.
-            features (Sequence[Tensor]): The student's features at its tap.
-            targets (Sequence[TeacherFeatures]): The teacher's.
-            image_size (tuple[int]): Height and width of the student's images.
-            losses (dict, optional): Where ``loss_feed_<stage>`` is added, if
-                the map between the two trains.
-
-        Returns:
-            list[Tensor]: What the next stage gets.
-        """
+        """The teacher's features of a tap in the shape and layout of the
+        student's output, for the next stage. If the map between the two
+        trains, ``loss_feed_<stage>`` is added to ``losses``."""
         fed, errors = [], []
         pairs = self.pair(stage, features, targets, image_size)
         for feeder, (s, t) in zip(self.feeders[_key(stage.name)], pairs):
             mapped = feeder(t, s.shape)
             if mapped.requires_grad:
-                # Its only aim is the student's feature: the next stage must
-                # not bend what it is fed with.
+                # Fitted to the student's feature alone: the next stage must
+                # not influence its own input.
                 aim = s.detach().float()
                 errors.append(
                     F.mse_loss(mapped.float(), aim) /
@@ -228,5 +193,5 @@ class Comparison:
 
 
 def _key(name: str) -> str:
-    # Names of modules must not hold dots.
+    # Module names must not contain dots.
     return name.replace('.', '_')

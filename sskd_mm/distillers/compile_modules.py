@@ -7,21 +7,16 @@ from torch import nn
 
 def compile_modules(network: nn.Module, taps: Sequence[str],
                     cfg: dict) -> None:
-    """Compile a network's tapped modules.
+    """Compile a network's tapped modules, one by one.
 
-    Each by itself, since a forward pass is looked into, or ended, where two
-    of them meet. Only ``forward`` is replaced, so hooks stay outside and keys
-    as they are.
+    Only ``forward`` is replaced, so hooks stay outside and keys unchanged.
 
     Args:
         network (nn.Module): The network.
         taps (Sequence[str]): Module paths.
         cfg (dict): Arguments of ``torch.compile``.
-
-    Example:
-        >>> compile_modules(detector, ['backbone.layer1', 'neck'], {})
     """
-    # The limit is for each piece of code, and stages mostly share one.
+    # The limit counts per code object, which stages usually share.
     config = torch._dynamo.config
     config.cache_size_limit = max(config.cache_size_limit, 16 * len(taps))
     for path in taps:

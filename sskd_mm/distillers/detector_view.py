@@ -9,27 +9,19 @@ from ..losses.objects import Objects
 
 
 class DetectorView:
-    """What a :class:`JointDistiller` sees of two detectors.
+    """What the losses of a :class:`JointDistiller` read of two detectors.
 
-    The taps alone, unless a loss reads the outputs of the dense head
-    (``bbox_head``) of one-stage detectors; so a teacher runs no further than
-    its last tap, and a two-stage one's RPN, RoI heads and NMS never do.
-
-    Args:
-        student (nn.Module): A detector of mmdet.
-        teacher (nn.Module): Another.
-        inputs (tuple[Tensor]): Images for either of them.
-        data_samples (list[DetDataSample]): Their annotations.
-        wanted (Collection[str]): What the losses read.
+    The taps only, unless a loss reads the outputs of a one-stage detector's
+    dense head (``bbox_head``). So a teacher ends at its last tap; RPN, RoI
+    heads and NMS of a two-stage one never run.
 
     Raises:
-        ValueError: A network that is no detector or has no dense head, or
-            images that come without boxes, where a loss needs these.
+        ValueError: A network is no detector, or lacks the dense head, or the
+            images lack the boxes, that a loss reads.
     """
 
-    #: What its networks are called.
     task = 'detector'
-    #: What a loss may need beside features.
+    #: What a loss can read beside features.
     offers = ('boxes', 'outputs', 'hidden')
 
     def __init__(self, student: nn.Module, teacher: nn.Module,
@@ -42,14 +34,14 @@ class DetectorView:
             if not self.accepts(model):
                 raise ValueError(
                     f'JointDistiller: the {role} ({type(model).__name__}) is '
-                    'no detector of mmdet, but the other network is. Give two '
-                    'networks of one task.')
+                    'no detector of mmdet, but the other network is. Use two '
+                    'networks of the same task.')
             head = getattr(model, 'bbox_head', None)
             if not (self.taps_alone or is_a(head, 'BaseDenseHead')):
                 raise ValueError(
                     f'JointDistiller: the {role} ({type(model).__name__}) has '
-                    'no dense head (bbox_head) whose outputs a loss could '
-                    'compare. Give a one-stage detector such as GFL, or a '
+                    'no dense head (bbox_head), whose outputs a loss '
+                    'compares. Use a one-stage detector such as GFL, or a '
                     'loss that compares features.')
         if self._with_boxes:
             Objects.of(data_samples, inputs[0])
@@ -61,17 +53,10 @@ class DetectorView:
 
     @contextmanager
     def watch(self, model: nn.Module, which: int) -> Iterator[dict]:
-        """Keep what is seen of a forward pass within this context.
-
-        Args:
-            model (nn.Module): The student or the teacher.
-            which (int): 0 for the student, 1 for the teacher.
-
-        Yields:
-            dict: ``outputs`` of the dense head, the ``head`` itself, and of a
-            student what is ``hidden`` in it, if they are wanted, once they
-            are computed.
-        """
+        """Record a forward pass within this context. Yields a dict that gets
+        ``outputs`` of the dense head, the ``head`` itself and the student's
+        ``hidden`` features, if wanted. ``which`` is 0 for the student, 1 for
+        the teacher."""
         seen = {}
         if self.taps_alone:
             yield seen
@@ -91,27 +76,27 @@ class DetectorView:
 
     @staticmethod
     def run(model: nn.Module, inputs: Tensor) -> None:
-        """Run a network as far as there is something to see."""
-        # Not model(mode='tensor'), which goes by the head's hooks.
+        """Run a network as far as the losses read it."""
+        # Not model(mode='tensor'), which bypasses the head's hooks.
         model.bbox_head(model.extract_feat(inputs))
 
     def truth(self, inputs: Tensor,
               data_samples: list) -> Tuple[Optional[Objects], None]:
-        """The objects, if they are wanted; no loss asks for an image's number
-        here."""
+        """The objects, if wanted. No loss for detectors needs an image's
+        index."""
         return (Objects.of(data_samples, inputs)
                 if self._with_boxes else None), None
 
 
 def _branches(head: nn.Module) -> Tuple[nn.ModuleList, ...]:
-    # Heads of other families have none; a loss that needs them says so.
+    # Other heads have none; a loss that needs them raises an error.
     return tuple(
         getattr(head, name, nn.ModuleList())
         for name in ('cls_convs', 'reg_convs'))
 
 
 def _outputs(module: nn.Module, stack: ExitStack) -> List[Tensor]:
-    """A list of what a module outputs, level by level."""
+    """A list that collects a module's outputs, level by level."""
     outputs: List[Tensor] = []
     handle = module.register_forward_hook(
         lambda module, args, output: outputs.append(output))

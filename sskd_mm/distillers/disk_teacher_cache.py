@@ -1,44 +1,32 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-import json
-import math
+import io
 import uuid
 import zlib
 from pathlib import Path
-from typing import Any, Dict, Hashable, List, NamedTuple, Optional, Set
+from typing import Any, Dict, Set
 
-import numpy as np
 import torch
 from mmengine.logging import MMLogger
 from torch import Tensor
-from torch.utils._pytree import (tree_flatten, tree_unflatten, treespec_dumps,
-                                 treespec_loads)
+from torch.utils._pytree import tree_map_only
 
-from .teacher_cache import TeacherCache
-
-#: Where a tensor begins in a file, so that it can be viewed in its dtype.
-_ALIGNMENT = 64
+from .teacher_cache import Key, TeacherCache
 
 
 class DiskTeacherCache(TeacherCache):
-    """Teachers' features of batches that come again, in files that later
-    runs read, too.
+    """Teachers' features of recurring batches, in files that later runs
+    reuse.
 
-    The files of a process are a ``.bin``, which is appended to and mapped
-    into memory, and a ``.jsonl`` with a line a batch. A line is written after
-    its batch and has the batch's checksum, so what a killed run has written
-    is read as far as it is whole; what is cut off or spoilt is computed anew.
-    Each process writes to files of its own, so runs may share a folder.
-
-    A batch is known by its :class:`BatchIdentity`: should its images have
-    changed under their names, the teachers compute again.
-
-    A disk that is full, or fails, ends the writing with a warning; what is
-    not there is computed in each epoch.
+    Each batch has a file ``RANK-PASS-NUMBER-IDENTITY-CHECKSUM.pt``. It is
+    renamed to that once it is complete, so a killed run leaves whole files,
+    and several runs may share a folder. Damaged files are computed again.
+    If the disk is full or fails, a warning is logged and nothing more is
+    written.
 
     Args:
-        folder (str or Path): Of all that has the same teachers, data and
-            settings; it need not be there yet.
-        rank (int): Of the process.
+        folder (str or Path): Of these teachers, data and settings; created
+            when the first batch is written.
+        rank (int): Rank of the process, which reads its own files only.
         limit (int): Bytes that this process may write.
 
     Example:
@@ -49,183 +37,82 @@ class DiskTeacherCache(TeacherCache):
 
     def __init__(self, folder, rank: int, limit: int) -> None:
         super().__init__()
+        self.location = f'in {folder}'
         self._folder = Path(folder)
-        self._stem = f'rank{rank}_{uuid.uuid4().hex[:12]}'
+        self._rank = rank
         self._limit = limit
-        self._written = 0
-        self._batches: Dict[Hashable, _Batch] = {}
-        self._keys: Set[Hashable] = set()
-        self._maps: Dict[Path, np.ndarray] = {}
-        self._checked: set = set()
-        for index in sorted(self._folder.glob(f'rank{rank}_*.jsonl')):
-            self._read_index(index)
-
-    @property
-    def location(self) -> str:
-        """str: Where features are held."""
-        return f'in {self._folder}'
+        #: For each key the file of each identity.
+        self._files: Dict[Key, Dict[int, Path]] = {}
+        self._sizes: Dict[Path, int] = {}
+        self._checked: Set[Path] = set()
+        for file in self._folder.glob(f'{rank}-*.pt'):
+            _, *key, identity, _ = map(int, file.stem.split('-'))
+            self._add(tuple(key), identity, file)
 
     @property
     def num_bytes(self) -> int:
-        """int: Size of what is held."""
-        return sum(batch.size for batch in self._batches.values())
-
-    def _find(self, key: Hashable, identity: int) -> Optional[Any]:
-        batch = self._batches.get((key, identity))
-        if batch is None:
-            self.missed += key in self._keys
-            return None
-        return self._load(batch)
-
-    def _keep(self, key: Hashable, identity: int, result: Any) -> None:
-        if self._limit:
-            self._store(key, identity, result)
+        """int: Size of the files."""
+        return sum(self._sizes.values())
 
     def clear(self) -> None:
-        """Forget what is there; the files stay."""
-        self._batches.clear()
-        self._keys.clear()
-        self._maps.clear()
+        """Forget the files, which stay, and write no more."""
+        self._files.clear()
+        self._sizes.clear()
         self._limit = 0
 
-    def _add(self, key: Hashable, batch: '_Batch') -> None:
-        self._batches[key, batch.identity] = batch
-        self._keys.add(key)
+    def _add(self, key: Key, identity: int, file: Path) -> None:
+        self._files.setdefault(key, {})[identity] = file
+        self._sizes[file] = file.stat().st_size
 
-    # --- Files ------------------------------------------------------------
-
-    def _read_index(self, index: Path) -> None:
-        data = index.with_suffix('.bin')
-        for line in index.read_text(errors='replace').splitlines():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue  # the writer was stopped in the midst of it
-            key = tuple(entry.pop('key'))
-            self._add(key, _Batch(data, **entry))
-
-    def _load(self, batch: '_Batch') -> Optional[Any]:
-        """What is kept of a batch; None if the file does not have it."""
-        begin, end = batch.begin, batch.begin + batch.size
-        data = self._maps.get(batch.file)
-        if data is None or len(data) < end:
-            try:
-                # Copy on write: torch wants memory that it may write to.
-                data = np.memmap(batch.file, np.uint8, 'c')
-            except (OSError, ValueError):
-                return None
-            self._maps[batch.file] = data
-        if len(data) < end:
+    def _find(self, key: Key, identity: int) -> Any:
+        files = self._files.get(key, {})
+        file = files.get(identity)
+        if file is None:
+            self.missed += bool(files)
             return None
-        mark = batch.file, begin
-        if mark not in self._checked:
-            if zlib.crc32(data[begin:end]) != batch.checksum:
-                return None
-            self._checked.add(mark)
-        values = iter(batch.values)
-        leaves = []
-        for tensor in batch.tensors:
-            if tensor is None:
-                leaves.append(next(values))
-                continue
-            offset, dtype, shape, order = tensor
-            dtype = getattr(torch, dtype)
-            size = math.prod(shape) * dtype.itemsize
-            flat = torch.from_numpy(data[begin + offset:begin + offset + size])
-            stored = flat.view(dtype).view([shape[i] for i in order])
-            leaves.append(
-                stored.permute(
-                    sorted(range(len(order)), key=order.__getitem__)))
-        return tree_unflatten(leaves, treespec_loads(batch.tree))
+        try:
+            if file not in self._checked:
+                checksum = int(file.stem.rpartition('-')[2])
+                if zlib.crc32(file.read_bytes()) != checksum:
+                    return None
+                self._checked.add(file)
+            return torch.load(file, mmap=True, weights_only=True)
+        except OSError:
+            return None
 
-    def _store(self, key: Hashable, identity: int, result: Any) -> None:
-        leaves, tree = tree_flatten(result)
-        tensors: List[Optional[list]] = []
-        parts: List[np.ndarray] = []
-        size = 0
-        for leaf in leaves:
-            if not isinstance(leaf, Tensor):
-                tensors.append(None)
-                continue
-            # Dimensions as they lie in memory, which channels_last changes.
-            order = sorted(range(leaf.dim()), key=lambda i: -leaf.stride(i))
-            bytes_ = leaf.detach().cpu().permute(order).reshape(-1).view(
-                torch.uint8).numpy()
-            tensors.append([
-                size,
-                str(leaf.dtype)[len('torch.'):],
-                list(leaf.shape), order
-            ])
-            pad = -len(bytes_) % _ALIGNMENT
-            parts += [x for x in (bytes_, np.zeros(pad, np.uint8)) if len(x)]
-            size += len(bytes_) + pad
-        if self._written + size > self._limit:
-            self._stop(f'the limit of {self._limit / 2**30:.2f} GiB that '
-                       'train_cfg.cache_limit leaves to this process is '
-                       'reached')
+    def _store(self, key: Key, identity: int, result: Any) -> None:
+        if not self._limit:
             return
-        checksum = 0
-        for part in parts:
-            checksum = zlib.crc32(part, checksum)
-        batch = _Batch(
-            self._folder / f'{self._stem}.bin',
-            identity=identity,
-            begin=self._written,
-            size=size,
-            checksum=checksum,
-            tensors=tensors,
-            values=[x for x in leaves if not isinstance(x, Tensor)],
-            tree=treespec_dumps(tree))
+        buffer = io.BytesIO()
+        # Clones: of a view, the whole storage would be saved.
+        torch.save(
+            tree_map_only(Tensor, lambda x: x.detach().cpu().clone(), result),
+            buffer)
+        data = buffer.getbuffer()
+        if len(data) > self._limit:
+            self._stop('the share of train_cfg.cache_limit that is left to '
+                       f'this process, {self._limit / 2**30:.2f} GiB, is '
+                       'used up')
+            return
+        name = '-'.join(
+            map(str, (self._rank, *key, identity, zlib.crc32(data))))
+        file = self._folder / f'{name}.pt'
+        part = self._folder / f'{uuid.uuid4().hex}.tmp'
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            _append(batch.file, *parts)
-            entry = dict(batch._asdict(), key=key)
-            del entry['file']
-            _append(batch.file.with_suffix('.jsonl'),
-                    json.dumps(entry).encode() + b'\n')
+            part.write_bytes(data)
+            part.replace(file)
         except OSError as error:
+            part.unlink(missing_ok=True)
             self._stop(str(error))
             return
-        self._written += size
-        self._add(key, batch)
+        self._limit -= len(data)
+        self._add(key, identity, file)
 
     def _stop(self, reason: str) -> None:
         self._limit = 0
         MMLogger.get_current_instance().warning(
-            f'The cache of the teachers in {self._folder} takes no more: '
-            f'{reason}. Training goes on, and nothing of it changes; what is '
-            'not in the cache the teachers compute in each epoch. Make room '
-            'for the next run, or choose fewer cached_passes or taps.')
-
-
-class _Batch(NamedTuple):
-    """What is known of a batch.
-
-    Attributes:
-        file (Path): Holds it.
-        identity (int): Tells it from another batch of this key.
-        begin (int): Where it begins in the file.
-        size (int): Bytes.
-        checksum (int): CRC-32 of these bytes.
-        tensors (list): For each leaf its offset, dtype, shape and order of
-            dimensions in memory; None if it is no tensor.
-        values (list): The leaves that are none.
-        tree (str): How they are put together.
-    """
-
-    file: Path
-    identity: int
-    begin: int
-    size: int
-    checksum: int
-    tensors: list
-    values: list
-    tree: str
-
-
-def _append(file: Path, *parts) -> None:
-    with open(file, 'ab', buffering=0) as f:
-        for part in parts:
-            view = memoryview(part).cast('B')
-            while len(view):
-                view = view[f.write(view):]
+            f'The teacher cache in {self._folder} is closed: {reason}. '
+            'Training goes on with the same result; the teachers compute '
+            'what is not cached in every epoch. Free some space before the '
+            'next run, or use fewer cached_passes or taps.')

@@ -6,14 +6,13 @@ from torch import Tensor
 
 
 class Place(NamedTuple):
-    """Where in a file the weights of a module lie.
+    """Where a module's weights are in a file.
 
     Attributes:
-        key (str): Of the dict within the file, such as ``'model'``; keys of
-            dicts within dicts are joined by ``'/'``. Empty for the file
-            itself.
-        prefix (str): What their names begin with, such as ``'teacher.'``.
-        fits (int): How many of them have the module's name and shape.
+        key (str): Of a dict within the file, such as ``'model'``; nested keys
+            are joined by ``'/'``. Empty for the file itself.
+        prefix (str): Of the weights' names, such as ``'teacher.'``.
+        fits (int): How many weights have the module's name and shape.
     """
 
     key: str
@@ -21,7 +20,7 @@ class Place(NamedTuple):
     fits: int
 
     def __str__(self) -> str:
-        # In a file of MMEngine, weights are expected in its state_dict.
+        # state_dict is where MMEngine expects weights.
         names = [
             f'the key {self.key!r}'
             if self.key not in ('', 'state_dict') else '',
@@ -32,18 +31,13 @@ class Place(NamedTuple):
 
 def find_weights(file: Mapping[str, Any],
                  shapes: Mapping[str, torch.Size]) -> List[Place]:
-    """Look for the weights of a module in a file of any layout.
+    """Search a file of any layout for weights of these names and shapes.
 
-    Trainings save the network within another one (``model.``, ``teacher.``,
-    ``module.``), or beside others (``{'model': ..., 'ema': ...}``).
-
-    Args:
-        file (dict): What was read.
-        shapes (dict[str, Size]): Of the module's parameters, by name.
+    The network may be part of another one (``model.``, ``teacher.``,
+    ``module.``), or one of several (``{'model': ..., 'ema': ...}``).
 
     Returns:
-        list[Place]: Those with at least half of the weights, that with most
-        of them first.
+        list[Place]: Places with at least half of the weights, best first.
 
     Example:
         >>> find_weights(dict(model=net.state_dict()), shapes)
@@ -61,15 +55,7 @@ def find_weights(file: Mapping[str, Any],
 
 
 def weights_at(file: Mapping[str, Any], place: Place) -> Dict[str, Tensor]:
-    """The weights that lie there, by their names in the module.
-
-    Args:
-        file (dict): What was read.
-        place (Place): One of :func:`find_weights`.
-
-    Returns:
-        dict[str, Tensor]: Whatever begins with the prefix.
-    """
+    """The weights at a place, by their names in the module."""
     state = dict(_states(file))[place.key]
     return {
         name[len(place.prefix):]: value
@@ -79,7 +65,7 @@ def weights_at(file: Mapping[str, Any], place: Place) -> Dict[str, Tensor]:
 
 def _states(file: Mapping[str, Any],
             key: str = '') -> Iterator[Tuple[str, Mapping[str, Any]]]:
-    """The dicts of tensors in a file, however deep."""
+    """The dicts of tensors in a file, at any depth."""
     if any(isinstance(value, Tensor) for value in file.values()):
         yield key, file
     for name, value in file.items():
@@ -88,8 +74,8 @@ def _states(file: Mapping[str, Any],
 
 
 def _prefixes(state: Mapping[str, Any], names: List[str]) -> List[str]:
-    """What the names of a state may begin with, as its last and its first
-    weights tell: a file may lack one of them, such as a head."""
+    """Possible prefixes, from the module's first and last weight: a file may
+    lack one of them, such as a head."""
     found = [
         key[:len(key) - len(name)] for name in {*names[:1], *names[-1:]}
         for key in state

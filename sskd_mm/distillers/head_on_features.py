@@ -6,11 +6,10 @@ from torch import Tensor, nn
 
 
 class HeadOnFeatures(BaseModel):
-    """The head of one of mmpretrain's classifiers, fed with features.
+    """The head of an mmpretrain classifier, trained on cached features.
 
-    What the classifier does behind its ``extract_feat``, as a model of its
-    own that a loop trains where the features are held; its parameters are
-    the classifier's.
+    It runs what the classifier runs after ``extract_feat``. Its parameters
+    are the classifier's.
 
     Args:
         head (nn.Module): The head, e.g. a ``LinearClsHead``.
@@ -33,12 +32,11 @@ class HeadOnFeatures(BaseModel):
         """The head's losses.
 
         Args:
-            inputs (tuple[Tensor]): What ``extract_feat`` returns, (N, ...).
+            inputs (tuple[Tensor]): Outputs of ``extract_feat``, (N, ...).
             labels (Tensor): (N, ).
-            scores (Tensor, optional): Of each class, (N, classes), where
-                labels are mixed. Defaults to None.
-            mode (str): ``'loss'``, as models of MMEngine are called in
-                training.
+            scores (Tensor, optional): Class scores (N, classes) of mixed
+                labels. Defaults to None.
+            mode (str): ``'loss'``.
 
         Returns:
             dict[str, Tensor]: The losses.

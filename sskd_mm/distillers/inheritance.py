@@ -10,28 +10,22 @@ from .spread_blocks import spread_blocks
 
 
 class Inheritance:
-    """Which of a student's tensors start from which of a teacher's.
+    """The student's tensors that start from a teacher's.
 
     Args:
-        parts (Sequence[str]): Modules, or single parameters, that are in both
-            networks. Of a deeper backbone of the same kind a student takes
-            blocks that are spread over each stage, see
-            :func:`spread_blocks`.
+        parts (Sequence[str]): Modules or parameters in both networks. From a
+            deeper backbone of the same kind, blocks spread over each stage
+            are taken, see :func:`spread_blocks`.
         student (nn.Module): The student.
         teacher (nn.Module): The teacher's network.
 
     Attributes:
         parts (Sequence[str]): As given.
-        sources (dict[str, str]): For each of the student's tensors that is in
-            one of the parts, and has its shape in the teacher, the name of
-            the teacher's.
+        sources (dict[str, str]): The teacher's tensor for each of the
+            student's that lies in one of the parts and has the same shape.
 
     Raises:
         ValueError: One of the networks has no such part.
-
-    Example:
-        >>> inheritance = Inheritance(['neck'], student, teacher.model)
-        >>> inheritance.apply(student, teacher.model)
     """
 
     def __init__(self, parts: Sequence[str], student: nn.Module,
@@ -61,7 +55,7 @@ class Inheritance:
                 if part not in names:
                     raise ValueError(
                         f'inherit: the {role} ({type(model).__name__}) has no '
-                        f'module {part!r}. Its parts are: '
+                        f'module {part!r}. Its modules are: '
                         f'{", ".join(n for n in names if "." not in n)}.')
 
     def _covers(self, name: str) -> bool:
@@ -69,7 +63,7 @@ class Inheritance:
 
     @torch.no_grad()
     def apply(self, student: nn.Module, teacher: nn.Module) -> None:
-        """Copy the teacher's weights and report what was copied."""
+        """Copy the teacher's weights and log which."""
         own, source = _tensors(student), _tensors(teacher)
         for name, other in self.sources.items():
             own[name].copy_(source[other])
@@ -84,12 +78,11 @@ class Inheritance:
             if self._covers(name) and name not in self.sources
         ]
         MMLogger.get_current_instance().info(
-            f'Inherited from the teacher: {len(copied)} tensors: '
-            f'{", ".join(copied)}. Left as they were since the '
-            f'teacher has none of the name and shape: '
-            f'{", ".join(left) or "none"}.')
+            f'Inherited {len(copied)} tensors from the teacher: '
+            f'{", ".join(copied)}. Not inherited, as the teacher has none of '
+            f'the same name and shape: {", ".join(left) or "none"}.')
 
 
 def _tensors(model: nn.Module) -> Dict[str, Tensor]:
-    # By the names of modules, which a state_dict need not have.
+    # Not from the state_dict, whose hooks may rename keys.
     return dict(chain(model.named_parameters(), model.named_buffers()))

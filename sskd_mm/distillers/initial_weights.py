@@ -11,14 +11,11 @@ from .load_report import LoadReport
 
 def pretrained_modules(
         model: nn.Module) -> Iterator[Tuple[str, nn.Module, str]]:
-    """Modules that ``init_weights`` will fill from a file.
-
-    Args:
-        model (nn.Module): A student that is not initialised.
+    """The modules that ``init_weights`` will load from a file, by
+    ``init_cfg=dict(type='Pretrained', checkpoint=...)``.
 
     Yields:
-        tuple[str, nn.Module, str]: Its path, the module, and the file or
-        address in ``init_cfg=dict(type='Pretrained', checkpoint=...)``.
+        tuple[str, nn.Module, str]: Path, module, and file or URL.
     """
     for name, module in model.named_modules():
         if not isinstance(module, BaseModule) or module.is_init:
@@ -32,20 +29,19 @@ def pretrained_modules(
 def check_initial_weights(student: nn.Module,
                           load_from: Optional[str] = None,
                           resume: bool = False) -> None:
-    """Load what a training starts from, as it will, and see that it fits.
+    """Load the weights that a training starts from, and check that they fit.
 
-    What is not on this machine (``torchvision://``, ``https://``) is not
-    fetched for it.
+    Remote files (``torchvision://``, ``https://``) are not fetched.
 
     Args:
-        student (nn.Module): It is changed, so not one that is to be trained.
+        student (nn.Module): Changed in place, so not the one to train.
         load_from (str, optional): The config's.
-        resume (bool): Whether the training goes on from there, so that the
-            classes have to be the same. Defaults to False.
+        resume (bool): Whether the training resumes from there, so that the
+            classes must be the same. Defaults to False.
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: One does not fit, see :class:`LoadReport`.
+        ValueError: A file does not fit, see :class:`LoadReport`.
     """
     for name, module, file in list(pretrained_modules(student)):
         if '://' not in file:

@@ -16,39 +16,35 @@ from .teachers import TeacherFeatures
 
 @MODELS.register_module()
 class JointDistiller(StageByStageDistiller):
-    """A network that learns its task and from a teacher at once.
+    """A student that learns its task and from a teacher at once.
 
-    The control of stage-by-stage distillation, and the form of most other
-    methods: minimise the task's loss plus weighted losses against the
-    teacher, in one phase in which the whole student trains. That is the
-    phase ``finetune`` of a :class:`StageByStageTrainLoop`; mimic phases may
-    come before it, as in methods of two stages, and are the parent's, with
-    its options.
+    It minimises the task's loss plus weighted distillation losses, as most
+    other methods do, in the phase ``finetune`` of a
+    :class:`StageByStageTrainLoop`. Mimic phases may precede it, as in methods
+    of two stages.
 
-    The student's forward pass runs once a step; the losses see what it
-    computes on the way: of a classifier what :class:`ClassifierView` tells,
-    of a detector :class:`DetectorView`. The teacher's runs once, without a
-    graph and only as far as it is looked at. What the losses have of
-    parameters trains with the student, is kept for resuming and is no part
-    of a checkpoint's ``state_dict``.
+    The student runs once per step, and the losses read what
+    :class:`ClassifierView` or :class:`DetectorView` records. The teacher runs
+    without a graph, and only as far as the losses read it. Parameters of the
+    losses train with the student and are saved for resuming, outside the
+    ``state_dict``.
 
     Args:
-        student (dict): Config of the student: a classifier whose output is
-            that of a linear layer, or a detector.
-        teacher (dict): As :class:`StageByStageDistiller` has it, of another
-            network of the same task. There is one only.
-        losses (list[dict]): Configs of the losses that are added, each a
-            :class:`JointLoss` with its ``weight``.
-        task_weight (float): What the student's own losses are multiplied
-            with in the phase ``finetune``. Defaults to 1.
-        **kwargs: As :class:`StageByStageDistiller` has them. The features
-            that the losses get are those of ``stages``, as the student
-            outputs them, not adapted, each level of an FPN for itself; one
-            that is no map nor tokens, such as a pooled one, is left out.
+        student (dict): Config of the student: a detector, or a classifier
+            that ends in a linear layer.
+        teacher (dict): As in :class:`StageByStageDistiller`, for the same
+            task; a single one.
+        losses (list[dict]): Configs of :class:`JointLoss` objects, each with
+            its ``weight``.
+        task_weight (float): Weight of the student's own losses in the phase
+            ``finetune``. Defaults to 1.
+        **kwargs: As in :class:`StageByStageDistiller`. The losses get the
+            features of ``stages`` as the student outputs them, not adapted,
+            each FPN level separately; only maps and tokens.
 
     Raises:
         ValueError: No losses, or several teachers.
-        TypeError: A loss that is no :class:`JointLoss`.
+        TypeError: A loss is no :class:`JointLoss`.
 
     Example:
         >>> # Knowledge distillation, from the first epoch to the last.
@@ -76,13 +72,13 @@ class JointDistiller(StageByStageDistiller):
         super().__init__(student, teacher, **kwargs)
         if len(self._teacher_cfgs) > 1:
             raise ValueError(
-                f'JointDistiller got {len(self._teacher_cfgs)} teachers; its '
-                'losses compare with one. Write teacher=dict(cfg=..., '
+                f'JointDistiller got {len(self._teacher_cfgs)} teachers, but '
+                'its losses compare with one. Write teacher=dict(cfg=..., '
                 'checkpoint=...).')
         if not losses:
             raise ValueError(
                 'JointDistiller got no losses. Write e.g. '
-                "losses=[dict(type='KDLoss', weight=0.9)], or take a "
+                "losses=[dict(type='KDLoss', weight=0.9)], or use a "
                 'StageByStageDistiller.')
         self.task_weight = task_weight
         self.joint_losses = nn.ModuleDict()
@@ -90,8 +86,8 @@ class JointDistiller(StageByStageDistiller):
             loss = MODELS.build(cfg)
             if not isinstance(loss, JointLoss):
                 raise TypeError(
-                    f'losses: {type(loss).__name__} is no JointLoss. One that '
-                    'compares two features alone goes into mimic_loss.')
+                    f'losses: {type(loss).__name__} is no JointLoss. A loss '
+                    'that compares two features goes into mimic_loss.')
             self.joint_losses[self._name(loss)] = loss
 
     def _name(self, loss: JointLoss) -> str:
@@ -99,23 +95,19 @@ class JointDistiller(StageByStageDistiller):
         same = sum(type(x) is type(loss) for x in self.joint_losses.values())
         return f'{name}_{same + 1}' if same else name
 
-    # --- The life of a distillation -------------------------------------
+    # --- Setup ------------------------------------------------------------
 
     def prepare(self, data: Union[dict, tuple, list]) -> None:
-        """Build the teacher, find the stages and what the losses read.
-
-        Args:
-            data (dict or tuple or list): A collated batch of the training
-                set.
+        """As the parent's; finds what the losses read, too.
 
         Raises:
-            ValueError: Networks or data without something that a loss reads.
+            ValueError: Networks or data lack something that a loss reads.
         """
         view = DetectorView if DetectorView.accepts(
             self.student) else ClassifierView
         for loss in self.joint_losses.values():
             _check_needs(loss, view, self.student)
-        # Whatever is drawn here, the student begins as without a teacher.
+        # The student starts with the weights it has without a teacher.
         with torch.random.fork_rng(devices=[]):
             super().prepare(data)
         data = self.data_preprocessor(data, False)
@@ -134,15 +126,11 @@ class JointDistiller(StageByStageDistiller):
 
     def prepare_phases(self, phases: Sequence[Phase],
                        num_samples: int) -> None:
-        """Build what the phases need besides, and what the losses learn.
-
-        Args:
-            phases (Sequence[Phase]): All that are planned.
-            num_samples (int): Size of the training set.
+        """As the parent's; builds what the losses learn, too.
 
         Raises:
-            ValueError: No phase ``finetune``, or networks that a loss cannot
-                be computed for.
+            ValueError: There is no phase ``finetune``, or a loss cannot be
+                computed for these networks.
         """
         with torch.random.fork_rng(devices=[]):
             super().prepare_phases(phases, num_samples)
@@ -162,7 +150,7 @@ class JointDistiller(StageByStageDistiller):
         self.joint_losses.to(next(self.student.parameters()).device)
 
     def set_trainable(self, phase: Phase) -> None:
-        """Let gradients reach what this phase trains and nothing else."""
+        """Set ``requires_grad`` of all parameters for this phase."""
         super().set_trainable(phase)
         self.joint_losses.requires_grad_(bool(self.losses_of(phase)))
         self.joint_losses.zero_grad(set_to_none=True)
@@ -173,10 +161,10 @@ class JointDistiller(StageByStageDistiller):
         return dict(super().auxiliary, losses=self.joint_losses)
 
     def losses_of(self, phase: Phase) -> Dict[str, nn.Module]:
-        """The losses that a phase adds to the task's own, by their names."""
+        """The losses, by name, that a phase adds to the task's own."""
         return dict(self.joint_losses) if phase.name == 'finetune' else {}
 
-    # --- What a model of MMEngine does ------------------------------------
+    # --- The interface of an MMEngine model -------------------------------
 
     def forward(self,
                 inputs: Tensor,
@@ -191,12 +179,12 @@ class JointDistiller(StageByStageDistiller):
 
         Returns:
             dict or list: In ``finetune`` the student's own losses, times
-            ``task_weight``, and ``loss_<name>`` of each that is added, times
-            its weight. Else as the parent's.
+            ``task_weight``, and ``loss_<name>`` of each added loss, times its
+            weight. Otherwise as the parent's.
         """
         if (mode == 'loss' and self.phase is not None
                 and self.losses_of(self.phase)):
-            # Before the student draws, whose dropout is not the teacher's.
+            # Before the student's dropout advances the random state.
             self.teachers.identify(self.data_preprocessor, inputs,
                                    _sizes(data_samples))
             return self._learn(inputs, data_samples)
@@ -217,15 +205,15 @@ class JointDistiller(StageByStageDistiller):
         return losses
 
     def _weigh(self, value: Union[Tensor, list]) -> Union[Tensor, list]:
-        # A detector's losses come as one a level.
+        # Detectors return a loss per level.
         if isinstance(value, list):
             return [self._weigh(x) for x in value]
         return value * self.task_weight
 
     @contextmanager
     def _observed(self, model: nn.Module, which: int) -> Iterator[dict]:
-        """Keep what a forward pass computes at the taps, and what else the
-        losses read. ``which`` is 0 for the student, 1 for the teacher."""
+        """Record the taps, and what else the losses read, of a forward pass.
+        ``which`` is 0 for the student, 1 for the teacher."""
         with self.view.watch(model, which) as seen:
             with tapped(model, self._taps(which),
                         self._pre_activation) as features:
@@ -233,7 +221,7 @@ class JointDistiller(StageByStageDistiller):
         seen['features'] = features
 
     def _run(self, model: nn.Module, which: int, inputs: Tensor) -> dict:
-        """The same of a forward pass that is for nothing else."""
+        """Run a network for such a record only."""
         if self.view.taps_alone:
             return dict(
                 features=run_prefix(model, self._taps(which), inputs,
@@ -248,7 +236,7 @@ class JointDistiller(StageByStageDistiller):
         teacher = self.teachers[0]
         images = teacher.preprocess(inputs, _sizes(data_samples))
         seen = self._run(teacher.model, 1, images)
-        seen.pop('head', None)  # no output, so nothing to keep
+        seen.pop('head', None)  # a module, not an output to cache
         return dict(seen, image_size=tuple(images.shape[-2:]))
 
     def teacher_outputs(self, inputs: Tensor,
@@ -272,8 +260,8 @@ class JointDistiller(StageByStageDistiller):
 
     def _compare(self, inputs: Tensor, data_samples: Optional[list],
                  seen: dict) -> Tuple[Knowledge, Knowledge]:
-        """The student's knowledge, of a forward pass that was observed, and
-        the teacher's, after one."""
+        """The student's knowledge, from an observed forward pass, and the
+        teacher's."""
         outputs = self.teachers.recall(
             lambda: self._run_teacher(inputs, data_samples), inputs.device)
         targets = TeacherFeatures(outputs['features'], outputs['image_size'])
@@ -287,7 +275,7 @@ class JointDistiller(StageByStageDistiller):
                                           [targets],
                                           tuple(inputs.shape[-2:]))
             if levels[0][0].dim() == 2:
-                # Of embeddings, the losses get the one that is classified.
+                # The losses read the classified embedding instead.
                 continue
             pairs += levels
             names += [name] if len(levels) == 1 else [
@@ -312,5 +300,5 @@ def _check_needs(loss: JointLoss, view: type, student: nn.Module) -> None:
             raise ValueError(
                 f'losses: {type(loss).__name__} reads the {need} of a '
                 f'{other.task}, but the student ({type(student).__name__}) is '
-                f'a {view.task}. Take one that compares features, such as '
+                f'a {view.task}. Use one that compares features, such as '
                 'FeatureLoss.')

@@ -5,13 +5,13 @@ from torch import nn
 
 
 class Loaded(NamedTuple):
-    """What did not fit when a state was loaded.
+    """What did not fit when a state dict was loaded.
 
     Attributes:
-        missing (list[str]): Keys that the module has and the state lacks.
-        unexpected (list[str]): Keys that the module does not have.
-        errors (list[str]): Torch's message of each tensor that could not be
-            copied, as one of another shape.
+        missing (list[str]): Keys that only the module has.
+        unexpected (list[str]): Keys that only the state dict has.
+        errors (list[str]): Torch's messages on tensors that could not be
+            copied, e.g. because of their shape.
     """
 
     missing: List[str]
@@ -22,20 +22,10 @@ class Loaded(NamedTuple):
 def load_into(module: nn.Module,
               state_dict: Mapping[str, Any],
               assign: bool = False) -> Loaded:
-    """``load_state_dict`` that returns all that does not fit.
+    """``load_state_dict`` that loads what fits and returns all that does not.
 
-    Torch's own raises an error on the first kind of misfit and keeps the
-    others to itself.
-
-    Args:
-        module (nn.Module): What is loaded into, in place; what fits is
-            loaded, whatever else does not.
-        state_dict (dict): As of ``load_state_dict``. All hooks of the module
-            and of its parts run.
-        assign (bool): As of ``load_state_dict``. Defaults to False.
-
-    Returns:
-        Loaded: Keys are those that arrive, after all hooks.
+    Torch's own raises on the first kind of misfit and hides the others. All
+    hooks of the module run; the keys returned are those after the hooks.
 
     Example:
         >>> load_into(nn.Linear(2, 1), dict(weight=torch.ones(1, 3)))

@@ -16,38 +16,35 @@ Shape = Tuple[int, ...]
 
 
 class LoadReport:
-    """Watches a file being loaded into a module, and fails if it does not fit.
+    """Watches a module being loaded, and raises if the file does not fit.
 
     MMEngine only warns of what it could not load, and trains on. Here it is
     an error if
 
     - a weight has another shape,
-    - a layer is filled in part, say its weight but not its bias,
-    - the module and the file have a row of layers of different length, as
-      ResNets of different depth do: a weight is in one of them only, and
-      both have one of its shape that differs in a number alone
-      (``layer1.2.conv1.weight`` beside ``layer1.1.conv1.weight``), or
+    - a layer is only partly filled, e.g. its weight but not its bias,
+    - one side has more layers of a kind than the other, as ResNets of
+      different depth do: a weight exists on one side only, and both have one
+      of the same shape whose name differs in a number only
+      (``layer1.2.conv1.weight`` and ``layer1.1.conv1.weight``), or
     - nothing fits at all.
 
-    Anything else is logged and no error: a layer that the file knows nothing
-    of stays as initialised, and a part of the file that the module does not
-    have is passed over, as the classifier of a backbone from ImageNet.
-    Integers, which are counters and index tables, do not count.
-
-    What counts is what arrives, so a module may rename or convert a file's
-    keys before.
+    Everything else is only logged: a layer that the file lacks stays as
+    initialised, and a part that the module lacks is skipped, such as the
+    classifier of an ImageNet backbone. Integer tensors (counters, index
+    tables) are ignored. Keys are compared after the module has renamed them.
 
     Args:
-        module (nn.Module): What is loaded into, by itself or as the student
-            of a distiller.
-        name (str): What to call it.
-        source (str): The file, for messages.
-        other_classes (bool): Whether the file may have been trained on other
-            classes. A layer of a head that differs in its outputs alone then
-            stays as initialised, with a warning. Defaults to False.
+        module (nn.Module): The module to watch, loaded by itself or as the
+            student of a distiller.
+        name (str): Its name in messages.
+        source (str): The file's name in messages.
+        other_classes (bool): Whether the file may have other classes. A layer
+            of a head that differs in its outputs only then stays as
+            initialised, with a warning. Defaults to False.
 
     Raises:
-        ValueError: While it is loaded, as said above.
+        ValueError: While loading, in the cases above.
 
     Example:
         >>> report = LoadReport(model.backbone, 'the backbone', 'resnet18.pth')
@@ -73,27 +70,27 @@ class LoadReport:
         ]
 
     def close(self) -> None:
-        """Watch no longer.
+        """Stop watching.
 
         Raises:
-            ValueError: Nothing was loaded while it watched.
+            ValueError: Nothing was loaded.
         """
         for handle in self._handles:
             handle.remove()
         if not self._done:
             raise ValueError(
                 f'{self.name}: {self.source!r} was never loaded. Its class '
-                f'({type(self.module).__name__}) or the one around it does '
-                'not pass init_weights on; set init_cfg at a module that '
-                'does, or start from the whole file with load_from.')
+                f'({type(self.module).__name__}) or its parent does not call '
+                'init_weights; set init_cfg at a module that does, or load '
+                'the whole file with load_from.')
 
     def _begin(self, module, state_dict, prefix, local_metadata, strict,
                missing_keys, unexpected_keys, error_msgs) -> None:
-        # The module may be loaded as part of a larger one, too.
+        # With a prefix, it is loaded as part of a larger module.
         if prefix:
             return
         self._file = dict(state_dict)
-        # The lists are filled while its parts are loaded.
+        # torch fills these lists while it loads the submodules.
         self._found = Loaded(missing_keys, unexpected_keys, error_msgs)
 
     def _end(self, module, incompatible_keys) -> None:
@@ -124,9 +121,9 @@ class LoadReport:
             listed('Not copied', failed),
             listed('Missing, though the rest of the layer is there',
                    [k for k in missing if _layer(k) in layers]),
-            listed('Missing, though the file has others of the row',
+            listed('Missing, though the file has other layers of the kind',
                    [k for k in missing if _row(k, own) in rows]),
-            listed('Unused, though others of the row are used',
+            listed('Unused, though other layers of the kind are used',
                    [k for k in found.unexpected if _row(k, shapes) in rows])
         ])
         if not loaded:
@@ -134,15 +131,15 @@ class LoadReport:
                        f'Wanted: {", ".join(_outermost(own, []))}.')
         if errors:
             raise ValueError(
-                f'{self.name} was not loaded as it should from '
-                f'{self.source!r}: {len(loaded)} of {len(own)} weights fit.'
+                f'{self.source!r} does not fit {self.name}: '
+                f'{len(loaded)} of {len(own)} weights match.'
                 f'{errors}\n{self._remedy(file, own, bool(loaded))}')
         logger = MMLogger.get_current_instance()
         logger.info(
             f'{self.name}: {len(loaded)} of {len(own)} weights loaded from '
-            f'{self.source}. Not in the file, so as initialised: '
-            f'{", ".join(_outermost(missing, loaded)) or "none"}. In the '
-            'file, but of no use: '
+            f'{self.source}. Not in the file and left as initialised: '
+            f'{", ".join(_outermost(missing, loaded)) or "none"}. '
+            'Unused entries of the file: '
             f'{", ".join(_outermost(found.unexpected, loaded)) or "none"}.')
         if classes:
             logger.warning(
@@ -155,30 +152,22 @@ class LoadReport:
                 some_fit: bool) -> str:
         places = [] if some_fit else find_weights(file, own)
         if places and not places[0].key:
-            return (f'Its weights lie under {places[0]}. Set init_cfg='
+            return (f'Its weights are under {places[0]}. Set init_cfg='
                     f"dict(type='Pretrained', checkpoint={self.source!r}, "
                     f'prefix={places[0].prefix!r}) at {self.name} instead.')
         if places:
-            return (f'Its weights lie under {places[0]}. Save them to a file '
-                    'of their own: dict(state_dict=...) with plain names.')
+            return (f'Its weights are under {places[0]}. Save them to a '
+                    'separate file: dict(state_dict=...) with plain names.')
         return ('Give a file of the same architecture (depth, widths, '
-                'num_classes). To take only parts of a file, set '
+                'num_classes). To load only a part of a file, set '
                 "init_cfg=dict(type='Pretrained', checkpoint=..., "
-                "prefix='backbone.') at these, the prefix being what their "
-                'keys begin with in the file.')
+                "prefix='backbone.') at that module, with the prefix of its "
+                'keys in the file.')
 
 
 def float_shapes(module: nn.Module) -> Dict[str, Shape]:
-    """Shapes of the weights that a checkpoint of a module has to fill.
-
-    Args:
-        module (nn.Module): Any.
-
-    Returns:
-        dict[str, tuple]: Of parameters and persistent buffers of floating
-        point, by the names that they have in the module, whatever hooks make
-        of these in its ``state_dict``.
-    """
+    """Shapes of a module's floating-point parameters and saved buffers, by
+    their names in the module, whatever its ``state_dict`` hooks rename."""
     tensors: Dict[str, Tensor] = {}
     for path, part in module.named_modules(remove_duplicate=False):
         dot = f'{path}.' if path else ''
@@ -197,14 +186,11 @@ def float_shapes(module: nn.Module) -> Dict[str, Shape]:
 def split_errors(
         errors: Sequence[str]
 ) -> Tuple[Dict[str, Tuple[Shape, Shape]], List[str]]:
-    """Sort torch's messages of what could not be copied.
-
-    Args:
-        errors (list[str]): See :class:`Loaded`.
+    """Parse torch's messages on tensors that could not be copied.
 
     Returns:
-        tuple: The shapes in the file and in the module of each weight whose
-        shapes differ, by its name; and all other messages.
+        tuple: For each weight of another shape, its shapes in the file and in
+        the module; and all other messages.
     """
     misfit, others = {}, []
     for error in errors:
@@ -230,9 +216,9 @@ def listed(title: str, names: Sequence[str]) -> str:
 
 def _is_of_classes(module: nn.Module, key: str,
                    shapes: Tuple[Shape, Shape]) -> bool:
-    """Whether a weight follows from the number of classes: it is of a module
-    that knows this number, and nothing but its outputs differs. A network of
-    another width has layers that differ in their inputs, too."""
+    """Whether a weight's shape depends on the number of classes: its module
+    knows that number, and only its outputs differ. A network of another width
+    has layers whose inputs differ, too."""
     in_file, own = shapes
     if not own or len(in_file) != len(own) or in_file[1:] != own[1:]:
         return False
@@ -251,13 +237,13 @@ def _layer(key: str) -> str:
 
 
 def _row(key: str, shapes: Dict[str, torch.Size]) -> tuple:
-    """What a weight has in common with those of its row's other blocks."""
+    """What equivalent weights of repeated layers have in common."""
     parts = ['*' if part.isdigit() else part for part in key.split('.')]
     return (*parts, shapes.get(key))
 
 
 def _outermost(keys: Iterable[str], loaded: Iterable[str]) -> List[str]:
-    """The largest modules with these keys, of which nothing was loaded."""
+    """The outermost modules with these keys into which nothing was loaded."""
     filled = {
         key[:dot.start()]
         for key in loaded for dot in re.finditer(r'\.', key)

@@ -12,40 +12,35 @@ from .find_weights import Place, find_weights, weights_at
 from .load_into import load_into
 from .load_report import float_shapes, listed, split_errors
 
-# Which thop leaves in a network that it has counted.
+# Buffers that thop leaves in a network after counting.
 _COUNTERS = re.compile(r'(^|\.)total_(ops|params)$')
 
 
 def load_teacher_weights(model: nn.Module, checkpoint: Optional[str]) -> None:
-    """Load a teacher's weights and see that every one was loaded.
+    """Load a teacher's weights, all of them.
 
-    They may lie under a prefix (``model.``, ``teacher.``) or a key of the
-    file (``{'model': ...}``, ``ema_state_dict``); where is found and logged.
-
-    Integers, which are counters and index tables, do not count. Nor does
-    what a file holds besides weights: buffers that the model does not save,
-    such as ``data_preprocessor.mean`` in files of MMEngine before 0.2, the
-    averages of mmdet 2's ``EMAHook``, and the counters of ``thop``. A buffer
-    whose value is not the config's is warned about.
-
-    Args:
-        model (nn.Module): The teacher.
-        checkpoint (str): Path or URL.
+    They may have a prefix (``model.``, ``teacher.``) or be under a key
+    (``{'model': ...}``, ``ema_state_dict``); where they are found is logged.
+    Ignored are integer tensors (counters, index tables), buffers that the
+    model does not save, such as ``data_preprocessor.mean`` in files of
+    MMEngine before 0.2, the averages of mmdet 2's ``EMAHook``, and the
+    counters of ``thop``. A buffer that differs from the config's is warned
+    about.
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: ``checkpoint`` is not set, its weights are not the
-            model's, or it has several that might be.
+        ValueError: ``checkpoint`` is not set, does not fit the model, or has
+            several sets of weights that do.
     """
     if not checkpoint:
         raise ValueError(
-            'teacher.checkpoint is not set. A teacher without trained weights '
-            'teaches noise: give the path or URL of its checkpoint.')
+            'teacher.checkpoint is not set. An untrained teacher teaches '
+            'noise: give the path or URL of its checkpoint.')
     file = load_checkpoint_file(checkpoint)
     state_dict = dict(file.get('state_dict', file))
-    # Left there by trainings that saved the DDP wrapper with the network.
+    # Left by trainings that saved the DDP wrapper.
     consume_prefix_in_state_dict_if_present(state_dict, 'module.')
-    place = _elsewhere(model, file, state_dict, checkpoint)
+    place = _find_place(model, file, state_dict, checkpoint)
     where = ''
     if place is not None:
         state_dict = weights_at(file, place)
@@ -78,16 +73,16 @@ def load_teacher_weights(model: nn.Module, checkpoint: Optional[str]) -> None:
         if _differs(state_dict[key], buffers.get(key)):
             logger.warning(
                 f'teacher: {key} is {_line(state_dict[key])} in {checkpoint}, '
-                f'but {_line(buffers[key])} by its config, which counts. If '
-                'the checkpoint was trained with its own, write these into '
+                f'but {_line(buffers[key])} in its config, which is used. If '
+                'the checkpoint was trained with the former, write these into '
                 'the config.')
 
 
-def _elsewhere(model: nn.Module, file: Dict[str, Any],
-               state_dict: Dict[str, Any],
-               checkpoint: str) -> Optional[Place]:
-    """Where in a file the weights lie, if not where they usually do."""
-    # By the names of its state_dict, which hooks may have changed.
+def _find_place(model: nn.Module, file: Dict[str, Any],
+                state_dict: Dict[str, Any],
+                checkpoint: str) -> Optional[Place]:
+    """Where the weights are, if not in the usual place."""
+    # Names as in its state_dict, which hooks may have changed.
     shapes = {
         key: value.shape
         for key, value in model.state_dict().items()
@@ -98,20 +93,19 @@ def _elsewhere(model: nn.Module, file: Dict[str, Any],
         for key, shape in shapes.items())
     places = [p for p in find_weights(file, shapes) if p.fits > usual]
     best = [p for p in places if p.fits == places[0].fits]
-    # A student may fit as well, but whoever calls it so has another teacher.
+    # A file with a student that fits has a teacher, too.
     if len(best) > 1 or any('student' in p.prefix.split('.') for p in best):
         raise ValueError(
-            f'The teacher\'s checkpoint {checkpoint!r} does not say which '
-            f'weights are for its config: {usual} of {len(shapes)} weights '
-            'fit by their names, others under '
+            f'The teacher\'s checkpoint {checkpoint!r} is ambiguous: {usual} '
+            f'of {len(shapes)} weights fit by their names, others under '
             f'{" and under ".join(map(str, best))}. Save those of the '
-            'teacher to a file of their own: dict(state_dict=...) with plain '
+            'teacher to a separate file: dict(state_dict=...) with plain '
             'names.')
     return best[0] if best else None
 
 
 def _is_harmless(model: nn.Module, key: str, value: Any) -> bool:
-    """Whether an entry that the model does not take is no weight."""
+    """Whether an entry that the model does not take can be ignored."""
     if not isinstance(value, Tensor) or not value.is_floating_point():
         return True
     averages = {f'ema_{k.replace(".", "_")}' for k in model.state_dict()}

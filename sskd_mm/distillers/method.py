@@ -3,7 +3,7 @@ from typing import Optional
 
 from mmengine.config import Config
 
-#: What a method takes from the distillation that it is laid over.
+#: Settings kept from the config.
 _MODEL = ('student', 'teacher', 'stages', 'data_preprocessor', 'channels_last',
           'compile')
 _TRAIN = ('type', 'evaluate_teacher', 'accept_weak_teacher',
@@ -13,26 +13,23 @@ _TRAIN = ('type', 'evaluate_teacher', 'accept_weak_teacher',
 def lay_method_over(cfg: Config,
                     path: str,
                     options: Optional[dict] = None) -> None:
-    """Distil a config's pair of networks by another method.
+    """Replace a config's distillation method, keeping its pair of networks.
 
-    Networks, stages, data and the protocol of training (optimizer, learning
-    rate, validation) stay as they are; how the config distils (losses,
-    adapters, what is inherited, phases and their settings) gives way to
-    the method. Its phase ``finetune`` is as long as training from scratch,
-    ``cfg.max_epochs``, unless the method says otherwise or has none
-    (``finetune=None``).
+    Networks, stages, data and the training protocol (optimizer, learning
+    rate, validation) stay; losses, adapters, inheritance, phases and their
+    settings come from the method. Its phase ``finetune`` is as long as
+    training from scratch, ``cfg.max_epochs``, unless the method sets a length
+    or has no such phase (``finetune=None``).
 
     Args:
         cfg (Config): Of a distillation, changed in place.
-        path (str): The method's: ``model`` without networks, and
+        path (str): The method's config: ``model`` without networks, and
             ``train_cfg``.
-        options (dict, optional): Settings of the config, by dotted keys, that
-            have the last word, as of ``--cfg-options``: of the method, or
-            ``max_epochs``. Defaults to None.
+        options (dict, optional): Settings by dotted keys that override both,
+            as from ``--cfg-options``. Defaults to None.
 
     Raises:
-        ValueError: ``cfg`` is no distillation, or does not tell how long
-            training from scratch is.
+        ValueError: ``cfg`` is no distillation, or has no ``max_epochs``.
 
     Example:
         >>> cfg = Config.fromfile('configs/sskd/PAIR.py')
@@ -42,8 +39,8 @@ def lay_method_over(cfg: Config,
     if not {'student', 'teacher'} <= set(cfg.model):
         raise ValueError(
             f'{cfg.filename} has model.type={cfg.model.get("type")!r}, which '
-            'has no student and teacher. A method is laid over a config that '
-            'distils, such as those in configs/sskd.')
+            'has no student and teacher. --method needs a distillation '
+            'config, such as those in configs/sskd.')
     method = Config.fromfile(path)
     model = {k: v for k, v in cfg.model.items() if k in _MODEL}
     train_cfg = {k: v for k, v in cfg.train_cfg.items() if k in _TRAIN}
@@ -57,9 +54,9 @@ def lay_method_over(cfg: Config,
         length = options.get('max_epochs', cfg.get('max_epochs'))
         if length is None:
             raise ValueError(
-                f'{cfg.filename} does not tell how long training from scratch '
-                'is, so how long the method may train. Write e.g. '
-                'max_epochs = 240 in it, beside train_cfg, or say '
+                f'{cfg.filename} does not say how long training from scratch '
+                'takes, which is how long the method trains. Add e.g. '
+                'max_epochs = 240 beside train_cfg, or pass '
                 '--cfg-options max_epochs=240.')
         finetune.max_epochs = length
     cfg.merge_from_dict(options)

@@ -6,23 +6,20 @@ from torch import Tensor, nn
 
 
 class Renormalize:
-    """Turns images that were preprocessed for a student into what a
-    teacher's own preprocessing would have made of them.
+    """Converts images preprocessed for a student to a teacher's preprocessing.
 
-    Mean, standard deviation, channel order and the value of the padding are
-    exchanged; what was drawn at random (flips, mixing) stays as it is. A grey
-    image of one channel is repeated for a teacher that takes three, which is
-    what reading it in colour makes of it.
+    Mean, standard deviation, channel order and padding value are exchanged;
+    random augmentation (flips, mixing) stays. Grey images are repeated for a
+    teacher that takes three channels.
 
     Args:
         student (nn.Module): The student's data preprocessor: MMEngine's
-            ``ImgDataPreprocessor`` or one that inherits from it, or
-            mmpretrain's ``ClsDataPreprocessor``.
+            ``ImgDataPreprocessor`` or a subclass, or mmpretrain's
+            ``ClsDataPreprocessor``.
         teacher (nn.Module): The teacher's.
-        device (torch.device): Where the images will be. Defaults to the CPU.
-        in_channels (int, optional): Channels of the images that the teacher's
-            network takes, see :func:`input_channels`. Defaults to as many as
-            the student's.
+        device (torch.device): Of the images. Defaults to the CPU.
+        in_channels (int, optional): Input channels of the teacher's network.
+            Defaults to the student's.
 
     Example:
         >>> renormalize = Renormalize(student.data_preprocessor,
@@ -47,23 +44,15 @@ class Renormalize:
         self.pad_value = float(_one(getattr(teacher, 'pad_value', 0)))
         self.is_identity = (not self.swap and bool((scale == 1).all())
                             and bool((shift == 0).all()))
-        # Not in each step, which would wait for the GPU.
+        # Moved once: doing so in each step would wait for the GPU.
         self.scale, self.shift = scale.to(device), shift.to(device)
 
     def __call__(
             self,
             images: Tensor,
             sizes: Optional[Sequence[Tuple[int, int]]] = None) -> Tensor:
-        """Convert a batch.
-
-        Args:
-            images (Tensor): Preprocessed for the student, (N, C, H, W).
-            sizes (list[tuple[int]], optional): Height and width of each
-                image; what lies beyond is padding. Defaults to no padding.
-
-        Returns:
-            Tensor: The images as the teacher wants them.
-        """
+        """Convert a batch (N, C, H, W). ``sizes``, if any, are height and
+        width of the images without padding."""
         images = self.widen(images)
         if self.is_identity:
             return images
@@ -80,16 +69,8 @@ class Renormalize:
     def widen(
         self, images: Union[Tensor, Sequence[Tensor]]
     ) -> Union[Tensor, List[Tensor]]:
-        """Repeat the one channel of grey images for a teacher of colour.
-
-        Args:
-            images (Tensor or Sequence[Tensor]): Preprocessed or not, (N, C,
-                H, W), or (C, H, W) each.
-
-        Returns:
-            Tensor or list[Tensor]: The same, with three channels if they have
-            one and the teacher takes three.
-        """
+        """Repeat the channel of grey images, (N, C, H, W) or (C, H, W) each,
+        for a teacher that takes three."""
         if not isinstance(images, Tensor):
             return [self.widen(image) for image in images]
         if self.in_channels != 3 or images.shape[-3] != 1:
@@ -98,14 +79,7 @@ class Renormalize:
 
 
 def input_channels(model: nn.Module) -> Optional[int]:
-    """How many channels the images have that a network takes.
-
-    Args:
-        model (nn.Module): Any whose first convolution reads the image.
-
-    Returns:
-        int or None: None where there is no convolution.
-    """
+    """Input channels of a network's first convolution; None without one."""
     return next((module.in_channels for module in model.modules()
                  if isinstance(module, nn.Conv2d)), None)
 

@@ -5,23 +5,20 @@ from torch import nn
 
 
 def spread_blocks(student: nn.Module, teacher: nn.Module) -> Dict[str, str]:
-    """Which of the teacher's blocks a shallower student starts from.
+    """Pair a shallower student's blocks with the teacher's, for inheritance.
 
-    Where a list of blocks in the student's backbone, such as the layers of a
-    ResNet, is shorter than the teacher's of the same name and its blocks are
-    of the same kind and size, block i of n stands for block
-    ``i * N // n`` of N: those of ResNet-34 that ResNet-18 starts from are
-    0 and 1 of ``layer1``, 0 and 2 of ``layer2``, 0 and 3 of ``layer3``, 0
-    and 1 of ``layer4``. The first n, which have their names, would leave out
-    all that a stage computes at its end.
+    Where a list of blocks in the student's backbone, such as a layer of a
+    ResNet, is shorter than the teacher's, and the blocks are of the same kind
+    and size, block ``i`` of ``n`` starts from block ``i * N // n`` of ``N``.
+    Blocks of the same index would skip the last blocks of each stage.
 
     Args:
         student (nn.Module): The student.
         teacher (nn.Module): The teacher.
 
     Returns:
-        dict[str, str]: The student's blocks and the teacher's; what is not
-        among them goes by its name.
+        dict[str, str]: Paths of the student's blocks and of the teacher's;
+        blocks of equally deep lists are left out.
 
     Example:
         >>> spread_blocks(resnet18, resnet34)['backbone.layer2.1']

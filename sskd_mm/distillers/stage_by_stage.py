@@ -4,6 +4,7 @@ import functools
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
@@ -17,63 +18,56 @@ from .inheritance import Inheritance
 from .student_keys import StudentKeys
 from .tap_losses import TapLosses
 from .teachers import TeacherFeatures, Teachers
-from .value_range import warn_of_wrong_range
+from .value_range import find_wrong_range
 
 
 @MODELS.register_module()
 class StageByStageDistiller(StudentKeys):
-    """A student that mimics a teacher's features, stage after stage.
+    """A student that mimics a teacher's features, stage by stage.
 
     SSKD (*Feature Matters: A Stage-by-Stage Approach for Knowledge
-    Transfer*, arXiv 1812.01819) splits distillation in two: the backbone and
-    neck mimic the teacher's features without any task loss, then the head
-    alone is trained with its own loss on what was mimicked. So there is no
-    loss weight to tune. :class:`StageByStageTrainLoop` leads through these
-    phases; in a plain loop, in validation and in testing the distiller is
-    the student and nothing else.
+    Transfer*, arXiv 1812.01819) splits distillation in two: backbone and neck
+    first mimic the teacher's features without a task loss, then the head
+    trains alone with its own loss. There is no loss weight to tune.
+    :class:`StageByStageTrainLoop` runs these phases. In any other loop, in
+    validation and in testing the distiller behaves like the plain student.
 
-    Its ``state_dict`` has the student's plain keys: every checkpoint loads
-    strictly in the student's own config. Teacher and adapters exist only
-    while training needs them.
+    Its ``state_dict`` has the student's plain keys, so every checkpoint
+    loads strictly in the student's own config.
 
     Args:
         student (dict): Config of the student, a plain model of mmdet or
             mmpretrain.
         teacher (dict or list[dict]): ``cfg`` (a config file, ``'mmdet::...'``
             or a model dict), ``checkpoint`` (a path or URL), and optionally
-            ``input_transform``, see :class:`Teacher`. Of several teachers
-            the mean of the losses is taken at each tap, each with adapters
-            of its own; which of them teaches a stage can be said in
-            ``stages``.
+            ``input_transform``, see :class:`Teacher`. With several teachers,
+            each tap's loss is the mean over them; each has its own adapters,
+            and ``stages`` may say which of them teach a stage.
         stages (str or list): Where to compare: ``'auto'`` for the backbone's
             stages and the neck, or a list of module paths, with
             ``dict(student=..., teacher=...)`` where they differ, see
             :func:`parse_stages`. Defaults to ``'auto'``.
-        pre_activation (bool): Whether to compare before the activation that
-            a tap ends in, where it ends in one. The paper does not say;
-            behind it, what the next stage gets, is this project's reading.
-            Defaults to False.
-        mimic_loss (dict): Config of the distance between two features; for
-            a detector it may have ``foreground``, the share of it that
-            objects have, see :class:`PositionwiseMimicLoss`. Defaults to
+        pre_activation (bool): Whether to compare features before the
+            activation that a tap ends in, if any. Defaults to False.
+        mimic_loss (dict): Config of the distance between two features. For a
+            detector it may set ``foreground``, the objects' share of the
+            loss, see :class:`PositionwiseMimicLoss`. Defaults to
             ``dict(type='L2MimicLoss')``.
-        adapter (dict): Config of the map from a student's feature to the
-            shape of the teacher's; a dry run fills in the channels. Defaults
-            to ``dict(type='ConvAdapter')``.
-        inherit (Sequence[str]): Modules, or single parameters, of the
-            student that start from the (first) teacher's weights of the same
-            names, as far as shapes agree, e.g. ``['neck', 'rpn_head',
-            'roi_head']``. Of a deeper ``'backbone'`` of the same kind they
-            start from blocks that are spread over each of its stages, see
-            :func:`spread_blocks`. Defaults to none.
-        channels_last (bool): Whether student, teacher and adapters train in
-            ``torch.channels_last``, which suits the tensor cores of a GPU.
-            Defaults to False.
-        compile (bool or dict): Whether ``torch.compile`` is applied to the
-            tapped modules of both networks; a dict holds its arguments, e.g.
-            ``dict(mode='max-autotune')``. Worthwhile where all images have
-            one shape; not with ``pre_activation``. Defaults to False.
-        data_preprocessor (dict, optional): The student's, where a config has
+        adapter (dict): Config of the adapter from student to teacher
+            features; its channels are filled in. Defaults to
+            ``dict(type='ConvAdapter')``.
+        inherit (Sequence[str]): The student's modules or parameters that
+            start from the (first) teacher's weights of the same name and
+            shape, e.g. ``['neck', 'rpn_head', 'roi_head']``. From a deeper
+            ``'backbone'`` of the same kind, blocks spread evenly over each
+            stage are taken, see :func:`spread_blocks`. Defaults to none.
+        channels_last (bool): Whether to train in ``torch.channels_last``,
+            which suits the tensor cores of a GPU. Defaults to False.
+        compile (bool or dict): Whether to ``torch.compile`` the tapped
+            modules; a dict holds its arguments, e.g.
+            ``dict(mode='max-autotune')``. Pays off if all images have one
+            shape; not available with ``pre_activation``. Defaults to False.
+        data_preprocessor (dict, optional): The student's, if the config has
             it beside the model, as mmpretrain's do.
 
     Example:
@@ -86,9 +80,9 @@ class StageByStageDistiller(StudentKeys):
         >>>     stages='auto')
     """
 
-    #: Whether the teachers are needed once mimicking is over.
+    #: Whether the teachers are needed after mimicking.
     keeps_teachers = False
-    #: What the task's own losses are multiplied with where others are added.
+    #: Weight of the task's own losses.
     task_weight = 1.0
 
     def __init__(self,
@@ -105,6 +99,10 @@ class StageByStageDistiller(StudentKeys):
                  **unknown) -> None:
         check_keys('model', unknown,
                    arguments(type(self), StageByStageDistiller))
+        if pre_activation and compile:
+            raise ValueError(
+                'pre_activation=True hooks into the tapped modules, which '
+                'compile=True fuses: choose one of them.')
         if data_preprocessor is not None:
             student = {'data_preprocessor': data_preprocessor, **student}
         preprocessing = copy.deepcopy(student.get('data_preprocessor'))
@@ -117,10 +115,6 @@ class StageByStageDistiller(StudentKeys):
         self.teachers = Teachers()
         self.phase: Optional[Phase] = None
         self.partition: Optional[StagePartition] = None
-        if pre_activation and compile:
-            raise ValueError(
-                'pre_activation=True looks into the tapped modules, which '
-                'compile=True makes whole: choose one of them.')
         self._preprocessing = preprocessing
         self._teacher_cfgs = [
             _check_teacher(t)
@@ -134,8 +128,8 @@ class StageByStageDistiller(StudentKeys):
         self._compile_cfg = {} if compile is True else compile
 
     def __getattr__(self, name: str) -> Any:
-        """What it has not is the student's, so that a hook which reaches
-        into its model (``YOLOXModeSwitchHook``) finds its head."""
+        """Fall back on the student, for hooks that reach into their model
+        (``YOLOXModeSwitchHook`` sets attributes of its head)."""
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -143,15 +137,14 @@ class StageByStageDistiller(StudentKeys):
                 raise
             return getattr(self.student, name)
 
-    # --- The life of a distillation -------------------------------------
+    # --- Setup ------------------------------------------------------------
 
     def prepare(self, data: Union[dict, tuple, list]) -> None:
         """Build the teachers, find the stages and size the adapters.
 
         Args:
             data (dict or tuple or list): A collated batch of the training
-                set. One forward pass of all networks on it gives the taps'
-                shapes.
+                set, run through all networks once.
         """
         device = next(self.student.parameters()).device
         self.teachers = Teachers(self._teacher_cfgs, self.data_preprocessor,
@@ -164,7 +157,9 @@ class StageByStageDistiller(StudentKeys):
         self.inheritance = Inheritance(self._inherit, self.student,
                                        self.teachers[0].model)
         if isinstance(data, dict):
-            warn_of_wrong_range(data['inputs'], self.data_preprocessor)
+            wrong = find_wrong_range(data['inputs'], self.data_preprocessor)
+            if wrong:
+                MMLogger.get_current_instance().warning(wrong)
         data = self.data_preprocessor(data, False)
         inputs, samples = data['inputs'], data.get('data_samples')
         self.input_shape = tuple(inputs.shape[-2:])
@@ -187,7 +182,7 @@ class StageByStageDistiller(StudentKeys):
         for stage in stages:
             self.comparison.build_adapters(
                 stage, self.partition.features[stage.name], targets)
-        # Hundreds of MiB for a detector, which nobody needs any more.
+        # Hundreds of MiB for a detector.
         self.partition.features.clear()
         self.tap_losses = TapLosses(self.mimic_loss, stages,
                                     self.comparison.tap_shapes)
@@ -198,17 +193,17 @@ class StageByStageDistiller(StudentKeys):
 
     def prepare_phases(self, phases: Sequence[Phase],
                        num_samples: int) -> None:
-        """Build what the phases need besides; called once, after
+        """Check the phases and build what they need; called once, after
         :meth:`prepare`.
 
         Args:
-            phases (Sequence[Phase]): All that are planned.
-            num_samples (int): Images of the last phase's training set.
+            phases (Sequence[Phase]): All planned phases.
+            num_samples (int): Images in the last phase's training set.
 
         Raises:
-            ValueError: A phase has nothing to train; a tap to mimic lies in a
-                head that does not start from the teacher's weights; or the
-                mimic loss cannot compare features of its shape.
+            ValueError: A phase has nothing to train, a tap lies in a head
+                that does not start from the teacher's weights, or the mimic
+                loss cannot compare features of a tap's shape.
         """
         for phase in phases:
             self._check_trains(phase)
@@ -219,36 +214,54 @@ class StageByStageDistiller(StudentKeys):
             if own:
                 raise ValueError(
                     f'The tap {self.stages[name].student!r} lies in the head, '
-                    'which mimicking does not train, and '
+                    'which mimic phases do not train, and '
                     f'{", ".join(sorted(own))} would not start from the '
-                    "teacher's weights. Write inherit=['head'], or, where "
-                    'the shapes of the two heads differ, take the tap out of '
-                    "`stages`: ['auto', 'neck'] ends with what a "
-                    "classifier's head reads.")
+                    "teacher's weights. Write inherit=['head'], or, if the "
+                    'shapes of the two heads differ, remove the tap from '
+                    "`stages`: ['auto', 'neck'] ends with the input of a "
+                    "classifier's head.")
         self.tap_losses.check(taps, next(self.student.parameters()).device)
         if any(phase.border == 'teacher' for phase in phases):
             self.prepare_feeding()
 
+    def _check_trains(self, phase: Phase) -> None:
+        if phase.cached_passes and phase.kind == 'finetune' and (
+                not self.keeps_teachers):
+            raise ValueError(
+                'train_cfg: cached_passes of the phase finetune caches '
+                f"the teacher's outputs, but {type(self).__name__} uses no "
+                'teacher in that phase. Remove it.')
+        if self.partition.trainable(phase.trains):
+            return
+        if not phase.is_mimic:
+            raise ValueError(
+                f'The phase {phase.name!r} has nothing to train: the '
+                'student has no weights after its last tap. Skip it: '
+                f'train_cfg.{phase.name}=dict(max_epochs=0).')
+        raise ValueError(
+            f'The phase {phase.name!r} has nothing to train: '
+            f'{", ".join(phase.trains)} has no parameters of its own. '
+            "Remove it from `stages`, or use schedule='joint', "
+            "'cumulative' or 'last', where its tap trains the "
+            'stages before it.')
+
     def prepare_feeding(self) -> None:
-        """Build what turns the teacher's features into the student's, which
-        the schedule ``blockwise`` needs.
+        """Build the maps from teacher to student features that the schedule
+        ``blockwise`` needs.
 
         Raises:
-            ValueError: Several teachers, taps before an activation,
-                tokens of a student that are compared as a map, or levels of
-                it that are compared with none.
+            ValueError: The features cannot be mapped to what the student
+                passes on.
         """
         names = [n for n in self.stages if not self.partition.in_head[n]][:-1]
         passed_on = all(map(self.comparison.compares_whole, names))
-        if (len(self.teachers) > 1 or self._pre_activation
-                or not passed_on):
+        if len(self.teachers) > 1 or self._pre_activation or not passed_on:
             raise ValueError(
-                "schedule='blockwise' feeds a stage with the feature that one "
-                'teacher passes on, in the form in which the student passes '
-                'it on. So it takes one teacher, pre_activation=False, no '
-                'tokens of a student that can be compared with the '
-                'teacher\'s feature only as a map, and a counterpart of the '
-                'teacher for each of a student\'s levels.')
+                "schedule='blockwise' feeds each stage with the teacher's "
+                "feature, mapped to the student's shape. It needs one "
+                'teacher, pre_activation=False, no tokens of the student '
+                'that are compared as a map, and a level of the teacher for '
+                "each of the student's.")
         for name in names:
             self.comparison.build_feeders(name)
         self.feeders.to(next(self.student.parameters()).device)
@@ -257,16 +270,15 @@ class StageByStageDistiller(StudentKeys):
         """Compile the tapped modules, if the config asks for it."""
         if self._compile_cfg is False:
             return
-        stages = self.stages.values()
-        compile_modules(self.student, [s.student for s in stages],
-                        self._compile_cfg)
-        # There is none in a run that is resumed behind mimicking.
-        for number, teacher in enumerate(self.teachers):
-            taps = [s.teachers[number] for s in stages if s.teachers[number]]
-            compile_modules(teacher.model, taps, self._compile_cfg)
+        # A run resumed after mimicking has no teachers.
+        networks = [self.student, *(t.model for t in self.teachers)]
+        for number, network in enumerate(networks):
+            paths = [stage.paths[number] for stage in self.stages.values()]
+            compile_modules(network, [p for p in paths if p],
+                            self._compile_cfg)
 
     def inherit_weights(self) -> None:
-        """Start what ``inherit`` names from the teacher's."""
+        """Copy the weights that ``inherit`` names from the teacher."""
         self.inheritance.apply(self.student, self.teachers[0].model)
 
     @property
@@ -276,11 +288,11 @@ class StageByStageDistiller(StudentKeys):
             self.partition.params[HEAD])
 
     def enter_phase(self, phase: Phase) -> None:
-        """Let train what this phase trains and freeze everything else."""
+        """Unfreeze what this phase trains and freeze everything else."""
         self.phase = phase
         if self._channels_last:
-            # Not earlier, since it changes which random number goes where in
-            # an initialisation.
+            # Not earlier: it changes the order in which an initialisation
+            # draws its random numbers.
             self.to(memory_format=torch.channels_last)
             for teacher in self.teachers:
                 teacher.model.to(memory_format=torch.channels_last)
@@ -290,15 +302,15 @@ class StageByStageDistiller(StudentKeys):
         self.train()
 
     def set_trainable(self, phase: Phase) -> None:
-        """Let gradients reach what this phase trains and nothing else."""
+        """Set ``requires_grad`` of all parameters for this phase."""
         self.partition.set_requires_grad(phase.trains)
         self.comparison.set_trainable(phase.taps, phase.border == 'teacher')
 
-    # --- What a model of MMEngine does ------------------------------------
+    # --- The interface of an MMEngine model -------------------------------
 
     def train(self, mode: bool = True) -> 'StageByStageDistiller':
-        """Set the mode as the student's own ``train`` does, but for what the
-        current phase freezes: that stays in eval mode."""
+        """As the student's ``train``, but what the current phase freezes
+        stays in eval mode."""
         super().train(mode)
         if mode and self.phase is not None:
             self.partition.set_mode(self.phase.trains)
@@ -312,20 +324,18 @@ class StageByStageDistiller(StudentKeys):
 
         Args:
             inputs (Tensor): Preprocessed images (N, C, H, W).
-            data_samples (list, optional): Annotations; in mimic phases only
-                the sizes of the images are read, to tell their padding, and
-                the boxes if the mimic loss has ``foreground``.
+            data_samples (list, optional): Annotations. Mimic phases read the
+                image sizes only, and the boxes if the mimic loss has
+                ``foreground``.
             mode (str): ``'loss'``, ``'predict'`` or ``'tensor'``.
 
         Returns:
-            dict or list: As the student's. In a mimic phase, for each tap the
-            mimic loss, summed over its levels with weight 1
-            (``loss_mimic_<stage>``), and, whatever the loss, how far the
-            adapted feature of this batch is from the teacher's
-            (``distance_<stage>``, the ``relative_l2`` of
-            :class:`Alignment`, which takes no part in training); with the
-            schedule ``blockwise`` also the loss of the map from the teacher's
-            features to the student's (``loss_feed_<stage>``).
+            dict or list: As the student's. In a mimic phase, for each tap,
+            the mimic loss summed over its levels (``loss_mimic_<stage>``) and
+            the relative L2 distance between adapted and teacher feature
+            (``distance_<stage>``, logged only). The schedule ``blockwise``
+            adds the loss of the map from teacher to student features
+            (``loss_feed_<stage>``).
         """
         if mode == 'loss' and self.phase is not None:
             self.teachers.identify(self.data_preprocessor, inputs,
@@ -336,25 +346,18 @@ class StageByStageDistiller(StudentKeys):
 
     @property
     def auxiliary(self) -> Dict[str, nn.Module]:
-        """dict[str, nn.Module]: What trains beside the student, by the key
-        under which a checkpoint holds it for resuming."""
+        """dict[str, nn.Module]: Modules that train beside the student, by
+        their key in a checkpoint."""
         return dict(adapters=self.adapters, feeders=self.feeders)
 
     def losses_of(self, phase: Phase) -> Dict[str, nn.Module]:
-        """The losses that a phase adds to the task's own, by their names:
-        none here, see :class:`JointDistiller`."""
+        """The losses, by name, that a phase adds to the task's own: none
+        here, see :class:`JointDistiller`."""
         return {}
 
     def adapters_of(self, stage: str) -> nn.ModuleList:
-        """The adapters of a stage's tap: for each of its teachers, one a
-        level."""
+        """The adapters of a stage: for each teacher, one per level."""
         return self.comparison.adapters_of(stage)
-
-    @property
-    def tap_shapes(self) -> Dict[str, List[Tuple[tuple, tuple]]]:
-        """dict[str, list[tuple]]: For each stage, for each pair of features
-        that are compared their shapes without the batch."""
-        return self.comparison.tap_shapes
 
     # --- Mimicking --------------------------------------------------------
 
@@ -363,7 +366,7 @@ class StageByStageDistiller(StudentKeys):
         taps, names = self.phase.taps, list(self.stages)
         wanted = self.tap_losses.with_previous(taps)
         if self.phase.border == 'teacher':
-            # What comes before a block is fed as well.
+            # Stages before the first tap are fed as well.
             wanted = names[:names.index(wanted[-1]) + 1]
         losses: Dict[str, Tensor] = {}
         pairs = self.compare(inputs, wanted, data_samples, self.phase.border,
@@ -375,9 +378,8 @@ class StageByStageDistiller(StudentKeys):
         return losses
 
     def reads_annotations(self, phase: Phase) -> bool:
-        """Whether a phase depends on more than the images, or might: what
-        a data preprocessor does besides (``batch_augments``) often moves the
-        boxes, too."""
+        """Whether a phase may need annotations. A data preprocessor with
+        ``batch_augments`` often moves the boxes, too."""
         preprocessor = self.data_preprocessor
         return (not phase.is_mimic or self.tap_losses.read_objects
                 or type(preprocessor).__name__ != 'DetDataPreprocessor'
@@ -391,21 +393,21 @@ class StageByStageDistiller(StudentKeys):
         border: str = 'student',
         losses: Optional[Dict[str, Tensor]] = None,
     ) -> Dict[str, List[Pair]]:
-        """Run all networks as far as the last of these stages.
+        """Run all networks up to the last of these stages.
 
         Args:
             inputs (Tensor): Preprocessed images (N, C, H, W).
             stages (Sequence[str]): Names of the stages.
-            data_samples (list, optional): Tell the size of each image
-                without its padding. Defaults to no padding.
-            border (str): What a stage gets from the one before, see
-                :class:`Phase`. Defaults to ``'student'``.
-            losses (dict, optional): Where ``border='teacher'`` adds the
-                losses of its maps.
+            data_samples (list, optional): Hold the sizes of the images
+                without padding. Defaults to no padding.
+            border (str): The input of each stage, see :class:`Phase`.
+                Defaults to ``'student'``.
+            losses (dict, optional): Receives the losses of the maps that
+                ``border='teacher'`` trains.
 
         Returns:
             dict[str, list[Pair]]: For each stage, for each of its teachers,
-            for each level of its tap the two features.
+            the two features of each level.
         """
         stages = [self.stages[name] for name in stages]
         targets = self._teach(inputs, stages, data_samples)
@@ -430,67 +432,35 @@ class StageByStageDistiller(StudentKeys):
 
     def _teach(self, inputs: Tensor, stages: Sequence[Stage],
                data_samples: Optional[list]) -> List[TeacherFeatures]:
-        """Each teacher's features at the taps that it teaches."""
-        if self.teachers.keeps_batch:
-            # What later phases compare is kept with it.
-            names = {s.name for s in (*self._kept_stages(), *stages)}
+        """Each teacher's features at its taps."""
+        if self.teachers.caches_batch:
+            # The cache keeps what later phases compare, too.
+            names = {s.name for s in (*self._cached_stages(), *stages)}
             stages = [s for s in self.stages.values() if s.name in names]
         taps = [[s.teachers[number] for s in stages if s.teachers[number]]
                 for number in range(len(self.teachers))]
         return self.teachers.teach(inputs, taps, _sizes(data_samples),
                                    self._pre_activation)
 
-    def _kept_stages(self) -> List[Stage]:
-        """Those whose taps are compared in this phase, or in one that shares
-        its cached passes."""
+    def _cached_stages(self) -> List[Stage]:
+        """Stages compared in this phase, or in one that shares its cache."""
         kept = self.phase.cached_taps or self.phase.taps
         return [self.stages[n] for n in self.tap_losses.with_previous(kept)]
 
     def teacher_outputs(self, inputs: Tensor,
                         data_samples: Optional[list]) -> Any:
-        """What the teachers compute for a batch in the current phase.
-
-        Args:
-            inputs (Tensor): Preprocessed images (N, C, H, W).
-            data_samples (list, optional): As :meth:`forward` has it.
-
-        Returns:
-            list or dict: Tensors, in lists, tuples and dicts.
-        """
-        return self._teach(inputs, self._kept_stages(), data_samples)
+        """What the teachers compute for a batch in the current phase: tensors
+        in lists, tuples and dicts."""
+        return self._teach(inputs, self._cached_stages(), data_samples)
 
     def teacher_outputs_key(self) -> list:
-        """Plain data that tells, beside the teachers and the images, what
-        :meth:`teacher_outputs` are in the current phase, for a cache on
-        disk."""
+        """Plain data that determines :meth:`teacher_outputs`, beside the
+        teachers and the images; for a cache on disk."""
         return [
-            type(self).__name__, [s.teachers for s in self._kept_stages()],
+            type(self).__name__, [s.teachers for s in self._cached_stages()],
             self._pre_activation, self._channels_last, self._compile_cfg,
             self._preprocessing
         ]
-
-    # --- Checks and keys ----------------------------------------------------
-
-    def _check_trains(self, phase: Phase) -> None:
-        if phase.cached_passes and phase.kind == 'finetune' and (
-                not self.keeps_teachers):
-            raise ValueError(
-                'train_cfg: cached_passes of the phase finetune keeps what '
-                f'the teacher computes in it, but a {type(self).__name__} has '
-                'no use for a teacher there. Leave it out.')
-        if self.partition.trainable(phase.trains):
-            return
-        if not phase.is_mimic:
-            raise ValueError(
-                f'The phase {phase.name!r} has nothing to train: the '
-                'student has no weights behind its last tap. Leave it '
-                f'out: train_cfg.{phase.name}=dict(max_epochs=0).')
-        raise ValueError(
-            f'The phase {phase.name!r} has nothing to train: '
-            f'{", ".join(phase.trains)} has no parameters of its own. '
-            "Leave it out of `stages`, or take schedule='joint', "
-            "'cumulative' or 'last', in which its tap trains the "
-            'stages before it.')
 
 
 def _check_teacher(teacher: dict) -> dict:
@@ -500,11 +470,11 @@ def _check_teacher(teacher: dict) -> dict:
         raise ValueError(
             f'model.teacher has the keys {sorted(teacher)}; it takes cfg (a '
             "config file, 'mmdet::...' or a model dict) and checkpoint (a "
-            'path or URL), and may have input_transform.')
+            'path or URL), and optionally input_transform.')
     return {'checkpoint': None, **teacher}
 
 
 def _sizes(data_samples: Optional[list]) -> Optional[List[Tuple[int, int]]]:
-    """Height and width of images without their padding, where known."""
+    """Height and width of the images without padding, where known."""
     sizes = [getattr(x, 'img_shape', None) for x in data_samples or ()]
     return None if None in sizes or not sizes else [x[:2] for x in sizes]

@@ -7,19 +7,18 @@ from .load_into import load_into
 
 
 class StudentKeys(BaseModel):
-    """A model whose ``state_dict`` is its student's, both ways.
+    """A model whose ``state_dict`` is exactly its student's.
 
-    It saves what ``self.student.state_dict()`` returns and loads as
-    ``self.student.load_state_dict`` does, with any prefix; its other modules
-    are no part of a checkpoint. So the student's own hooks do what they do in
-    the plain model. As a mere part of this one they would not: torch ignores
-    what the ``state_dict`` hook of a part returns (``TimmClassifier`` drops
-    its prefix that way), and hooks may take the names of the plain model for
-    granted (mmdet's detectors, which load a head as an RPN and the other way
-    round, or mmpretrain's Swin with a checkpoint of its version 1).
+    It saves ``self.student.state_dict()`` and loads by
+    ``self.student.load_state_dict``, under any prefix; other modules are left
+    out. The student's own state-dict hooks then work as in the plain model.
+    In a submodule they would not: torch ignores what a submodule's
+    ``state_dict`` hook returns (``TimmClassifier`` strips its prefix there),
+    and some hooks rely on the plain model's names (mmdet's detectors,
+    mmpretrain's Swin).
 
     Attributes:
-        student (nn.Module): Whoever inherits from this sets it.
+        student (nn.Module): Set by the subclass.
 
     Example:
         >>> plain_model.load_state_dict(distiller.state_dict())
@@ -36,7 +35,7 @@ class StudentKeys(BaseModel):
         for entries, own in ((destination, student),
                              (getattr(destination, '_metadata', {}),
                               getattr(student, '_metadata', {}))):
-            # The metadata of a module itself has its name without the dot.
+            # Metadata keys are module names, without the trailing dot.
             entries.update(
                 {(prefix + key).rstrip('.'): x for key, x in own.items()})
         self._hide_modules()
@@ -62,7 +61,7 @@ class StudentKeys(BaseModel):
         self._hide_modules()
 
     def _hide_modules(self) -> None:
-        # Whoever saves or loads goes on with the modules, but all is done.
+        # torch would now recurse into the modules, but all is done.
         self._hidden = self._modules
         self._modules = {}
 

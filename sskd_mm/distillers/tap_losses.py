@@ -11,17 +11,14 @@ from .comparison import Pair
 
 
 class TapLosses:
-    """The mimic loss of each tap, from the features that are compared there.
+    """The mimic loss of each tap.
 
     Args:
-        mimic_loss (nn.Module): The distance between two features. One with
-            ``uses_previous_tap`` gets those of the tap before as well, one
-            with ``foreground`` a mask of the objects.
+        mimic_loss (nn.Module): The distance between two features. With
+            ``uses_previous_tap`` it also gets those of the previous tap, with
+            ``foreground`` a mask of the objects.
         stages (Sequence[Stage]): The stages, in order.
         tap_shapes (dict[str, list[tuple]]): See :class:`Comparison`.
-
-    Raises:
-        ValueError: The loss cannot compare these taps.
     """
 
     def __init__(
@@ -30,26 +27,22 @@ class TapLosses:
         self._loss = mimic_loss
         self._stages = {stage.name: stage for stage in stages}
         self._shapes = tap_shapes
-        self._check_previous()
-        if self.read_objects:
-            self._check_maps()
 
     @property
     def read_objects(self) -> bool:
-        """bool: Whether the loss tells objects from background."""
+        """bool: Whether the loss weighs objects against background."""
         return getattr(self._loss, 'foreground', None) is not None
 
     def _previous(self, tap: str) -> Optional[str]:
-        """The tap before, where the loss compares their relation; the first
-        tap, which has none before it, is taken with itself."""
+        """The previous tap, if the loss needs it. The first tap is paired with
+        itself."""
         if not getattr(self._loss, 'uses_previous_tap', False):
             return None
         names = list(self._stages)
         return names[max(names.index(tap) - 1, 0)]
 
     def with_previous(self, taps: Sequence[str]) -> List[str]:
-        """The taps that have to be compared for the loss of these, in
-        order."""
+        """The taps that the losses of these taps need, in order."""
         wanted = {*taps, *map(self._previous, taps)}
         return [name for name in self._stages if name in wanted]
 
@@ -57,20 +50,16 @@ class TapLosses:
                 tap: str,
                 pairs: Dict[str, List[Pair]],
                 objects: Optional[Objects] = None) -> Dict[str, Tensor]:
-        """The loss of a tap, summed over its levels.
+        """``loss_mimic_<tap>``, summed over the tap's levels and averaged over
+        its teachers, and ``distance_<tap>``.
 
         Args:
             tap (str): The name of its stage.
-            pairs (dict[str, list[Pair]]): What is compared at each tap.
-            objects (Objects, optional): Where objects are, if the loss reads
-                it.
-
-        Returns:
-            dict[str, Tensor]: ``loss_mimic_<tap>``, the mean over its
-            teachers, and ``distance_<tap>``.
+            pairs (dict[str, list[Pair]]): Features of each tap.
+            objects (Objects, optional): Where objects are, if needed.
         """
-        total = self._sum(pairs[tap], pairs.get(self._previous(tap)),
-                          None if objects is None else objects.mask)
+        total = self._sum(tap, pairs, None if objects is None else
+                          objects.mask)
         teachers = self._stages[tap].teachers
         number = len(teachers) - teachers.count(None)
         return {
@@ -78,73 +67,63 @@ class TapLosses:
             f'distance_{tap}': _distance(pairs[tap])
         }
 
-    def _sum(self, pairs: Sequence[Pair], before: Optional[Sequence[Pair]],
+    def _sum(self, tap: str, pairs: Dict[str, List[Pair]],
              mask: Optional[Callable[[tuple], Tensor]]) -> Tensor:
-        levels = [pair[1:] for pair in pairs]
-        if before:
-            # A single map goes with each level that follows it.
-            each = len(levels) // len(before)
+        levels = [pair[1:] for pair in pairs[tap]]
+        previous = self._previous(tap)
+        if previous is not None:
+            before = pairs[previous]
+            # A single map is paired with each of the levels after it.
+            each, rest = divmod(len(levels), len(before))
+            if rest:
+                raise ValueError(
+                    f'{type(self._loss).__name__} relates each tap to the '
+                    f'previous one, but {previous!r} has {len(before)} '
+                    f'feature maps and {tap!r} has {len(levels)}. Remove one '
+                    'of them from `stages`, or choose another loss.')
             levels = [(*level, *before[i // each][1:])
                       for i, level in enumerate(levels)]
         if mask is not None:
+            for level in levels:
+                if level[1].dim() != 4:
+                    raise ValueError(
+                        'mimic_loss.foreground needs maps (C, H, W), but the '
+                        f'features of the tap {tap!r} have the shape '
+                        f'{tuple(level[1].shape[1:])}. Remove the tap from '
+                        '`stages`, or `foreground` from the loss.')
             levels = [(*level, mask(level[1].shape[-2:])) for level in levels]
         return sum(self._loss(*level) for level in levels)
 
-    # --- Checks -----------------------------------------------------------
-
-    def _check_previous(self) -> None:
-        for name in self._stages:
-            before = self._previous(name)
-            if before is None:
-                continue
-            numbers = [len(self._shapes[n]) for n in (before, name)]
-            if numbers[1] % numbers[0]:
-                raise ValueError(
-                    f'{type(self._loss).__name__} compares each tap with the '
-                    f'one before, but {before!r} has {numbers[0]} feature '
-                    f'maps and {name!r} has {numbers[1]}. Leave one of them '
-                    'out of `stages`, or choose another loss.')
-
-    def _check_maps(self) -> None:
-        for name, levels in self._shapes.items():
-            for _, shape in levels:
-                if len(shape) != 3:
-                    raise ValueError(
-                        'mimic_loss.foreground tells objects from background '
-                        'on maps (C, H, W), but the features of the tap '
-                        f'{name!r} have the shape {shape}. Leave the tap out '
-                        'of `stages`, or `foreground` out of the loss.')
-
     @torch.no_grad()
     def check(self, taps: Sequence[str], device: torch.device) -> None:
-        """Compare features in the shapes of these taps, before anything
-        trains.
+        """Compute the loss of dummy features in the shapes of these taps.
 
         Raises:
             ValueError: The loss cannot compare them.
         """
         ones = functools.partial(torch.ones, device=device)
 
-        def features(name):
-            maps = [ones(2, *shape) for _, shape in self._shapes[name]]
-            return [Pair(student=x, adapted=x, teacher=x) for x in maps]
-
         def mask(size):
             return ones(2, *size, dtype=torch.bool)
 
         for name in sorted(taps):
-            before = self._previous(name)
+            pairs = {
+                tap: [
+                    Pair(student=x, adapted=x, teacher=x)
+                    for x in (ones(2, *shape)
+                              for _, shape in self._shapes[tap])
+                ]
+                for tap in self.with_previous([name])
+            }
             try:
-                self._sum(
-                    features(name), features(before) if before else None,
-                    mask if self.read_objects else None)
+                self._sum(name, pairs, mask if self.read_objects else None)
             except ValueError as error:
                 raise ValueError(f'Stage {name!r}: {error}') from None
 
 
 @torch.no_grad()
 def _distance(pairs: Sequence[Pair]) -> Tensor:
-    """The mean over the levels; left on its device."""
+    """The mean relative L2 distance over the levels, left on its device."""
     norm = functools.partial(torch.linalg.vector_norm, dtype=torch.float32)
     return torch.stack([
         norm(adapted - teacher) / norm(teacher).clamp_min(1e-12)

@@ -19,37 +19,35 @@ from .renormalize import Renormalize, input_channels
 
 
 class Teacher:
-    """A frozen network that the student's features are compared with.
+    """A frozen network whose features the student mimics.
 
-    It is no ``nn.Module``, so that nothing of it can get into a student's
-    ``state_dict``, its optimizer or DDP.
-
-    It sees what the student sees, normalised as its own config says. A
-    config without a ``data_preprocessor`` takes the student's.
+    It is no ``nn.Module``, so it stays out of the student's ``state_dict``,
+    optimizer and DDP. It gets the student's batch, normalised as its own
+    config says; a config without ``data_preprocessor`` uses the student's.
 
     Args:
         cfg (str or Path or dict): A config file, a config of an installed
             package
-            (``'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'``), or the
-            ``model`` dict itself. Of a distillation's it is the student.
+            (``'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'``), or a
+            ``model`` dict. Of a distillation config, the student is used.
         checkpoint (str or Path): Path or URL of its weights. Every key must
             fit.
         data_preprocessor (nn.Module): The student's.
-        input_transform (dict, optional): A deterministic transform of
-            ``torchvision.transforms.v2`` for the preprocessed batch, by its
-            name, e.g. ``dict(type='Resize', size=[224, 224])`` for a
-            transformer of a fixed input size. Defaults to none. A
-            detector's boxes would be found at other places: set
-            ``evaluate_teacher=False`` for one whose images it resizes.
+        input_transform (dict, optional): A deterministic transform from
+            ``torchvision.transforms.v2`` for the preprocessed batch, e.g.
+            ``dict(type='Resize', size=[224, 224])`` for a transformer of a
+            fixed input size. For a detector that resizes, set
+            ``evaluate_teacher=False``: its boxes are in the resized images.
+            Defaults to None.
         device (torch.device): Where it runs. Defaults to the CPU.
 
     Attributes:
         model (nn.Module): The network.
 
     Raises:
-        FileNotFoundError: The config or the checkpoint is not there.
-        ValueError: The checkpoint's keys or shapes are not the model's, or
-            there is no such transform.
+        FileNotFoundError: The config or the checkpoint does not exist.
+        ValueError: The checkpoint does not fit the model, or the transform is
+            unknown.
 
     Example:
         >>> teacher = dict(
@@ -74,7 +72,7 @@ class Teacher:
         self.model.to(device).eval().requires_grad_(False)
 
     def digest(self) -> str:
-        """What tells its config and weights from any other's."""
+        """A digest of its config and weights."""
         found = hashlib.sha256(
             json.dumps([self._cfg, self._transform_cfg],
                        sort_keys=True, default=repr).encode())
@@ -84,46 +82,34 @@ class Teacher:
                 torch.uint8).numpy())
         return found.hexdigest()
 
-    # Not inference_mode: what it makes cannot be saved for a backward pass,
-    # and losses save the teacher's features. A pass in it is no faster either,
-    # see benchmarks/speed/teacher.py.
+    # Not inference_mode: losses save the teacher's features for the backward
+    # pass. Nor is it faster, see benchmarks/speed/teacher.py.
     @torch.no_grad()
     def features(
         self,
         inputs: Tensor,
         taps: Sequence[str],
         sizes: Optional[Sequence[Tuple[int, int]]] = None,
-        pre_activation: bool = False,
     ) -> Dict[str, Tuple[Tensor, ...]]:
-        """The outputs of these taps.
+        """The features of these taps.
 
         Args:
             inputs (Tensor): Images preprocessed for the student, (N, C, H,
                 W).
             taps (Sequence[str]): Module paths.
             sizes (list[tuple[int]], optional): Height and width of each
-                image without its padding.
-            pre_activation (bool): As :func:`run_prefix` has it.
+                image without padding.
 
         Returns:
             dict[str, tuple[Tensor]]: The features of each tap.
         """
-        return self.run(
-            self.preprocess(inputs, sizes), taps, pre_activation)
-
-    @torch.no_grad()
-    def run(self,
-            images: Tensor,
-            taps: Sequence[str],
-            pre_activation: bool = False) -> Dict[str, Tuple[Tensor, ...]]:
-        """As :meth:`features`, of images that :meth:`preprocess` gave."""
-        return run_prefix(self.model, taps, images, pre_activation)
+        return run_prefix(self.model, taps, self.preprocess(inputs, sizes))
 
     def preprocess(
             self,
             inputs: Tensor,
             sizes: Optional[Sequence[Tuple[int, int]]] = None) -> Tensor:
-        """Make of a batch preprocessed for the student its own input.
+        """Turn a batch preprocessed for the student into the teacher's input.
 
         Args:
             inputs (Tensor): (N, C, H, W).
@@ -133,23 +119,22 @@ class Teacher:
             Tensor: Normalised as its own config says, and transformed.
 
         Raises:
-            ValueError: They are in colour, but it takes grey ones.
+            ValueError: The images are in colour, but the teacher takes grey.
         """
         inputs = self._transform(self._renormalize(inputs, sizes))
         if self._renormalize.in_channels == 1 and inputs.shape[1] == 3:
             raise ValueError(
                 f'The teacher ({type(self.model).__name__}) takes grey images '
-                'of one channel, but the student has them in colour. Load '
-                "them grey, dict(type='LoadImageFromFile', "
+                "with one channel, but the student's are in colour. Load them "
+                "in grey, dict(type='LoadImageFromFile', "
                 "color_type='grayscale') in each pipeline, for a student with "
-                'backbone.in_channels=1, or take a teacher that was trained '
-                'in colour.')
+                'backbone.in_channels=1, or use a teacher trained in colour.')
         return inputs
 
     @torch.no_grad()
     def predict(self, data: Union[dict, tuple, list]) -> list:
-        """What it predicts for a batch of the validation set, as
-        ``val_step`` does."""
+        """Its predictions for a batch of the validation set, as from
+        ``val_step``."""
         if isinstance(data, dict):
             data = {**data, 'inputs': self._renormalize.widen(data['inputs'])}
         data = self.model.data_preprocessor(data, False)
@@ -159,12 +144,12 @@ class Teacher:
 
 def _build(cfg: Union[str, dict],
            data_preprocessor: nn.Module) -> Tuple[nn.Module, dict]:
-    """The network and the config that it is built of."""
+    """The network and its config."""
     scope = None
     if isinstance(cfg, (str, os.PathLike)):
         whole = read_teacher_config(os.fspath(cfg))
         if 'student' in whole.get('model', {}):
-            # A distillation's: whoever was taught there teaches here.
+            # Of a distillation, its student is the teacher here.
             whole = student_config(whole)
         scope = whole.get('default_scope')
         cfg = dict(whole.model)
@@ -199,14 +184,14 @@ def read_teacher_config(path: str) -> Config:
             return get_config(path)
         except (FileNotFoundError, ImportError, ValueError) as error:
             raise FileNotFoundError(
-                f'teacher.cfg={path!r} was not found: {error} The part '
-                'before "::" is an installed package, the rest a path below '
-                'its configs/, e.g. '
+                f'teacher.cfg={path!r} was not found: {error} Before "::" '
+                'goes an installed package, after it a path below its '
+                'configs/, e.g. '
                 "'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'."
             ) from error
     if not osp.isfile(path):
         raise FileNotFoundError(
-            f'teacher.cfg={path!r} is no file (looked for it from '
+            f'teacher.cfg={path!r} does not exist (relative to '
             f'{osp.abspath(".")!r}). Give the path of a config, or '
             "'mmdet::...' for one that mmdet ships.")
     return Config.fromfile(path)

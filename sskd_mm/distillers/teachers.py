@@ -5,18 +5,19 @@ from typing import (Any, Callable, Dict, Iterator, List, NamedTuple, Optional,
 import torch
 from torch import Tensor, nn
 
+from ..stages import run_prefix
 from .batch_identity import BatchIdentity
 from .teacher import Teacher
-from .teacher_cache import TeacherCache
+from .teacher_cache import Key, TeacherCache
 
 
 class TeacherFeatures(NamedTuple):
     """A teacher's features of a batch.
 
     Attributes:
-        features (dict[str, tuple[Tensor]]): Those of each tap, by its path.
-        image_size (tuple[int]): Height and width of the images that they were
-            computed from, which a teacher's ``input_transform`` may change.
+        features (dict[str, tuple[Tensor]]): The features of each tap, by path.
+        image_size (tuple[int]): Height and width of the teacher's input,
+            which an ``input_transform`` may change.
     """
 
     features: Dict[str, Tuple[Tensor, ...]]
@@ -26,8 +27,8 @@ class TeacherFeatures(NamedTuple):
 class Teachers:
     """The teachers of a distillation, and the cache of their features.
 
-    Copies of a distiller (``EMAHook`` makes one) share it, so that with
-    :meth:`release` the networks are gone.
+    Copies of a distiller, as ``EMAHook`` makes them, share this object, so
+    :meth:`release` frees the networks for all.
 
     Args:
         cfgs (Sequence[dict]): Arguments of each :class:`Teacher`.
@@ -35,8 +36,8 @@ class Teachers:
         device (torch.device): Where they run.
 
     Attributes:
-        cache (TeacherCache, optional): Where features of batches that come
-            again are kept. Defaults to none.
+        cache (TeacherCache, optional): Holds features of recurring batches.
+            Defaults to None.
 
     Example:
         >>> teachers = Teachers([dict(cfg=..., checkpoint=...)],
@@ -55,7 +56,7 @@ class Teachers:
             for cfg in cfgs
         ]
         self.cache: Optional[TeacherCache] = None
-        self._key: Optional[Tuple[int, ...]] = None
+        self._key: Optional[Key] = None
         self._batch: Optional[BatchIdentity] = None
         self._identity: Optional[int] = None
 
@@ -72,52 +73,51 @@ class Teachers:
         return self._teachers[index]
 
     def release(self) -> None:
-        """Free the networks and what is kept of their features."""
+        """Free the networks and the cached features."""
         self._teachers = []
         self.end_batch()
         self.set_cache(None)
 
     def set_cache(self, cache: Optional[TeacherCache]) -> None:
-        """Keep features there from now on, and forget those kept before."""
+        """Clear the current cache and use this one from now on."""
         if self.cache is not None:
             self.cache.clear()
         self.cache = cache
 
     # --- A batch ----------------------------------------------------------
 
-    def begin_batch(self, key: Tuple[int, ...], batch: Any) -> None:
-        """Say which batch comes next, so that its features are kept.
+    def begin_batch(self, key: Key, batch: Any) -> None:
+        """Announce the next batch, so that its features are cached.
 
         Args:
             key (tuple[int]): Its pass and its number in it.
-            batch (dict or tuple or list): As the dataloader gave it.
+            batch (dict or tuple or list): From the dataloader.
         """
         if self.cache is not None:
             self._key, self._batch = key, BatchIdentity(batch)
 
     def identify(self, preprocessor: nn.Module, inputs: Tensor,
                  sizes: Optional[Sequence[Tuple[int, int]]]) -> None:
-        """Note what the data preprocessor made of the batch, right after it
-        has run, see :meth:`BatchIdentity.digest`."""
+        """Complete the batch's identity with what the data preprocessor did,
+        right after it has run; see :meth:`BatchIdentity.digest`."""
         if self._batch is not None:
             self._identity = self._batch.digest(preprocessor, inputs, sizes)
 
     def end_batch(self) -> None:
-        """Keep nothing of what is computed from now on."""
+        """Cache nothing until the next :meth:`begin_batch`."""
         self._key = self._batch = self._identity = None
 
     @property
-    def keeps_batch(self) -> bool:
-        """bool: Whether the features of this batch are kept."""
+    def caches_batch(self) -> bool:
+        """bool: Whether the features of this batch are cached."""
         return self._key is not None
 
     def recall(self, compute: Callable[[], Any], device: torch.device) -> Any:
-        """What is kept of this batch, or else what is computed now.
+        """Return the cached outputs for this batch, or compute them.
 
         Args:
-            compute (Callable): Runs the teachers: tensors in lists, tuples
-                and dicts.
-            device (torch.device): Where the result is wanted.
+            compute (Callable): Returns tensors in lists, tuples and dicts.
+            device (torch.device): Where to put the result.
         """
         if self._identity is None:
             return compute()
@@ -135,19 +135,20 @@ class Teachers:
                 W).
             taps (Sequence[Sequence[str]]): Module paths, for each teacher.
             sizes (list[tuple[int]], optional): Height and width of each
-                image without its padding.
-            pre_activation (bool): As :func:`run_prefix` has it.
+                image without padding.
+            pre_activation (bool): As in :func:`run_prefix`.
 
         Returns:
-            list[TeacherFeatures]: For each teacher.
+            list[TeacherFeatures]: One per teacher.
         """
 
+        @torch.no_grad()
         def run() -> List[Tuple[dict, Tuple[int, int]]]:
             found = []
             for teacher, paths in zip(self._teachers, taps):
                 images = teacher.preprocess(inputs, sizes)
-                features = teacher.run(images, paths,
-                                       pre_activation) if paths else {}
+                features = run_prefix(teacher.model, paths, images,
+                                      pre_activation) if paths else {}
                 found.append((features, tuple(images.shape[-2:])))
             return found
 

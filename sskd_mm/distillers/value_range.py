@@ -1,18 +1,16 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-import logging
 from typing import Optional, Sequence, Union
 
-from mmengine.logging import print_log
 from torch import Tensor, nn
 
 
 def find_wrong_range(images: Union[Tensor, Sequence[Tensor]],
                      data_preprocessor: nn.Module) -> Optional[str]:
-    """Tell whether images are of another range than the mean and standard
-    deviation by which they are normalised.
+    """Check the value range of images against their mean and standard
+    deviation.
 
-    Nothing fails then: a network trains on images that are all but constant,
-    or saturate it.
+    A mismatch raises no error: the network trains on images that are almost
+    constant, or saturated.
 
     Args:
         images (Tensor or Sequence[Tensor]): Before preprocessing, (N, C, H,
@@ -21,7 +19,7 @@ def find_wrong_range(images: Union[Tensor, Sequence[Tensor]],
             mmpretrain's ``ClsDataPreprocessor``.
 
     Returns:
-        str or None: What is wrong and what to do.
+        str or None: The problem and its remedy.
 
     Example:
         >>> # A pipeline with Normalize in it
@@ -37,22 +35,14 @@ def find_wrong_range(images: Union[Tensor, Sequence[Tensor]],
     found = f'The images have values of up to {largest:.4g}, but '
     if mean > 10 and floating and 0 < largest <= 10:
         return (f'{found}data_preprocessor normalises them with a mean of '
-                f'{mean:.4g}. Have they been normalised before? Take '
-                'Normalize out of each pipeline, or mean and std out of '
+                f'{mean:.4g}. Are they normalised already? Remove Normalize '
+                'from each pipeline, or mean and std from '
                 'data_preprocessor.')
     if 0 < mean <= 1 and largest > 10:
         return (f'{found}data_preprocessor has a mean of {mean:.4g}, which '
-                'is for values from 0 to 1. Write its mean and std times '
+                'is for values from 0 to 1. Multiply its mean and std by '
                 '255.')
     if 10 < mean < 256 and largest > 4 * 256:
         return (f'{found}data_preprocessor has a mean of {mean:.4g}, which '
-                'is for 8 bits. Write the mean and std of these images.')
+                'is for 8-bit images. Set the mean and std of these images.')
     return None
-
-
-def warn_of_wrong_range(images: Union[Tensor, Sequence[Tensor]],
-                        data_preprocessor: nn.Module) -> None:
-    """Log what :func:`find_wrong_range` finds as a warning."""
-    found = find_wrong_range(images, data_preprocessor)
-    if found:
-        print_log(found, logger='current', level=logging.WARNING)

@@ -4,8 +4,8 @@ from typing import Optional
 
 
 def available_memory() -> Optional[int]:
-    """Bytes that a process can take without swapping; None where the system
-    does not tell (it is Linux that does)."""
+    """Bytes that a process can allocate without swapping; None if unknown, as
+    on systems other than Linux."""
     info = Path('/proc/meminfo')
     if not info.exists():
         return None

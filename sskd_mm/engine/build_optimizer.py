@@ -13,10 +13,10 @@ def build_optimizer(distiller: StageByStageDistiller,
                     cfg: dict) -> OptimWrapper:
     """Build the optimizer of the phase that a distiller is in.
 
-    It is built on the student, so that constructors which go by the names of
-    parameters (layer-wise learning-rate decay, ``custom_keys``) see those of
-    the plain model. Adapters and what else trains beside the student have the
-    config's own learning rate, in a group of their own. What is frozen is in
+    It is built on the student, so that constructors that match parameter
+    names (layer-wise learning-rate decay, ``custom_keys``) see those of the
+    plain model. Adapters, and anything else that trains beside the student,
+    form a group with the config's own learning rate. Frozen parameters are in
     no group.
 
     Args:
@@ -50,7 +50,7 @@ def build_optimizer(distiller: StageByStageDistiller,
     if beside:
         group = dict(params=list(beside.values()))
         if groups and 'param_names' in groups[0]:
-            # torch wants them of all groups or of none.
+            # torch requires names in all groups or in none.
             group['param_names'] = list(beside)
         optimizer.add_param_group(group)
     return wrapper
@@ -61,8 +61,7 @@ def build_schedulers(runner, phase: Phase) -> Any:
 
     Args:
         runner (Runner): With the optimizer of the phase.
-        phase (Phase): The phase, with which schedulers end where nothing else
-            is said.
+        phase (Phase): The phase, with which schedulers end by default.
 
     Returns:
         list or None: What ``runner.param_schedulers`` is to be.
@@ -85,8 +84,8 @@ def schedulers_of(phase: Phase) -> List[dict]:
 
 
 def _leave_out_frozen(group: dict) -> None:
-    """Constructors pass on what is frozen."""
+    """Drop frozen parameters, which constructors include."""
     trains = [p.requires_grad for p in group['params']]
-    # The names, which some constructors give, go with them.
+    # Some constructors also list the names.
     for key in {'params', 'param_names'} & group.keys():
         group[key] = list(compress(group[key], trains))

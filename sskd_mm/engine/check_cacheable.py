@@ -12,22 +12,17 @@ from .available_memory import available_memory
 
 def check_cacheable(distiller: StageByStageDistiller, batch: dict,
                     images: int) -> None:
-    """See that features can be computed once for a head phase.
-
-    Args:
-        distiller (StageByStageDistiller): Prepared, not in a phase yet.
-        batch (dict): A batch of the training set.
-        images (int): Whose features are held at the same time on this
-            machine.
+    """Check that a head phase can train on the cached features of so many
+    images.
 
     Raises:
-        ValueError: Says what stands against it, and what to write instead.
+        ValueError: Says what prevents it and what to do.
     """
     reason = _find_obstacle(distiller, batch, images)
     if reason:
         raise ValueError(
-            f'train_cfg: head=dict(cached_passes=...): {reason} Leave '
-            'cached_passes out: the head phase then computes its features in '
+            f'train_cfg: head=dict(cached_passes=...): {reason} Remove '
+            'cached_passes: the head phase then computes its features in '
             'each iteration.')
 
 
@@ -37,17 +32,16 @@ def _find_obstacle(distiller: StageByStageDistiller, batch: dict,
     name = type(student).__name__
     if not (hasattr(student, 'extract_feat')
             and hasattr(getattr(student, 'head', None), 'loss')):
-        return (f'the student, a {name}, is no classifier of mmpretrain, '
-                'whose head reads what extract_feat returns. Heads of a '
-                'detector read maps of several levels, which are too large '
-                'to be held, and choose among them anew in each iteration.')
+        return (f'the student, a {name}, is no mmpretrain classifier, whose '
+                'head reads the output of extract_feat. The feature maps '
+                "that a detector's heads read are too large to cache.")
     trainable = sorted(key for key in distiller.partition.trainable([HEAD])
                        if not key.startswith('head.'))
     if trainable:
         return (f'{", ".join(trainable[:3])} train in the head phase '
-                'but lie before the head, so features change in each step. '
-                'With a tap behind them (stages=[..., '
-                f'{trainable[0].rpartition(".")[0]!r}]) they belong to a '
+                'but come before the head, so features change in each step. '
+                'With a tap after them (stages=[..., '
+                f'{trainable[0].rpartition(".")[0]!r}]) they train in a '
                 'mimic phase.')
     student.train()
     distiller.partition.set_mode([HEAD])
@@ -63,8 +57,8 @@ def _find_obstacle(distiller: StageByStageDistiller, batch: dict,
     student.train()
     if random:
         return (f'{", ".join(random[:3])} before the head are in training '
-                'mode, so features differ from epoch to epoch, or with the '
-                'batch. With a tap behind them in `stages` they are frozen.')
+                'mode, so features vary with the epoch or the batch. With a '
+                'tap after them in `stages` they are frozen.')
     if not (isinstance(features, (tuple, list)) and all(
             isinstance(x, Tensor) for x in features)):
         return (f'extract_feat of {name} returns a '
@@ -77,8 +71,7 @@ def _find_obstacle(distiller: StageByStageDistiller, batch: dict,
         return (f'the features {shapes} of {images:,} images (all passes, in '
                 f'each process of this machine) take {needed / 2**30:.1f} GiB '
                 f'of memory, but {available / 2**30:.1f} GiB are available. '
-                'Fewer passes take less, and so does a tap behind the pooling '
-                'than one before it.')
+                'Cache fewer passes, or tap after the pooling.')
     samples = data['data_samples'] or [None]
     if any(len(getattr(sample, 'gt_label', ())) != 1 for sample in samples):
         return 'images must have one label each (gt_label).'
@@ -86,8 +79,8 @@ def _find_obstacle(distiller: StageByStageDistiller, batch: dict,
 
 
 def _depends_on_mode(module: nn.Module) -> bool:
-    """Whether a module in training mode makes something else of an image."""
-    # Dropout, DropPath and their like, of torch and of the libraries.
+    """Whether a module acts differently in training mode."""
+    # Dropout, DropPath and the like, from any library.
     drops = 'drop' in type(module).__name__.lower() and any(
         getattr(module, key, 0) for key in ('p', 'drop_prob', 'prob'))
     return drops or isinstance(module, _BatchNorm)

@@ -8,29 +8,21 @@ from ..stages import Phase
 
 def check_monitored(hooks: Iterable[Any], phases: Iterable[Phase],
                     metrics: Iterable[str]) -> None:
-    """See that the validation gives every metric that something waits for.
+    """Check that the validation returns every monitored metric.
 
-    The teacher's metrics, which are there first, are called as the
-    student's, whose first validation may come after hours of mimicking.
-
-    Args:
-        hooks (Iterable[Hook]): The runner's.
-        phases (Iterable[Phase]): All phases.
-        metrics (Iterable[str]): The names of the metrics.
+    It is called with the teacher's metrics, which have the names of the
+    student's; the student's first validation may come hours later.
 
     Raises:
         ValueError: ``save_best``, a strict ``EarlyStoppingHook`` or a
-            schedule that waits for a plateau names another.
-
-    Example:
-        >>> check_monitored(runner.hooks, loop.phases, ['coco/bbox_mAP'])
+            plateau schedule monitors another one.
     """
     names = list(metrics)
     for place, key in (*_of_hooks(hooks), *_of_phases(phases)):
         if key not in names:
             raise ValueError(
-                f'{place} is {key!r}, but the validation gives: '
-                f'{", ".join(names)}. Write one of these.')
+                f'{place} is {key!r}, but the validation returns '
+                f'{", ".join(names)}. Use one of these.')
 
 
 def _of_hooks(hooks: Iterable[Any]) -> Iterator[Tuple[str, str]]:

@@ -8,18 +8,16 @@ from .build_optimizer import build_optimizer, build_schedulers
 
 
 def check_optimizers(loop) -> None:
-    """Build what each phase builds when it begins, hours from now.
-
-    Args:
-        loop (StageByStageTrainLoop): It has not entered a phase.
+    """Build every phase's optimizer and schedulers once, to fail before
+    training.
 
     Raises:
-        ValueError: An optimizer or a learning-rate schedule cannot be built;
-            it names the phase.
+        ValueError: An optimizer or a schedule cannot be built; names the
+            phase.
     """
     runner = loop.runner
     kept = runner.optim_wrapper, runner.logger.level
-    # The phases themselves will list their groups of parameters.
+    # The phases log their parameter groups when they begin.
     runner.logger.setLevel(logging.WARNING)
     try:
         for phase in loop.phases:
@@ -36,7 +34,7 @@ def check_optimizers(loop) -> None:
 
 @contextmanager
 def _naming(phase: Phase, key: str, settings: Any) -> Iterator[None]:
-    """Say of an error which phase's settings it is about."""
+    """Name the phase and the settings in an error."""
     try:
         yield
     except Exception as error:

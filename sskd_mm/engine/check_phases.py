@@ -9,28 +9,24 @@ from .check_cacheable import check_cacheable
 
 
 def check_phases(loop) -> None:
-    """Hold the phases of a run against its data.
-
-    Args:
-        loop (StageByStageTrainLoop): Its phases are planned.
+    """Check the phases of a run against its data.
 
     Raises:
-        ValueError: A cache that nothing is kept in or that cannot be kept;
-            classes, masks or images of a set that do not go with the heads or
-            the validation.
+        ValueError: A cache is useless or impossible, or classes, masks or
+            images of a set do not fit the heads or the validation.
     """
     caching = [p for p in loop.phases if p.caches_teachers]
     if loop.cache_dir and not caching:
         raise ValueError(
-            f'train_cfg.cache_dir={loop.cache_dir!r} is for the features of '
-            'teachers in cached passes, but no phase has any: write e.g. '
-            'mimic=dict(cached_passes=1, ...), or leave it out.')
+            f'train_cfg.cache_dir={loop.cache_dir!r} is for cached passes, '
+            'but no phase has any: write e.g. '
+            'mimic=dict(cached_passes=1, ...), or remove it.')
     for phase in caching:
         if loop.cache_dir and not isinstance(phase.dataloader, dict):
             raise ValueError(
-                'train_cfg.cache_dir: a cache is known by the config of its '
-                'data, but train_dataloader was built by the caller. Give '
-                'its config to the Runner.')
+                'train_cfg.cache_dir: the cache is identified by the config '
+                'of its data, but train_dataloader is a DataLoader. Pass its '
+                'config to the Runner.')
     for phase in loop.phases:
         feed = loop.feed_of(phase)
         if not isinstance(phase.dataloader, dict) and any(
@@ -47,14 +43,11 @@ def check_phases(loop) -> None:
 
 
 def check_classes(loop, dataset: Any) -> None:
-    """Hold the student's heads and the validation against a training set.
-
-    Args:
-        loop (StageByStageTrainLoop): The loop.
-        dataset (Dataset): Of a phase that trains a head.
+    """Check a training set's classes against the student's heads and the
+    validation set.
 
     Raises:
-        ValueError: Their classes are not the same.
+        ValueError: The classes differ.
     """
     runner = loop.runner
     student = loop.distiller.student
@@ -70,7 +63,7 @@ def check_classes(loop, dataset: Any) -> None:
 
 
 def _check_images(loop) -> None:
-    """Look at what is read of each image once mimicking is over."""
+    """Check masks and image ids that phases after mimicking read."""
     runner = loop.runner
     feeds = [loop.feed_of(p) for p in loop.phases if not p.is_mimic]
     for dataset in {id(feed): feed.dataset for feed in feeds}.values():

@@ -1,16 +1,15 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-import logging
-
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import MODEL_WRAPPERS
 from mmengine.runner import FlexibleRunner, Runner
 
-_INSTEAD = ('Every process holds student and teacher whole: use Runner with '
-            'MMDistributedDataParallel, its default for several processes. '
-            "Memory is saved by optim_wrapper=dict(type='AmpOptimWrapper'), "
-            'and by a smaller batch_size with accumulative_counts.')
-#: Keys of mmcv 1.x that MMEngine passes over, and what stands for them.
+_INSTEAD = ('Use Runner with MMDistributedDataParallel, its default for '
+            'several processes, where each holds all of student and teacher. '
+            'To save memory, use '
+            "optim_wrapper=dict(type='AmpOptimWrapper'), or a smaller "
+            'batch_size with accumulative_counts.')
+#: Keys of mmcv 1.x, which MMEngine ignores, and their successors.
 _OLD_KEYS = dict(
     fp16="optim_wrapper=dict(type='AmpOptimWrapper')",
     optimizer_config='optim_wrapper=dict(clip_grad=dict(max_norm=...))',
@@ -22,30 +21,25 @@ _OLD_KEYS = dict(
 
 
 def check_runner(runner: Runner) -> None:
-    """See that nothing in a config asks for what phases cannot go with.
-
-    Args:
-        runner (Runner): The runner that is about to train.
+    """Refuse runner settings that phases do not work with.
 
     Raises:
         TypeError: It is a ``FlexibleRunner``.
         ValueError: The model wrapper is no ``MMDistributedDataParallel``, or
-            MMEngine is to compile the training step.
+            MMEngine would compile the training step.
     """
     cfg = runner.cfg
     for key in _OLD_KEYS.keys() & cfg.keys():
-        print_log(
-            f'{key}={cfg[key]} has no effect, as in any training with '
-            f'MMEngine: it is a key of mmcv 1.x. Write {_OLD_KEYS[key]}.',
-            logger='current',
-            level=logging.WARNING)
+        MMLogger.get_current_instance().warning(
+            f'{key}={cfg[key]} has no effect: it is a key of mmcv 1.x, which '
+            f'MMEngine ignores. Write {_OLD_KEYS[key]}.')
     if isinstance(runner, FlexibleRunner):
         raise TypeError(
-            'StageByStageTrainLoop does not run in a FlexibleRunner. There a '
-            'strategy (DeepSpeed, FSDP, ColossalAI) owns model and optimizer '
-            'and prepares them once, while each phase freezes other parts '
-            'and builds optimizer and wrapper anew. Leave runner_type and '
-            f'strategy out. {_INSTEAD}')
+            'StageByStageTrainLoop does not run in a FlexibleRunner, whose '
+            'strategy (DeepSpeed, FSDP, ColossalAI) prepares model and '
+            'optimizer once, while each phase freezes other parts and builds '
+            'optimizer and wrapper anew. Remove runner_type and strategy. '
+            f'{_INSTEAD}')
     wrapper = (cfg.get('model_wrapper_cfg') or {}).get(
         'type', MMDistributedDataParallel)
     if isinstance(wrapper, str):
@@ -54,14 +48,12 @@ def check_runner(runner: Runner) -> None:
             and issubclass(wrapper, MMDistributedDataParallel)):
         raise ValueError(
             'model_wrapper_cfg: StageByStageTrainLoop does not run in a '
-            f'{getattr(wrapper, "__name__", wrapper)}. Parameters that are '
-            'flattened, sharded or wrapped part by part cannot be frozen '
-            'stage by stage, and taps are modules within the wrapped parts. '
-            f'{_INSTEAD}')
+            f'{getattr(wrapper, "__name__", wrapper)}. Flattened or sharded '
+            'parameters cannot be frozen stage by stage, and wrapped modules '
+            f'cannot be tapped. {_INSTEAD}')
     if cfg.get('compile'):
         raise ValueError(
-            'compile: MMEngine compiles the whole training step. In mimic '
-            'phases that is cut short by a hook, so that little of it is '
-            'compiled, but again and again. To compile the stages '
-            "themselves, write model=dict(type='StageByStageDistiller', "
-            'compile=True, ...).')
+            'compile: MMEngine compiles the whole training step, which a '
+            'hook ends early in mimic phases, so it would be recompiled '
+            'again and again. To compile the stages instead, write '
+            "model=dict(type='StageByStageDistiller', compile=True, ...).")

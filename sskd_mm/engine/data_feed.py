@@ -14,34 +14,34 @@ from ..stages import Phase
 from .planned_batches import PlannedBatches
 from .seeding import seed_everything
 
-#: The pass over the training set that a batch is of, and its number in it.
+#: The pass and number of a batch.
 Key = Tuple[int, int]
 
 
 class DataFeed:
     """The batches of a training set, pass after pass.
 
-    A pass goes once over the set, by its sampler; of one without an end
-    (``InfiniteSampler``) it takes as many images as the set has. Which images
-    a batch has, and how they are augmented, follows from the seed, the pass
-    and the number of the batch, so a feed can begin anywhere.
+    A pass goes once over the set, in its sampler's order; with an endless
+    sampler (``InfiniteSampler``) it has as many images as the set. Seed, pass
+    and number determine a batch and its augmentation, so a feed can begin
+    anywhere.
 
-    A phase with ``cached_passes`` replays the first ones: behind them come
-    the same batches, augmented alike and in another order.
+    With ``cached_passes``, a phase replays its first passes: the same
+    batches, augmented alike, in another order.
 
     Args:
-        dataloader (dict or DataLoader): Config of the dataloader, or one that
-            the caller has built, whose data set is taken as it is.
-        seed (int): The run's.
-        diff_rank_seed (bool): As MMEngine's ``randomness`` has it. Defaults
+        dataloader (dict or DataLoader): Config of the dataloader, or a
+            DataLoader whose data set is used as it is.
+        seed (int): The run's seed.
+        diff_rank_seed (bool): As in MMEngine's ``randomness``. Defaults
             to False.
 
     Attributes:
-        loader (DataLoader): What loads the batches, as long as an epoch of
-            the phase.
+        loader (DataLoader): Loads the batches; its length is an epoch of the
+            phase.
         dataset (Dataset): The data set.
-        model (nn.Module, optional): What trains in an iteration, if that is
-            not the runner's model. None here.
+        model (nn.Module, optional): What trains in an iteration, if not the
+            runner's model. None here.
 
     Example:
         >>> feed = DataFeed(cfg.train_dataloader, seed=0)
@@ -62,7 +62,7 @@ class DataFeed:
             dataset = dataloader['dataset']
             if isinstance(dataset, dict):
                 dataset = build_dataset(dataset)
-            # Held here, for what wraps it hides it.
+            # Kept, as a wrapper may hide it.
             self._seeded = SeededDataset(dataset, seed)
             dataloader = Runner.build_dataloader(
                 dict(dataloader, dataset=self._seeded),
@@ -72,67 +72,57 @@ class DataFeed:
         if self._batch_sampler is None:
             raise ValueError(
                 'train_dataloader has no batch sampler, so its batches cannot '
-                'be told from each other, and a run could not be resumed. '
-                'Give a data set with indices and a batch_size.')
+                'be reproduced, and a run could not be resumed. Use a '
+                'map-style data set and a batch_size.')
         self._plan = PlannedBatches(self._batch_sampler)
         self.loader = _with_batch_sampler(dataloader, self._plan)
         self.dataset = self.loader.dataset
         self._stream: Optional[Iterator[List[int]]] = None
         self._length = self._measure()
         self._drawn = 0
-        self._kept: Dict[int, List[List[int]]] = {}
+        self._plans: Dict[int, List[List[int]]] = {}
         self._phase: Optional[Phase] = None
 
     def __len__(self) -> int:
-        """The batches of a pass."""
+        """The batches per pass."""
         return self._length
 
     def enter(self, phase: Phase, annotated: bool = True) -> None:
-        """Serve this phase from now on.
-
-        Args:
-            phase (Phase): The phase.
-            annotated (bool): Whether annotations are to be loaded. Defaults
-                to True.
-        """
+        """Serve this phase from now on."""
         self._phase = phase
         self._plan.length = phase.epoch_length
-        self._kept = {
+        self._plans = {
             k: v
-            for k, v in self._kept.items() if k >= phase.cache_begin
+            for k, v in self._plans.items() if k >= phase.cache_begin
         }
         self.set_annotated(annotated)
 
     def set_annotated(self, annotated: bool) -> None:
-        """Set whether annotations are to be loaded."""
+        """Set whether to load annotations."""
         if self._seeded is not None:
             self._seeded.set_annotated(annotated)
 
     def sample(self) -> Any:
-        """The first image as a batch, twice over since batch norm cannot
-        train on a single value a channel."""
+        """The first image, twice, as a batch: batch norm cannot train on a
+        single value per channel."""
         sample = self.dataset[0]
         batch = self.loader.collate_fn([sample, copy.deepcopy(sample)])
         if isinstance(batch, dict) and 'inputs' not in batch:
             raise ValueError(
-                "train_dataloader: the data set's images have "
+                "train_dataloader: the data set returns "
                 f'{", ".join(map(repr, batch))}, but networks read '
-                "'inputs' and 'data_samples'. Let its pipeline end in "
+                "'inputs' and 'data_samples'. End its pipeline with "
                 "dict(type='PackDetInputs') for a detector or "
-                "dict(type='PackInputs') for a classifier, in place of "
+                "dict(type='PackInputs') for a classifier, instead of "
                 'ImageToTensor, ToTensor, DefaultFormatBundle and Collect.')
         return batch
 
     def batches(self, begin: int, end: int) -> Iterator[Tuple[Key, Any]]:
-        """Load these batches of the phase.
-
-        Args:
-            begin (int): The first one, counted from the phase's beginning.
-            end (int): The one after the last.
+        """Load the batches ``begin`` to ``end - 1`` of the phase.
 
         Yields:
-            tuple: The :data:`Key` of a batch, which batches that are replayed
-            share, and the batch.
+            tuple: The :data:`Key` of a batch, which replayed batches share,
+            and the batch.
         """
         while begin < end:
             number, first = divmod(begin, self._length)
@@ -146,7 +136,7 @@ class DataFeed:
         source = self._source(number)
         order = np.arange(self._length)
         if source != number:
-            # The same batches, but not one after the other as before.
+            # The same batches in another order.
             np.random.default_rng((self._seed, number)).shuffle(order)
         order = order[first:last].tolist()
         batches = self.draw(source)
@@ -155,7 +145,7 @@ class DataFeed:
             yield (source, idx), batch
 
     def _source(self, number: int) -> int:
-        """The pass whose batches this one has: itself, or an earlier one."""
+        """The pass whose batches this pass has: itself, or a replayed one."""
         phase = self._phase
         if not phase.caches_teachers:
             return number
@@ -164,7 +154,7 @@ class DataFeed:
 
     def load(self, number: int,
              batches: Sequence[Sequence[int]]) -> Iterator[Any]:
-        """Load batches with these indices, augmented as in this pass."""
+        """Load batches of these indices, augmented as in this pass."""
         if self._seeded is not None:
             self._seeded.set_epoch(number)
         seed_everything(self._seed, number)
@@ -176,10 +166,10 @@ class DataFeed:
 
     def draw(self, number: int) -> List[List[int]]:
         """The indices of each batch of a pass, on this process."""
-        if number not in self._kept:
-            kept = self._phase is not None and self._phase.caches_teachers
-            if kept and self._stream is not None:
-                # It cannot go back to those that a replay comes to later.
+        if number not in self._plans:
+            replayed = self._phase is not None and self._phase.caches_teachers
+            if replayed and self._stream is not None:
+                # A stream cannot go back for a later replay.
                 for earlier in range(
                         max(self._drawn, self._phase.cache_begin), number):
                     self.draw(earlier)
@@ -188,10 +178,10 @@ class DataFeed:
             if get_world_size() > 1:
                 others = all_gather_object(batches)[:get_rank()]
                 before = list(chain(*chain(*others)))
-            if not kept:
-                self._kept.clear()
-            self._kept[number] = mark_repeats(batches, before)
-        return self._kept[number]
+            if not replayed:
+                self._plans.clear()
+            self._plans[number] = mark_repeats(batches, before)
+        return self._plans[number]
 
     def _draw(self, number: int) -> List[List[int]]:
         if self._stream is not None:
@@ -201,9 +191,9 @@ class DataFeed:
                 islice(self._stream, skipped, skipped + self._length))
             if len(batches) < self._length:
                 raise ValueError(
-                    f'{type(self._batch_sampler).__name__} gave more batches '
-                    'than its length says and then ended. Its __len__ must '
-                    'be that of a pass, or it must not end at all.')
+                    f'{type(self._batch_sampler).__name__} returned more '
+                    'batches than its length and then ended. Its __len__ '
+                    'must be that of a pass, or it must be endless.')
             return batches
         sampler = getattr(self._batch_sampler, 'sampler', None)
         if hasattr(sampler, 'set_epoch'):
@@ -211,22 +201,21 @@ class DataFeed:
         return list(self._batch_sampler)
 
     def _measure(self) -> int:
-        """The batches of a pass; those of an endless sampler become a
-        stream."""
+        """The batches per pass. An endless sampler becomes a stream."""
         length = len(self._batch_sampler)
         if not length:
             raise ValueError(
                 'train_dataloader gives no batch: its data set has '
-                f'{len(self.dataset)} images, and with drop_last=True a '
-                f'batch of {self._batch_sampler.batch_size} is left out if it '
-                'is not full. Lower batch_size, or leave drop_last out.')
+                f'{len(self.dataset)} images, and drop_last=True drops an '
+                f'incomplete batch of {self._batch_sampler.batch_size}. '
+                'Lower batch_size, or remove drop_last.')
         with torch.random.fork_rng(devices=[]):
             stream = iter(self._batch_sampler)
             head = list(islice(stream, length + 1))
         if len(head) <= length:
             return length
         self._stream = chain(head, stream)
-        # Its length is the set's, whatever this process's share.
+        # Its length is the whole set's, not this process's share.
         return -(-length // get_world_size())
 
 

@@ -14,13 +14,13 @@ from .seeding import seed_everything
 
 
 class Features(NamedTuple):
-    """What one pass over the training set gives, in the set's order.
+    """The cached outputs of one pass, in the order of the data set.
 
     Attributes:
-        inputs (tuple[Tensor]): What the head reads, (images, ...) each.
+        inputs (tuple[Tensor]): Inputs of the head, (images, ...) each.
         labels (Tensor): (images, ).
-        scores (Tensor, optional): Of each class, (images, classes), where
-            the data preprocessor gives them.
+        scores (Tensor, optional): Class scores, (images, classes), if the
+            data preprocessor returns them.
     """
 
     inputs: Tuple[Tensor, ...]
@@ -29,30 +29,21 @@ class Features(NamedTuple):
 
 
 class FeatureFeed:
-    """The batches of a head phase whose features are computed once.
+    """The batches of a head phase that trains on cached features.
 
-    In the phase ``head`` all that lies before the head is frozen, so an
-    image that is augmented alike has the same feature in each epoch. Here
-    the frozen part runs in the first ``cached_passes`` passes of the phase,
-    over images that are augmented as these passes augment them; further
-    ones use their features again, in turn. The batches of a pass are those of
-    an ordinary one, drawn by the same sampler.
+    In the phase ``head`` all layers before the head are frozen, so an image
+    augmented alike has the same feature in each epoch. They run in the first
+    ``cached_passes`` passes of the phase only; later passes reuse these
+    features in turn. The sampler draws the batches as usual.
 
     Features are held in memory, on the CPU, in the precision in which they
-    were computed. Of several processes each computes those of its share of
-    the images and gets the others' from them. They are never saved: a
-    resumed run computes them anew, with the same bits, for weights and
-    randomness are the same.
-
-    Args:
-        data (DataFeed): Where the images come from.
-        phase (Phase): The head phase.
-        distiller (StageByStageDistiller): In this phase.
-        runner (Runner): The runner, with the optimizer of the phase.
+    were computed. Each process computes its share of the images, then all
+    exchange them. They are never saved: a resumed run recomputes them, bit by
+    bit.
 
     Attributes:
         model (nn.Module): What trains in place of the whole student.
-        loader (DataLoader): That of the images.
+        loader (DataLoader): Loads the images.
     """
 
     def __init__(self, data: DataFeed, phase: Phase, distiller,
@@ -68,21 +59,14 @@ class FeatureFeed:
             HeadOnFeatures(distiller.student.head))
 
     def batches(self, begin: int, end: int) -> Iterator[Tuple[Key, dict]]:
-        """Give these batches of the phase.
-
-        Args:
-            begin (int): The first one, counted from the phase's beginning.
-            end (int): The one after the last.
-
-        Yields:
-            tuple: The key of a batch, and what ``model`` takes.
-        """
+        """Yield keys and batches ``begin`` to ``end - 1`` of the phase, for
+        ``model``."""
         for position in range(begin, end):
             number, idx = divmod(position, len(self._data))
-            kept = number % self._phase.cached_passes
-            if kept not in self._passes:
-                self._passes[kept] = self._compute(kept)
-            inputs, labels, scores = self._passes[kept]
+            source = number % self._phase.cached_passes
+            if source not in self._passes:
+                self._passes[source] = self._compute(source)
+            inputs, labels, scores = self._passes[source]
             number += self._phase.begin_pass
             indices = self._data.draw(number)[idx]
             yield (number, idx), dict(
@@ -91,17 +75,16 @@ class FeatureFeed:
                 scores=None if scores is None else scores[indices])
 
     @torch.no_grad()
-    def _compute(self, kept: int) -> Features:
-        """Run the frozen part over the training set, augmented as in this
+    def _compute(self, source: int) -> Features:
+        """Run the frozen layers over the training set, augmented as in this
         pass of the phase."""
         start = time.time()
-        seed, number = self._runner.seed, self._phase.begin_pass + kept
+        seed, number = self._runner.seed, self._phase.begin_pass + source
         size = len(self._data.dataset)
-        # In no order: what mixes the images of a batch (Mixup) is to find
-        # those of several classes in it.
+        # Shuffled, so that Mixup finds several classes in a batch.
         order = np.random.default_rng((seed, number)).permutation(size)
         rank, world = get_rank(), get_world_size()
-        # As many for each process: some images at the beginning twice.
+        # Equal shares: some images are computed twice.
         share = np.resize(order, -(-size // world) * world)[rank::world]
         step = self.loader.batch_sampler.batch_size
         batches = [
@@ -118,7 +101,7 @@ class FeatureFeed:
             self._gather([row.labels for row in rows], order),
             None if rows[0].scores is None else self._gather(
                 [row.scores for row in rows], order))
-        self._report(features, kept, time.time() - start)
+        self._report(features, source, time.time() - start)
         return features
 
     def _extract(self, batch: dict) -> Features:
@@ -137,22 +120,21 @@ class FeatureFeed:
 
     @staticmethod
     def _gather(parts: List[Tensor], order: np.ndarray) -> Tensor:
-        """The rows of all processes, from this order to the data set's."""
+        """The rows of all processes, sorted from this order to the set's."""
         rows = torch.cat(parts)
-        # As bytes, since not every backend knows of every precision.
+        # As bytes, since not every backend supports every dtype.
         data = rows.reshape(len(rows), -1).contiguous().view(torch.uint8)
         data = torch.stack(all_gather(data), 1).flatten(0, 1)[:len(order)]
         data = data[torch.from_numpy(np.argsort(order))]
         return data.view(rows.dtype).reshape(len(order), *rows.shape[1:])
 
-    def _report(self, features: Features, kept: int, seconds: float) -> None:
+    def _report(self, features: Features, source: int, seconds: float) -> None:
         tensors = [x for x in (*features.inputs, features.scores)
                    if x is not None]
         size = sum(x.numel() * x.element_size() for x in tensors)
         shapes = ', '.join(f'{tuple(x.shape)} {str(x.dtype)[len("torch."):]}'
                            for x in tensors)
         self._runner.logger.info(
-            f'Pass {kept + 1} of '
-            f'{self._phase.cached_passes} over the training set, '
-            f'{seconds:.1f} s: features {shapes} are held in memory, '
-            f'{size / 2**20:.1f} MiB in each process.')
+            f'Cached pass {source + 1} of {self._phase.cached_passes} over '
+            f'the training set in {seconds:.1f} s: features {shapes}, '
+            f'{size / 2**20:.1f} MiB of memory per process.')

@@ -9,15 +9,10 @@ from .data_feed import DataFeed
 
 
 class Feeds:
-    """The feeds of a run: one for each training set that its phases have.
-
-    Args:
-        runner (Runner): The runner.
-        dataloader (dict or DataLoader): The config's training data.
-        accept_other_classes (bool): As :class:`StageByStageTrainLoop` has it.
+    """The feeds of a run, one per training set.
 
     Attributes:
-        base (DataFeed): That of the config's training data.
+        base (DataFeed): The feed of the config's training data.
     """
 
     def __init__(self, runner, dataloader: Union[dict, DataLoader],
@@ -28,20 +23,17 @@ class Feeds:
         self.base = self._build(dataloader)
 
     def of(self, dataloader: Union[dict, DataLoader]) -> DataFeed:
-        """The feed of this training data; the same for the same config.
-
-        Args:
-            dataloader (dict or DataLoader): A phase's.
+        """The feed of this training data; equal configs share one.
 
         Raises:
-            FileNotFoundError: Its files are not there.
-            ValueError: Its annotations do not know the config's classes.
+            FileNotFoundError: Its files do not exist.
+            ValueError: Its annotations lack the config's classes.
         """
         for known, feed in self._built:
             if known is dataloader or (isinstance(known, dict)
                                        and known == dataloader):
                 return feed
-        # The config's own has been looked at.
+        # The config's own was checked by the loop.
         own = dict(train_dataloader=dataloader)
         check_data_files(own, built=['train_dataloader'])
         check_annotations(

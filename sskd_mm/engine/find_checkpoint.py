@@ -1,32 +1,25 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-import logging
 from pathlib import Path
 from typing import Iterator, Optional, Tuple
 
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger
 
 from ..compat import TruncatedCheckpointError, load_checkpoint_file
 
 
 def find_checkpoint(work_dir: str,
                     path: Optional[str] = None) -> Tuple[Optional[str], dict]:
-    """The checkpoint to resume from: the given one; else the one that
-    ``last_checkpoint`` names; else, of those that can be read, the one that
-    was trained longest.
+    """Find the checkpoint to resume from: the given one, else the one named by
+    ``last_checkpoint``, else the readable one that was trained longest.
 
-    Files are looked for where ``last_checkpoint`` lies, whatever directory it
-    names, since a work directory may have been copied.
-
-    Args:
-        work_dir (str): Where to look.
-        path (str, optional): The one that was asked for.
+    Only the file name in ``last_checkpoint`` counts, so a work directory may
+    have been copied.
 
     Returns:
-        tuple: Its path and its content; None and an empty dict if there is
-        none.
+        tuple: Its path and content; None and an empty dict without any.
 
     Raises:
-        TruncatedCheckpointError: The given one, or all of them, are cut off.
+        TruncatedCheckpointError: The given one, or all found, are truncated.
         UntrustedCheckpointError: It holds more than tensors and plain data.
     """
     if path is not None:
@@ -35,7 +28,7 @@ def find_checkpoint(work_dir: str,
         try:
             return str(file), load_checkpoint_file(str(file))
         except TruncatedCheckpointError as error:
-            _pass_over(error)
+            _skip(error)
     found, failed = (None, {}), None
     for file in sorted([
             *Path(work_dir).glob('epoch_*.pth'),
@@ -44,7 +37,7 @@ def find_checkpoint(work_dir: str,
         try:
             checkpoint = load_checkpoint_file(str(file))
         except TruncatedCheckpointError as error:
-            _pass_over(error)
+            _skip(error)
             failed = error
             continue
         if _trained(checkpoint) > _trained(found[1]):
@@ -58,7 +51,7 @@ def _named(work_dir: Path) -> Iterator[Path]:
     name = work_dir / 'last_checkpoint'
     if name.is_file():
         text = name.read_text(errors='replace').strip()
-        # It may be elsewhere (CheckpointHook's out_dir).
+        # It may be elsewhere, in CheckpointHook's out_dir.
         for file in (work_dir / Path(text).name, Path(text)):
             if text and file.is_file():
                 yield file
@@ -72,8 +65,6 @@ def _trained(checkpoint: dict) -> Tuple[int, int]:
     return meta.get('iter', 0), meta.get('epoch', 0)
 
 
-def _pass_over(error: Exception) -> None:
-    print_log(
-        f'Passed over, resuming from the one before: {error}',
-        logger='current',
-        level=logging.WARNING)
+def _skip(error: Exception) -> None:
+    MMLogger.get_current_instance().warning(
+        f'Skipped, resuming from an earlier checkpoint: {error}')

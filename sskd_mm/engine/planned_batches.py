@@ -3,20 +3,17 @@ from typing import Any, Iterator, List, Optional
 
 
 class PlannedBatches:
-    """A batch sampler whose batches, once planned, are given out.
+    """A batch sampler that serves planned batches.
 
-    Workers that persist then serve any epoch: one that is resumed in its
-    midst, or that replays another. Without a plan it is the batch sampler
-    that it wraps.
-
-    Args:
-        batch_sampler (Sampler): What it wraps, and passes attributes on to.
+    Persistent workers can then serve any epoch: one resumed in the middle, or
+    a replayed one. Without a plan it acts as the wrapped batch sampler, which
+    answers for missing attributes.
 
     Attributes:
-        length (int): What ``len`` of the dataloader is, for hooks: the
-            iterations of an epoch.
-        plan (list[list[int]], optional): The batches of an iterator that is
-            being made.
+        length (int): The dataloader's ``len``, for hooks: iterations per
+            epoch.
+        plan (list[list[int]], optional): The batches of the iterator to be
+            created next.
     """
 
     def __init__(self, batch_sampler) -> None:

@@ -13,31 +13,31 @@ from ..distillers import StageByStageDistiller
 from ..stages import Phase
 from .stop_request import StopRequest
 
-#: The key of a checkpoint under which all of it lies.
+#: The key of a checkpoint that holds the run state.
 KEY = 'sskd'
 
 
 class RunState(Hook):
-    """Where a run is, and all that it needs to go on from there.
+    """The position of a run, and all that resuming needs.
 
-    That is the phase and the position in it; what trains beside the student;
-    what each process has of its own, its running statistics and accumulated
-    gradients; the sums of hooks; and the optimizer and schedulers, which
-    belong to the phase. It is a hook, so that every checkpoint has it,
-    whoever saves.
+    That is the phase and the position in it, the modules that train beside
+    the student, each process's running statistics and accumulated gradients,
+    the sums of hooks, and the phase's optimizer and schedulers. It is a hook,
+    so every checkpoint includes it, whoever saves.
 
     Args:
         phases (Sequence[Phase]): All phases of the run.
         distiller (StageByStageDistiller): The distiller.
 
     Attributes:
-        phase (Phase): The current one, or that of the next iteration.
-        epochs (int): Those of the phase that are finished.
-        done (int): Iterations of the phase that are done.
+        phase (Phase): The phase of the next iteration, or the one that has
+            just ended.
+        epochs (int): Finished epochs of the phase.
+        done (int): Finished iterations of the phase.
         ended (bool): Whether the phase is over.
-        validated (int, optional): After which iteration of the phase the
-            student was validated last.
-        resumed (bool): Whether the run goes on from a checkpoint.
+        validated (int, optional): ``done`` at the last validation in the
+            phase.
+        resumed (bool): Whether the run was resumed.
         stop (StopRequest): Whether the run is to stop.
     """
 
@@ -55,7 +55,7 @@ class RunState(Hook):
         self._phases = list(phases)
         self._distiller = distiller
         self._parts: Dict[str, Any] = {}
-        self._of_ranks: Optional[List[dict]] = None
+        self._ranks: Optional[List[dict]] = None
         self._saved: Dict[str, Any] = {}
 
     # --- Position ---------------------------------------------------------
@@ -67,7 +67,7 @@ class RunState(Hook):
 
     @property
     def iter(self) -> int:
-        """int: Iterations of all phases that are done."""
+        """int: Finished iterations of all phases."""
         return self.phase.begin_iter + self.done
 
     @property
@@ -76,7 +76,7 @@ class RunState(Hook):
         return self._phases.index(self.phase)
 
     def enter(self, phase: Phase) -> None:
-        """Begin a phase, or go on in the one that a run is resumed in."""
+        """Begin a phase, unless a resumed run is in the middle of it."""
         if phase != self.phase:
             self.phase = phase
             self.epochs = self.done = 0
@@ -86,38 +86,34 @@ class RunState(Hook):
     def after_val_epoch(self,
                         runner,
                         metrics: Optional[Dict[str, float]] = None) -> None:
-        """Note that the student has been validated here."""
+        """Note the position of the validation."""
         self.validated = self.done
 
     # --- Saving -----------------------------------------------------------
 
     def add(self, name: str, part: Any) -> None:
-        """Save and restore something else, a hook's sums.
-
-        Args:
-            name (str): Its key.
-            part (Any): It has ``state_dict`` and ``load_state_dict``.
-        """
+        """Save and restore something else that has ``state_dict`` and
+        ``load_state_dict``, such as a hook's sums."""
         self._parts[name] = part
 
     @contextmanager
     def collected(self) -> Iterator[None]:
-        """Within this context the first process can save what each has of its
-        own. All of them enter it."""
-        self._of_ranks = all_gather_object(self._own())
+        """Gather the state of each process, to be saved within this context.
+        All processes must enter it."""
+        self._ranks = all_gather_object(self._rank_state())
         try:
             yield
         finally:
-            self._of_ranks = None
+            self._ranks = None
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Put all of it beside the student."""
+        """Add the run state to the checkpoint."""
         meta, phase = checkpoint['meta'], self.phase
         checkpoint[KEY] = dict(
             phase=phase.name,
             begin=phase.begin,
             epoch_length=phase.epoch_length,
-            # An iteration whose hooks are under way counts.
+            # Counts an iteration whose hooks are still running.
             epochs=meta['epoch'] - phase.begin,
             done=meta['iter'] - phase.begin_iter,
             ended=self.ended,
@@ -126,19 +122,19 @@ class RunState(Hook):
                 name: weights_to_cpu(module.state_dict())
                 for name, module in self._distiller.auxiliary.items()
             },
-            ranks=self._of_ranks or [self._own()],
+            ranks=self._ranks or [self._rank_state()],
             parts={
                 name: part.state_dict()
                 for name, part in self._parts.items()
             })
 
-    def _own(self) -> Dict[str, Dict[str, Tensor]]:
-        # Those of one process are in the student's weights.
+    def _rank_state(self) -> Dict[str, Dict[str, Tensor]]:
+        # With one process, they are part of the student's state_dict.
         buffers = {
             name: buffer.cpu()
             for name, buffer in self._changing_buffers().items()
         } if get_world_size() > 1 and not self.ended else {}
-        # There are some in the midst of an accumulation only.
+        # Exist only in the middle of an accumulation.
         gradients = {
             name: param.grad.cpu()
             for name, param in self._distiller.named_parameters()
@@ -156,8 +152,8 @@ class RunState(Hook):
         }
 
     def sync_buffers(self) -> None:
-        """Let all processes go on with the same running statistics, the mean
-        of theirs, as they do with the same weights."""
+        """Average running statistics over all processes, so that what the next
+        phase freezes is the same everywhere."""
         if get_world_size() == 1:
             return
         buffers = self._changing_buffers().values()
@@ -171,29 +167,29 @@ class RunState(Hook):
     # --- Resuming ---------------------------------------------------------
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Take up the position; the rest waits for :meth:`restore`.
+        """Set the position; the rest waits for :meth:`restore`.
 
         Raises:
-            ValueError: The checkpoint is none of such a run, or the phases
-                were others when it was saved.
+            ValueError: The checkpoint has no run state, or its phases differ
+                from the config's.
         """
         if not runner._resume:
             return
         saved = checkpoint.get(KEY)
         if not isinstance(saved, dict) or 'done' not in saved:
             raise ValueError(
-                'The checkpoint to resume from was not saved by '
+                'The checkpoint to resume from was saved by another loop than '
                 'StageByStageTrainLoop, or by an older version of sskd_mm. To '
                 'start from its weights, use load_from without resume.')
-        self._take_position(saved)
-        # MMEngine must not load them: they are the phase's.
+        self._set_position(saved)
+        # MMEngine must not load these yet: they belong to the phase.
         self._saved = dict(
             saved,
             optimizer=checkpoint.pop('optimizer', None),
             param_schedulers=checkpoint.pop('param_schedulers', None))
         self.resumed = True
 
-    def _take_position(self, saved: dict) -> None:
+    def _set_position(self, saved: dict) -> None:
         phase = next(
             (p for p in self._phases if p.name == saved['phase']), None)
         if phase is None or phase.begin != saved['begin']:
@@ -202,29 +198,29 @@ class RunState(Hook):
                           if p.begin <= saved['begin'] < p.end), 'no phase')
             raise ValueError(
                 f'The checkpoint was saved after epoch {epoch} in the phase '
-                f'{saved["phase"]!r}, but this config has there {there!r}. '
-                'Resume with the config that it was saved with; to start from '
-                'its weights, use load_from without resume.')
+                f'{saved["phase"]!r}, where this config has {there!r}. '
+                'Resume with the original config; to start from its weights, '
+                'use load_from without resume.')
         length = saved['epoch_length']
         if length != phase.epoch_length and not saved['ended']:
             raise ValueError(
-                f'The checkpoint was saved with {length} iterations an epoch, '
-                f'now there are {phase.epoch_length}. Within a phase resume '
-                'with the same global batch: processes x batch_size of each.')
+                f'The checkpoint was saved with {length} iterations per '
+                f'epoch, now there are {phase.epoch_length}. Within a phase, '
+                'resume with the same global batch: processes x batch_size.')
         self.phase = phase
         self.epochs, self.ended = saved['epochs'], saved['ended']
         self.done, self.validated = saved['done'], saved['validated']
         if self.ended:
-            # As long as the phase would be now.
+            # In iterations of the current epoch length.
             self.done = phase.epoch_length * self.epochs
             if self.validated == saved['done']:
                 self.validated = self.done
 
     def restore(self, runner) -> None:
-        """Load what was saved, once the phase that goes on is entered.
+        """Load the rest of the saved state, once its phase is entered.
 
         Raises:
-            ValueError: The distiller is another.
+            ValueError: The checkpoint is of another type of distiller.
         """
         saved, self._saved = self._saved, {}
         if not saved:
@@ -233,25 +229,25 @@ class RunState(Hook):
             if name not in saved['auxiliary']:
                 raise ValueError(
                     f'The checkpoint was saved by a distiller without {name}, '
-                    f'and this is a {type(self._distiller).__name__}. Resume '
-                    'with the config that it was saved with; to start from '
-                    'its weights, use load_from without resume.')
+                    f'but this is a {type(self._distiller).__name__}. Resume '
+                    'with the original config; to start from its weights, '
+                    'use load_from without resume.')
             module.load_state_dict(saved['auxiliary'][name])
         if saved['ended']:
-            return  # Another phase begins with an optimizer of its own.
+            return  # The next phase begins with a new optimizer.
         if saved['optimizer'] is not None:
             runner.optim_wrapper.load_state_dict(saved['optimizer'])
         for scheduler, state in zip(runner.param_schedulers or (),
                                     saved['param_schedulers'] or ()):
             scheduler.load_state_dict(state)
         ranks = saved['ranks']
-        self._restore_own(ranks[get_rank() % len(ranks)])
+        self._restore_rank(ranks[get_rank() % len(ranks)])
         for name, part in self._parts.items():
             if name in saved['parts']:
                 part.load_state_dict(saved['parts'][name])
 
     @torch.no_grad()
-    def _restore_own(self, own: Dict[str, Dict[str, Tensor]]) -> None:
+    def _restore_rank(self, own: Dict[str, Dict[str, Tensor]]) -> None:
         buffers = dict(self._distiller.named_buffers())
         for name, value in own['buffers'].items():
             buffers[name].copy_(value)

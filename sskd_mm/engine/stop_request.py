@@ -12,12 +12,11 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """SIGTERM or Ctrl-C, which all processes of a run act on together.
+    """SIGTERM or Ctrl-C, on which all processes of a run act together.
 
-    Whichever process gets the signal, all of them learn of it at the same
-    iteration: every :attr:`interval` iterations they exchange a number on the
-    CPU, in a group of their own, so that no device has to wait. The second
-    signal ends its process at once.
+    Every :attr:`interval` iterations they exchange the signal on the CPU, in a
+    process group of its own, so no device waits and all stop at the same
+    iteration. A second signal ends the process at once.
     """
 
     #: Iterations between two exchanges.
@@ -39,22 +38,19 @@ class StopRequest:
             self._group = dist.new_group(backend='gloo')
 
     def ignore(self) -> None:
-        """Leave the signals as they were."""
+        """Restore the previous handlers."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
 
     def _note(self, number, frame) -> None:
         self._signal = number
-        # Whoever sends it twice means now.
+        # A second signal acts at once.
         self.ignore()
 
     def is_agreed(self, iteration: int) -> bool:
-        """Whether all processes stop at this iteration.
-
-        Args:
-            iteration (int): The same in all of them, counted anywhere.
-        """
+        """Whether all processes stop at this iteration, counted alike in
+        all."""
         if get_world_size() == 1:
             return bool(self._signal)
         if iteration % self.interval:
@@ -65,24 +61,16 @@ class StopRequest:
         return bool(self._signal)
 
     def leave(self, message: str) -> None:
-        """End the process as its signal would.
-
-        Args:
-            message (str): What to tell the user.
-
-        Raises:
-            KeyboardInterrupt: It was Ctrl-C.
-            SystemExit: It was SIGTERM.
-        """
+        """End the process with this message, as its signal would: by
+        ``KeyboardInterrupt`` or ``SystemExit``."""
         name = signal.Signals(self._signal).name
         if self._signal == signal.SIGINT:
             raise KeyboardInterrupt(f'{name}: {message}')
         raise SystemExit(f'{name}: {message}')
 
 
-# A process that is forked meanwhile, such as those of mmdet's VOCMetric, has
-# the handlers too, and is to end on SIGTERM all the same: its parent waits for
-# that. What is sent to it before it has run at all must not get lost.
+# Forked workers, such as those of mmdet's VOCMetric, inherit the handlers but
+# must still end on SIGTERM, even if it arrives while they are being forked.
 
 
 def _is_listening() -> bool:

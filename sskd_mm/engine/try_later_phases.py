@@ -20,33 +20,25 @@ from ..compat import is_a
 from ..stages import Phase
 from .build_optimizer import build_optimizer
 
-#: Images of a batch at most, so that this takes seconds.
+#: The largest batch to try, so that this takes seconds.
 _MOST_IMAGES = 16
 
 
 def try_later_phases(loop) -> None:
-    """Try what is first needed when mimicking is over, before it begins.
+    """Try the phases after mimicking and the validation on one batch each, so
+    that they fail before mimicking, not after it.
 
-    The student's own loss is computed for a batch of training images with
-    annotations, in each phase behind mimicking, and a batch of the validation
-    set is predicted and given to the evaluator. ``CocoMetric`` is computed,
-    too, against all images of its file; other metrics may need more images
-    than a batch has.
+    The student's loss is computed in each later phase, and a batch of the
+    validation set is predicted and passed to the evaluator. ``CocoMetric`` is
+    also computed; other metrics may need more images than a batch has.
 
-    The run is left as it is, bit by bit: images are loaded in a process of
-    their own, copies of the student and the metrics take part, and the state
-    of the random generators is restored. Where mimicking is over, or not
-    planned, nothing is tried.
-
-    Args:
-        loop (StageByStageTrainLoop): About to train.
+    The state of the run does not change, bit by bit: images are loaded in a
+    separate process, copies of student and metrics are used, and random
+    states are restored. Without mimic phases ahead nothing is tried.
 
     Raises:
-        ValueError: Names the phase, what was tried, the part of the config
-            and the original error.
-
-    Example:
-        >>> try_later_phases(runner.train_loop)
+        ValueError: Names the phase, the part of the config and the original
+            error.
     """
     state, logger = loop.state, loop.runner.logger
     ahead = loop.phases[state.index + state.ended:]
@@ -61,15 +53,15 @@ def try_later_phases(loop) -> None:
             if loop.runner.val_loop is not None:
                 _try_validation(loop)
     except torch.cuda.OutOfMemoryError:
-        # Later phases do without the teacher, which takes memory now.
+        # Later phases run without the teacher, which takes memory now.
         torch.cuda.empty_cache()
-        logger.warning('Beside the teacher there is not enough memory to try '
-                       'a batch of each phase behind mimicking.')
+        logger.warning('Not enough memory beside the teacher to try the '
+                       'phases after mimicking.')
         return
     finally:
         logger.setLevel(level)
-    logger.info('A batch of each phase behind mimicking, and one of the '
-                f'validation, worked; it took {time.time() - start:.1f} s.')
+    logger.info('Tried the phases after mimicking and the validation on a '
+                f'batch each, in {time.time() - start:.1f} s.')
 
 
 def _try_training(loop, phases: Sequence[Phase]) -> None:
@@ -108,7 +100,7 @@ def _try_validation(loop) -> None:
         with torch.no_grad(), autocast(
                 enabled=getattr(val_loop, 'fp16', False)):
             outputs = student.val_step(batch)
-    _show_a_box(outputs)
+    _ensure_a_box(outputs)
     for metric in val_loop.evaluator.metrics:
         trial = _copy_metric(metric)
         if trial is None:
@@ -131,17 +123,14 @@ def _try_validation(loop) -> None:
 
 
 def load_apart(loader: DataLoader, most: int = _MOST_IMAGES) -> Any:
-    """A batch of at most so many images from all over a data set.
-
-    They are loaded in a process of its own, so that what transforms and data
-    sets note meanwhile (the images that a cached mosaic is made of) is gone
-    with it.
-    """
+    """A batch of at most ``most`` images from all over a data set, loaded in a
+    separate process, so that transforms and data sets keep no state of it
+    (such as the images of a cached mosaic)."""
     size = getattr(loader.batch_sampler, 'batch_size', None) or 2
     number = len(loader.dataset)
     indices = np.linspace(0, number - 1,
                           min(size, number, most)).astype(int)
-    # A daemon may not have a process of its own.
+    # A daemon must not have child processes.
     apart = not multiprocessing.current_process().daemon
     return next(
         iter(
@@ -155,9 +144,8 @@ def load_apart(loader: DataLoader, most: int = _MOST_IMAGES) -> Any:
 
 
 def _copy(loop, phase: Optional[Phase] = None) -> Optional[nn.Module]:
-    """The student as it is in a phase, or in validation. What a loss notes in
-    its modules (running statistics, what it has seen so far) is then gone
-    with it. None of one that cannot be copied."""
+    """A copy of the student in the mode of a phase, or of validation, which
+    takes the changes of running statistics; None if it cannot be copied."""
     distiller, student = loop.distiller, loop.distiller.student
     modes = [(module, module.training) for module in student.modules()]
     student.train(phase is not None)
@@ -167,16 +155,16 @@ def _copy(loop, phase: Optional[Phase] = None) -> Optional[nn.Module]:
     try:
         trial = copy.deepcopy(student)
     except (RuntimeError, TypeError) as error:
-        # torch has not every tensor copied, such as a normalised weight.
+        # torch cannot copy every tensor, such as a weight-normed one.
         loop.runner.logger.warning(
-            f'The student cannot be copied ({error}), so its losses and '
-            'predictions are not tried before mimicking.')
+            f'The student cannot be copied ({error}), so later phases are not '
+            'tried before mimicking.')
         return None
     finally:
         for module, mode in modes:
             module.training = mode
     for module in trial.modules():
-        # A compiled one runs the original's; others are methods of the copy.
+        # A compiled forward is bound to the original's weights.
         if hasattr(module.__dict__.get('forward'),
                    '_torchdynamo_orig_callable'):
             del module.forward
@@ -185,8 +173,8 @@ def _copy(loop, phase: Optional[Phase] = None) -> Optional[nn.Module]:
 
 def _copy_metric(metric: BaseMetric) -> Optional[BaseMetric]:
     if hasattr(type(metric), '__del__'):
-        return None  # It would clear away the original's files.
-    # They are large and only read.
+        return None  # It would delete the original's files.
+    # Large and read-only: share them.
     apis = [getattr(metric, key, None) for key in ('_coco_api', '_lvis_api')]
     try:
         return copy.deepcopy(metric, {id(x): x for x in apis if x is not None})
@@ -194,9 +182,9 @@ def _copy_metric(metric: BaseMetric) -> Optional[BaseMetric]:
         return None
 
 
-def _show_a_box(outputs: List[Any]) -> None:
-    """Let a detector that finds nothing yet find an empty box, since mmdet
-    does not compute metrics of nothing."""
+def _ensure_a_box(outputs: List[Any]) -> None:
+    """Give a detector without any detections an empty box, since mmdet skips
+    metrics without detections."""
     found = [getattr(x, 'pred_instances', None) for x in outputs]
     if any(x is None or len(x) for x in found):
         return
@@ -209,20 +197,20 @@ def _show_a_box(outputs: List[Any]) -> None:
 
 @contextlib.contextmanager
 def _saying(what: str) -> Iterator[None]:
-    """Say of an error what was tried."""
+    """Raise errors again, with what was tried and failed."""
     try:
         yield
     except torch.cuda.OutOfMemoryError:
         raise
     except Exception as error:
-        # A worker's has its whole traceback, which the cause shows.
+        # A worker's message is its whole traceback; the last line suffices.
         lines = str(error).strip().splitlines() or ['']
         reason = f'{type(error).__name__}: {lines[0]}'
         if 'DataLoader worker' in lines[0]:
             reason = lines[-1]
         raise ValueError(
-            f'{what}: {reason} (Tried before mimicking; the run would have '
-            'ended with this error after it.)') from error
+            f'{what}: {reason} (Tried ahead of mimicking; the run would fail '
+            'with this error after it.)') from error
 
 
 @contextlib.contextmanager

@@ -4,45 +4,44 @@ from typing import Iterator, List, Sequence, Tuple
 
 import torch.nn as nn
 
-#: Blocks that all have one shape make so many stages, e.g. a ViT's quarters.
+#: Number of stages of a backbone whose blocks are all alike, such as a ViT.
 NUM_GROUPS = 4
 
 _SEQUENCES = (nn.ModuleList, nn.Sequential)
 
 
 def find_stages(model: nn.Module) -> List[str]:
-    """Module paths of the stages of a network, in the order of execution.
+    """Find the module paths of a network's stages, in the order of execution.
 
-    They are the stages of its backbone up to the last one that it outputs,
-    and its neck where that has weights. No network is known by name: the
-    stages are the entries of the list that holds most of the backbone's
-    layers, where a list is a list of its children's names (``res_layers`` of
-    a ResNet), a ``ModuleList`` or ``Sequential`` (``stages`` of a ConvNeXt),
-    or children that differ by a number (``blocks1`` ... of a VAN). Of these
+    They are the backbone's stages up to its last output, and the neck if it
+    has weights. No network is known by name. The stages come from the list
+    that holds most of the backbone's layers: a list of child names
+    (``res_layers`` of a ResNet), a ``ModuleList`` or ``Sequential``
+    (``stages`` of a ConvNeXt), or numbered children (``blocks1`` ... of a
+    VAN).
 
-    - a sequence of blocks is a stage; a lone layer among them (a stem, a
-      patch embedding) belongs to the stage that follows, one at the end (the
-      last convolution of a MobileNetV2) to the stage before;
-    - single blocks or layers form stages that begin where one of them
-      reduces the resolution (MobileNetV3, VGG); where none does, as in a
-      ViT, a stage ends at each of ``out_indices`` if there are several and
-      at each quarter of the depth otherwise.
+    - A sequence of blocks is a stage. A single layer among them (a stem, a
+      patch embedding) belongs to the next stage, one at the end (the last
+      convolution of a MobileNetV2) to the previous one.
+    - Single blocks or layers are grouped into stages that begin where the
+      resolution drops (MobileNetV3, VGG). If it never drops, as in a ViT, a
+      stage ends at each of several ``out_indices``, or else at each quarter
+      of the depth.
 
-    The first stage begins with the network's stem. What lies behind the last
-    stage's tap, such as a ViT's last norm, counts as the neck's or else the
-    head's.
+    The stem belongs to the first stage. What lies after the last stage's
+    tap, such as a ViT's last norm, belongs to the neck or else the head.
 
     Args:
         model (nn.Module): A model with a ``backbone`` and maybe a ``neck``,
-            as the detectors and classifiers of OpenMMLab have them, or with
-            a whole ``model`` of timm or Hugging Face in it.
+            as in OpenMMLab, or one that wraps a ``model`` of timm or Hugging
+            Face.
 
     Returns:
         list[str]: For a ResNet with FPN ``['backbone.layer1', ...,
         'backbone.layer4', 'neck']``.
 
     Raises:
-        ValueError: The backbone is of a kind whose stages are not known.
+        ValueError: The stages of this kind of backbone are unknown.
     """
     for root in ('backbone', 'model'):
         backbone = getattr(model, root, None)
@@ -50,9 +49,10 @@ def find_stages(model: nn.Module) -> List[str]:
             break
     else:
         raise ValueError(
-            f"stages='auto' needs a model with a backbone, which "
-            f'{type(model).__name__} has not. Write the stages as a list of '
-            f'module paths; its parts are: {_children(model)}.')
+            f"stages='auto' needs a model with a backbone, but "
+            f'{type(model).__name__} has none. Write the stages as a list of '
+            'module paths; its modules are: '
+            f'{", ".join(name for name, _ in model.named_children())}.')
     stages = _backbone_stages(backbone)
     if not stages:
         raise ValueError(
@@ -74,18 +74,18 @@ def _backbone_stages(backbone: nn.Module) -> List[str]:
     if all(_weights(backbone.get_submodule(name)) for name in names):
         names, out = _up_to_last(names, out)
         return [names[i] for i in _ends(backbone, names, out)]
-    # Among single layers (a VGG's), out_indices number what they make up.
+    # With single layers (VGG), out_indices count the stages they form.
     stages = [names[i] for i in _ends(backbone, names, ())]
     return _up_to_last(stages, out)[0]
 
 
 def _main_list(backbone: nn.Module) -> List[str]:
-    """Names of the entries of the list with most of the layers in it."""
+    """The entries of the list that holds most of the layers."""
 
     def size(names):
         return sum(_weights(backbone.get_submodule(name)) for name in names)
 
-    # The lists of names first: they are what out_indices count.
+    # Lists of names first: out_indices refer to them.
     for lists in (_lists_of_names, _lists_of_modules):
         names = max(lists(backbone), key=size, default=[])
         if 2 * size(names) > _weights(backbone):
@@ -114,7 +114,7 @@ def _lists_of_modules(backbone: nn.Module) -> Iterator[List[str]]:
         for name in names:
             found = re.fullmatch(r'(\D+)(\d+)', name)
             if found:
-                # An HRNet goes on after its layer1 with stage2.
+                # An HRNet's layer1 is followed by stage2.
                 kind = found[1].replace('layer', 'stage')
                 numbered.setdefault(kind, []).append((int(found[2]), name))
         for group in numbered.values():
@@ -123,7 +123,7 @@ def _lists_of_modules(backbone: nn.Module) -> Iterator[List[str]]:
 
 def _up_to_last(names: List[str],
                 out: Sequence[int]) -> Tuple[List[str], List[int]]:
-    """The names up to the last one that is output, and the valid outputs."""
+    """The names up to the last output, and the valid output indices."""
     out = sorted(i + len(names) if i < 0 else i for i in out)
     names = names[:out[-1] + 1] if out else names
     return names, [i for i in out if i < len(names)]
@@ -131,7 +131,7 @@ def _up_to_last(names: List[str],
 
 def _ends(backbone: nn.Module, names: Sequence[str],
           out: Sequence[int]) -> List[int]:
-    """Where among the entries of a list the stages end."""
+    """The entries of a list at which stages end."""
     modules = [backbone.get_submodule(name) for name in names]
     shapes = {tuple(p.shape for p in m.parameters()) for m in modules}
     sequences = [
@@ -144,7 +144,7 @@ def _ends(backbone: nn.Module, names: Sequence[str],
     if len(names) <= NUM_GROUPS and all(shapes):
         return list(range(len(names)))
     starts = _starts(modules)
-    # Where most have strides, those are beside the main path (pooled keys).
+    # If most have strides, these are off the main path (pooled keys).
     if 0 < len(starts) <= len(names) / 2:
         return [i - 1 for i in starts] + [last]
     if len(out) > 1:
@@ -156,10 +156,9 @@ def _ends(backbone: nn.Module, names: Sequence[str],
 
 
 def _starts(modules: Sequence[nn.Module]) -> List[int]:
-    """The layers with weights that get or output a reduced resolution.
+    """The layers with weights whose input or output has a lower resolution.
 
-    The first two are none: a first layer of a resolution of its own is the
-    stem.
+    The first two do not count: they are the stem.
     """
     starts, reduced = [], False
     for i, module in enumerate(modules):
@@ -183,14 +182,14 @@ def _is_sequence(module: nn.Module) -> bool:
 
 
 def _tap(backbone: nn.Module, path: str) -> str:
-    """The module to hook for the output of this stage."""
+    """The module whose output is that of this stage."""
     module = backbone.get_submodule(path)
     if hasattr(module, 'blocks') and hasattr(module, 'downsample'):
-        # Swin's stages, but not all of them, merge their output's patches
-        # for the next stage: compare before that.
+        # Most of Swin's stages end with the patch merging of the next one:
+        # tap before it.
         path, module = f'{path}.blocks', module.blocks
     while isinstance(module, nn.ModuleList):
-        # It is not called as a whole.
+        # A ModuleList is not called.
         path, module = f'{path}.{len(module) - 1}', module[-1]
     return path
 
@@ -201,7 +200,3 @@ def _weights(module: nn.Module) -> int:
 
 def _join(path: str, names: Sequence[str]) -> List[str]:
     return [f'{path}.{name}' if path else name for name in names]
-
-
-def _children(model: nn.Module) -> str:
-    return ', '.join(name for name, _ in model.named_children())

@@ -14,39 +14,38 @@ from .prefix import Features, run_prefix
 from .stage import Stage, default_name
 from .tokens import find_grid
 
-#: The forms in which features are compared.
+#: The layouts in which features are compared.
 _CANONICAL = ('NC', 'NLC', 'NCHW')
-#: The order of so many axes. ``NLHWC`` are L places of H x W cells each, which
-#: become a map.
+#: The canonical order by number of axes. ``NLHWC`` are L windows of H x W
+#: cells each, which become a map.
 _FORMS = {2: 'NC', 3: 'NLC', 4: 'NCHW', 5: 'NLHWC'}
 
 
 def find_layouts(model: nn.Module, stages: Sequence[Stage], network: int,
                  inputs: Tensor) -> Dict[str, Tuple[str, ...]]:
-    """Find how the features of a network's taps are laid out.
+    """Find the axis layout of each tap's features in a network.
 
-    What the config says holds. Otherwise vectors are embeddings (N, C), and
-    features of three axes tokens (N, L, C). Of four axes, two neighbours are
-    height and width: those that have the image's proportions. Where both
-    pairs have them (64 channels of 64 x 64), the tap's other levels tell; or
-    that all weights of the module are of convolutions and their norms, whose
-    channels come first; or an image of twice the size, which doubles height
-    and width alone.
+    The config's ``layout`` takes precedence. Two axes are embeddings (N, C),
+    three are tokens (N, L, C). Of four, height and width are two neighbours
+    with the image's proportions. If both candidates match (64 channels of
+    64 x 64), the tap's other levels decide, or that the module consists of
+    convolutions and their norms, which have channels first, or an image of
+    twice the size, which doubles height and width only.
 
     Args:
         model (nn.Module): A model with OpenMMLab's
             ``forward(inputs, data_samples, mode='tensor')``.
-        stages (Sequence[Stage]): Where to compare, and what the config says.
+        stages (Sequence[Stage]): Where to compare, and the config's layouts.
         network (int): 0 for the student, k for the k-th teacher.
-        inputs (Tensor): What the network gets of a batch, (N, C, H, W).
+        inputs (Tensor): A batch for this network, (N, C, H, W).
 
     Returns:
-        dict[str, tuple[str]]: For each level of each tap the meaning of its
-        axes, such as ``'NCHW'`` or ``'NHWC'``.
+        dict[str, tuple[str]]: For each tap the layout of each level, such as
+        ``'NCHW'`` or ``'NHWC'``.
 
     Raises:
-        ValueError: A layout that nothing tells, that does not fit, or that
-            cannot be compared; the message says what to write.
+        ValueError: A layout is ambiguous, wrong, or cannot be compared; the
+            message says what to write.
 
     Example:
         >>> find_layouts(vit_sam, stages, 0, torch.rand(2, 3, 64, 64))
@@ -55,7 +54,7 @@ def find_layouts(model: nn.Module, stages: Sequence[Stage], network: int,
     taps = {s.paths[network]: s for s in stages if s.paths[network]}
     features = _run(model, list(taps), inputs)
     for path, stage in taps.items():
-        _check_said(_Tap(stage, network), features[path])
+        _check_given(_Tap(stage, network), features[path])
     layouts = {
         path: [
             _find_layout(model, _Tap(stage, network), x, inputs)
@@ -83,27 +82,26 @@ def find_layouts(model: nn.Module, stages: Sequence[Stage], network: int,
         if others:
             MMLogger.get_current_instance().info(
                 f'{_Tap(taps[path], network)} outputs '
-                f'{" and ".join(map(_axes, others))}, whose axes are permuted '
-                'to compare it.')
+                f'{" and ".join(map(_axes, others))}; the axes are permuted '
+                'for the comparison.')
     return {path: tuple(found) for path, found in layouts.items()}
 
 
 def to_canonical(features: Sequence[Tensor], layouts: Sequence[str],
                  image_size: Sequence[int]) -> List[Tensor]:
-    """Bring a tap's outputs into the forms in which features are compared.
+    """Permute a tap's outputs to the layouts in which features are compared.
 
     Args:
-        features (Sequence[Tensor]): The outputs, one a level.
+        features (Sequence[Tensor]): The outputs, one per level.
         layouts (Sequence[str]): Their layouts, see :func:`find_layouts`.
         image_size (Sequence[int]): Height and width of the network's input.
 
     Returns:
         list[Tensor]: Maps (N, C, H, W), tokens (N, L, C) and embeddings
-        (N, C). Views, but for ``NLHWC``: a contiguous (N, H, W, C) becomes a
-        map in ``torch.channels_last``.
+        (N, C). Views, except for ``NLHWC``.
 
     Raises:
-        ValueError: The places of a ``NLHWC`` make no grid of the image's
+        ValueError: The windows of a ``NLHWC`` form no grid of the image's
             proportions.
 
     Example:
@@ -119,12 +117,12 @@ def to_canonical(features: Sequence[Tensor], layouts: Sequence[str],
 
 def from_canonical(features: Sequence[Tensor], layouts: Sequence[str],
                    outputs: Sequence[Tensor]) -> List[Tensor]:
-    """The way back from :func:`to_canonical`, for features that go on
-    through the network in place of its own.
+    """The inverse of :func:`to_canonical`, for features that replace the
+    network's own.
 
     Args:
-        features (Sequence[Tensor]): In the forms in which they are compared.
-        layouts (Sequence[str]): The layouts to return them in.
+        features (Sequence[Tensor]): In the layouts of comparison.
+        layouts (Sequence[str]): The layouts to return.
         outputs (Sequence[Tensor]): The network's own, in these layouts.
 
     Returns:
@@ -145,7 +143,7 @@ def _to_form(feature: Tensor, layout: str,
         grid = find_grid(feature.shape[1], image_size)
         if grid is None:
             raise ValueError(
-                f'{feature.shape[1]} places make no grid of the proportions '
+                f'{feature.shape[1]} windows form no grid of the proportions '
                 f'of an image of {image_size[0]} x {image_size[1]}.')
         # (N, rows, columns, h, w, C) -> (N, C, rows, h, columns, w)
         feature = feature.unflatten(1, grid).permute(0, 5, 1, 3, 2, 4)
@@ -163,50 +161,51 @@ def _from_form(feature: Tensor, layout: str, output: Tensor) -> Tensor:
     elif layout == form:
         return feature
     feature = feature.permute(*map(form.index, layout))
-    # A network may view its own feature, which a permuted one does not allow.
+    # A network may call view() on its feature, which needs a contiguous one.
     return feature.contiguous() if output.is_contiguous() else feature
 
 
 class _Tap:
-    """A tap in one network, as messages name it."""
+    """A tap of one network, for messages."""
 
     def __init__(self, stage: Stage, network: int) -> None:
         self.stage, self.network = stage, network
         self.path = stage.paths[network]
-        self.said = stage.layouts[network] if stage.layouts else None
+        self.given = stage.layouts[network] if stage.layouts else None
 
     def __str__(self) -> str:
         role = 'teacher' if self.network else 'student'
         return f"Stage {self.stage.name!r}: the {role}'s tap {self.path!r}"
 
     def entry(self, layout: str) -> str:
-        """What to write in ``stages``."""
+        """The entry to write in ``stages``."""
         student, *teachers = self.stage.paths
-        said = [*(self.stage.layouts or [None] * len(self.stage.paths))]
-        said[self.network] = layout
+        given = [*(self.stage.layouts or [None] * len(self.stage.paths))]
+        given[self.network] = layout
         one = len(teachers) == 1
         entry = dict(student=student, teacher=teachers[0] if one else teachers)
         if self.stage.name != default_name(student):
             entry['name'] = self.stage.name
-        layouts = dict(student=said[0], teacher=said[1] if one else said[1:])
-        if not any(said[1:]):
+        own, *others = given
+        layouts = dict(student=own, teacher=others[0] if one else others)
+        if not any(others):
             del layouts['teacher']
-        if said[0] is None:
+        if own is None:
             del layouts['student']
         return f'dict({_arguments(entry)}, layout=dict({_arguments(layouts)}))'
 
 
-def _check_said(tap: _Tap, features: Features) -> None:
-    # Of a tap that outputs maps and tokens, it is about those of its axes.
-    if tap.said and len(tap.said) not in {x.dim() for x in features}:
+def _check_given(tap: _Tap, features: Features) -> None:
+    # Of maps and tokens, it applies to those with as many axes.
+    if tap.given and len(tap.given) not in {x.dim() for x in features}:
         raise ValueError(
-            f'{tap} outputs {[tuple(x.shape) for x in features]}, and '
-            f'layout={tap.said!r} names {len(tap.said)} axes.')
+            f'{tap} outputs {[tuple(x.shape) for x in features]}, but '
+            f'layout={tap.given!r} names {len(tap.given)} axes.')
 
 
 def _find_layout(model: nn.Module, tap: _Tap, feature: Tensor,
                  inputs: Tensor) -> Optional[str]:
-    """The layout of a feature; None if its shape does not tell."""
+    """The layout of a feature; None if its shape is ambiguous."""
     shape, axes = tuple(feature.shape), feature.dim()
     if axes not in _FORMS:
         raise ValueError(
@@ -218,30 +217,31 @@ def _find_layout(model: nn.Module, tap: _Tap, feature: Tensor,
     if len(readings) == 2 and _is_convolutional(
             model.get_submodule(tap.path)):
         layout = 'NCHW'
-    if tap.said is not None and len(tap.said) == axes:
-        if layout not in (None, tap.said) and axes == 4:
+    if tap.given is not None and len(tap.given) == axes:
+        if layout not in (None, tap.given) and axes == 4:
             MMLogger.get_current_instance().warning(
-                f'{tap} outputs {shape}, which looks like {_axes(layout)}; as '
-                f'layout={tap.said!r} it is compared as {_axes(tap.said)}.')
-        layout = tap.said
+                f'{tap} outputs {shape}, which looks like {_axes(layout)}; it '
+                f'is compared as {_axes(tap.given)} because of '
+                f'layout={tap.given!r}.')
+        layout = tap.given
     elif axes == 5 and not _has_places(model.get_submodule(tap.path)):
         raise ValueError(
-            f'{tap} outputs {shape}, and what its five axes are is not known. '
+            f'{tap} outputs {shape}, whose five axes are unknown. '
             'Tap a module that outputs maps, such as the whole backbone. If '
-            'they are (N, L, H, W, C), L places of the image row by row with '
-            f'H x W cells in each, write {tap.entry("NLHWC")} in `stages`.')
+            'they are (N, L, H, W, C), L windows of the image row by row with '
+            f'H x W cells each, write {tap.entry("NLHWC")} in `stages`.')
     if shape[layout.index('N') if layout else 0] != len(inputs):
-        remedy = (' If its second axis is the images, write '
+        remedy = (' If the second axis is the images, write '
                   f'{tap.entry("LNC")} in `stages`.') if axes == 3 else ''
         raise ValueError(
             f'{tap} outputs {shape} for {len(inputs)} images, so its first '
-            'axis is not the images: windows or boxes, maybe. Tap the module '
-            f'that holds it.{remedy}')
+            'axis is not the images, but maybe windows or boxes. Tap the '
+            f'module around it.{remedy}')
     return layout
 
 
 def _is_convolutional(module: nn.Module) -> bool:
-    """Whether it has weights, and all of convolutions and their norms."""
+    """Whether all weights of a module are of convolutions and their norms."""
     owners = [
         m for m in module.modules()
         if any(True for _ in m.parameters(recurse=False))
@@ -251,14 +251,14 @@ def _is_convolutional(module: nn.Module) -> bool:
 
 
 def _has_places(module: nn.Module) -> bool:
-    """Whether its five axes are (N, L, H, W, C): mmpretrain's HiViT splits
-    each place into 4 x 4 cells and merges them on the way."""
+    """Whether its five axes are (N, L, H, W, C), as in mmpretrain's HiViT,
+    which splits each position into 4 x 4 cells that it later merges."""
     return type(module).__module__.endswith('.hivit')
 
 
 def _readings(shape: Sequence[int], inputs: Tensor) -> List[str]:
-    """The layouts in which a feature of four axes would have channels and
-    the image's proportions."""
+    """The layouts in which a feature of four axes has channels and the
+    image's proportions."""
     readings = dict(NCHW=(1, 2, 3), NHWC=(3, 1, 2))
     return [
         layout for layout, (c, h, w) in readings.items()
@@ -267,10 +267,10 @@ def _readings(shape: Sequence[int], inputs: Tensor) -> List[str]:
 
 
 def _is_grid(height: int, width: int, image_size: Sequence[int]) -> bool:
-    """Whether this has an image's proportions, as far as rounding on the way
-    leaves them, or is square, as pooling to a fixed size makes it."""
+    """Whether a size has an image's proportions, up to rounding, or is square,
+    as after pooling to a fixed size."""
     sides = list(zip(image_size, (height, width)))
-    # The strides that could have led here.
+    # The range of strides that give this size.
     least = max(whole / (part + 1) for whole, part in sides)
     most = min(whole / max(part - 1, 1e-9) for whole, part in sides)
     return height == width or least < most
@@ -278,7 +278,7 @@ def _is_grid(height: int, width: int, image_size: Sequence[int]) -> bool:
 
 def _by_growth(tap: _Tap, feature: Tensor, larger: Optional[Tensor],
                inputs: Tensor) -> str:
-    """The layout whose height and width have grown with the image."""
+    """The layout whose height and width grow with the image."""
     shape = tuple(feature.shape[1:])
     if larger is not None and larger.dim() == 4:
         grown = [k for k in (1, 2, 3) if larger.shape[k] > feature.shape[k]]
@@ -286,10 +286,10 @@ def _by_growth(tap: _Tap, feature: Tensor, larger: Optional[Tensor],
             return 'NCHW' if grown == [2, 3] else 'NHWC'
     height, width = inputs.shape[-2:]
     raise ValueError(
-        f'{tap} outputs {shape} for each image of {height} x {width}, which '
-        'may be (C, H, W) or (H, W, C), and an image of twice the size does '
-        f"not tell either. Write {tap.entry('NCHW')} in the list `stages` if "
-        "channels come first, with 'NHWC' if they come last.")
+        f'{tap} outputs {shape} for an image of {height} x {width}, which '
+        'may be (C, H, W) or (H, W, C); an image of twice the size does not '
+        f"decide it either. Write {tap.entry('NCHW')} in the list `stages` "
+        "if channels come first, with 'NHWC' if they come last.")
 
 
 def _run_larger(model: nn.Module, taps: List[str],
@@ -298,7 +298,7 @@ def _run_larger(model: nn.Module, taps: List[str],
     network takes one size only."""
     try:
         return _run(model, taps, inputs[:1].repeat(1, 1, 2, 2))
-    except Exception:  # Each network refuses in its own way.
+    except Exception:  # networks fail in different ways
         return {}
 
 

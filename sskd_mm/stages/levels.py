@@ -8,16 +8,15 @@ from torch import Tensor
 def pair_levels(student: Sequence[Tensor], teacher: Sequence[Tensor],
                 student_size: Tuple[int, int],
                 teacher_size: Tuple[int, int]) -> List[Tuple[int, int]]:
-    """Find which of a tap's feature maps are compared with which.
+    """Pair the features of a student's tap with those of a teacher's.
 
-    The levels of two FPNs are paired by their strides, so that P3 to P7 of a
-    one-stage detector meet P3 to P6 of a two-stage one's P2 to P6; a level
-    without a counterpart is left out. A single feature goes with a single
-    one whatever their strides, and features that are no maps (tokens,
-    embeddings) go by their order.
+    FPN levels are paired by stride, so P3 to P7 of a one-stage detector meet
+    P3 to P6 of a two-stage one's P2 to P6; levels without a counterpart are
+    left out. Single features are paired whatever their strides, and tokens or
+    embeddings by their order.
 
     Args:
-        student (Sequence[Tensor]): The features of the student's tap: maps
+        student (Sequence[Tensor]): Features of the student's tap: maps
             (N, C, H, W), tokens (N, L, C) or embeddings (N, C).
         teacher (Sequence[Tensor]): Those of the teacher's.
         student_size (tuple[int]): Height and width of the student's input.
@@ -27,9 +26,8 @@ def pair_levels(student: Sequence[Tensor], teacher: Sequence[Tensor],
         list[tuple[int]]: Indices into ``student`` and ``teacher``.
 
     Raises:
-        ValueError: No two levels have one stride, other features than
-            maps are not as many on both sides, or an embedding would meet
-            what has positions.
+        ValueError: No strides match, the numbers of tokens or embeddings
+            differ, or an embedding would be paired with a map or tokens.
 
     Example:
         >>> pair_levels([torch.rand(1, 8, 16, 16), torch.rand(1, 8, 8, 8)],
@@ -42,10 +40,10 @@ def pair_levels(student: Sequence[Tensor], teacher: Sequence[Tensor],
         if (student[i].dim() == 2) != (teacher[j].dim() == 2):
             raise ValueError(
                 f'the student outputs {_shapes(student)}, the teacher '
-                f'{_shapes(teacher)}: one a vector for each image, the other '
-                'a feature for each position. Tap both networks before the '
-                'pooling, or both behind it; of a classifier of mmpretrain '
-                "that is 'neck'.")
+                f'{_shapes(teacher)}: one is a vector per image, the other '
+                'has a feature per position. Tap both networks before the '
+                "pooling, or both after it (an mmpretrain classifier's "
+                "'neck').")
     return pairs
 
 
@@ -58,14 +56,14 @@ def _pair(student: Sequence[Tensor], teacher: Sequence[Tensor],
         if len(student) != len(teacher):
             raise ValueError(
                 f'the student outputs {_shapes(student)}, the teacher '
-                f'{_shapes(teacher)}, which are not as many and not all maps.'
-                ' Tap modules that output as many.')
+                f'{_shapes(teacher)}: different numbers of features, not all '
+                'of them maps. Tap modules that output equally many.')
         return [(i, i) for i in range(len(student))]
     strides = _strides(student, student_size)
     left = dict(enumerate(_strides(teacher, teacher_size)))
     pairs = []
     for i, stride in enumerate(strides):
-        # On a small image the last levels are all of one pixel: in order.
+        # On small images the last levels all have one pixel: keep the order.
         j = next((j for j in left if left[j] == stride), None)
         if j is not None:
             pairs.append((i, j))
@@ -73,14 +71,14 @@ def _pair(student: Sequence[Tensor], teacher: Sequence[Tensor],
     if not pairs:
         raise ValueError(
             f'the student outputs levels of the strides {strides}, the '
-            f'teacher {_strides(teacher, teacher_size)}, and none is on both '
-            'sides. Tap modules with levels of one stride, or the modules of '
-            'single levels, which are compared whatever their strides.')
+            f'teacher {_strides(teacher, teacher_size)}; they have none in '
+            'common. Tap modules with a common stride, or modules with a '
+            'single level, which are compared whatever their strides.')
     return pairs
 
 
 def _strides(features: Sequence[Tensor], size: Tuple[int, int]) -> List[int]:
-    """The nearest powers of two, since sizes are rounded on their way."""
+    """The nearest powers of two, since sizes are rounded."""
     area = size[0] * size[1]
     return [
         2**max(round(math.log2(area / x.shape[2:].numel()) / 2), 0)

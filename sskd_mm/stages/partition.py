@@ -12,34 +12,31 @@ from .prefix import Features, run_prefix
 from .stage import Stage
 from .without_checkpointing import without_checkpointing
 
-#: Name of what lies behind the last tap.
+#: Name of the stage after the last tap.
 HEAD = 'head'
 
 
 class StagePartition:
-    """Which parameters and modules of the student belong to which stage.
+    """Assigns the student's parameters and modules to stages.
 
-    A parameter belongs to the first stage whose tap depends on it, which one
-    forward pass and a walk through its graph tell for any network. A module
-    goes with its own parameters; one without any (dropout, pooling, batch
-    norm without weights) goes with the stage during which it first ran. What
-    no tap depends on is the :data:`HEAD`, unless all else in its module
-    belongs to one stage. So is everything in a head (a module ``head`` or
-    ``..._head`` of the student), though a tap may lie in it, as that of a
-    classifier's logits: the stages before are trained through it, while it
-    stays as it is.
+    A parameter belongs to the first stage whose tap depends on it, found by a
+    forward pass and a walk through its graph. A module goes with its own
+    parameters; one without any (dropout, pooling) with the stage in which it
+    first ran. Parameters that no tap depends on belong to the :data:`HEAD`,
+    unless all others in their module belong to one stage. So does everything
+    in the student's ``head`` or ``..._head``, even if a tap lies in it, such
+    as that of a classifier's logits: earlier stages train through it.
 
     Args:
         student (nn.Module): The student, on its device. What its config
             freezes (``requires_grad=False``) stays frozen in every phase.
         stages (Sequence[Stage]): Its stages, in the order of execution.
         inputs (Tensor): A preprocessed batch of shape (N, C, H, W).
-        pre_activation (bool): As :func:`run_prefix` has it. Defaults to
-            False.
-        compared (callable, optional): Which of a stage's features a teacher
-            has a counterpart for, as indices; what only others depend on,
-            such as the last level of an FPN, no mimicking could train.
-            Defaults to all.
+        pre_activation (bool): As in :func:`run_prefix`. Defaults to False.
+        compared (callable, optional): Returns the indices of a stage's
+            features that are compared. Parameters that only others depend on,
+            such as the last level of an FPN, belong to the head. Defaults to
+            all.
 
     Raises:
         ValueError: A stage whose parameters are all frozen. One without any,
@@ -112,11 +109,11 @@ class StagePartition:
         self, stages: Sequence[Stage], inputs: Tensor, pre_activation: bool,
         compared: Optional[Callable[[Stage, Features], Sequence[int]]]
     ) -> Dict[str, str]:
-        """Run to the last tap; note what each tap depends on and which stage
-        each module first ran in."""
+        """Run up to the last tap; record what each tap depends on, and return
+        the stage in which each module first ran."""
         student = self.student
         first_run: Dict[str, str] = {}
-        # Once each: run_prefix may begin anew.
+        # A dict, since run_prefix may start over.
         fired: Dict[str, None] = {}
         handles = []
 
@@ -158,8 +155,7 @@ class StagePartition:
         if list(fired) != expected or list(features) != taps:
             raise ValueError(
                 f'stages: the taps {taps} run in the '
-                f'order {list(features)}; write them in the order of '
-                'execution.')
+                f'order {list(features)}. Write them in that order.')
         names = {p: name for name, p in student.named_parameters()}
         self._reached = {}
         for stage in stages:
@@ -177,13 +173,10 @@ class StagePartition:
         return first_run
 
     def _add_unread(self, owner: Dict[str, str]) -> None:
-        """Give what no tap depends on to the stage that the rest of its
-        module belongs to.
-
-        A LeViT's attention, for one, reads its biases in training; the trace,
-        in eval mode, sees a copy of them that has no graph.
-        """
-        # The innermost first, since they are the rest of others.
+        """Assign parameters that no tap depends on to the stage of all others
+        in their module. A LeViT's attention biases, for example, are cached
+        without a graph in eval mode."""
+        # Innermost modules first.
         for name, module in reversed(list(self.student.named_modules())):
             unread = [k for k in _own_params(name, module) if k not in owner]
             stages = {
@@ -201,7 +194,7 @@ class StagePartition:
                 for name in self.params[stage]} - self.frozen
 
     def set_requires_grad(self, trains: Sequence[str]) -> None:
-        """Let the parameters of these stages train and no others."""
+        """Unfreeze the parameters of these stages and freeze all others."""
         trainable = self.trainable(trains)
         for name, param in self.student.named_parameters():
             param.requires_grad_(name in trainable)
@@ -209,12 +202,12 @@ class StagePartition:
                 param.grad = None
 
     def set_mode(self, trains: Sequence[str]) -> None:
-        """Put what does not train into eval mode, dropout and batch norm
-        statistics included.
+        """Set what does not train to eval mode, including dropout and batch
+        norm.
 
-        Called after the student's own ``train()``, whose choices (for
-        example ``norm_eval``) stand for the modules that do train. A
-        container is in training mode while anything in it trains.
+        Called after the student's own ``train()``, whose choices for modules
+        that train, such as ``norm_eval``, are kept. A container is in
+        training mode if anything in it is.
         """
         training = {name for stage in trains for name in self._modules[stage]}
         for name, module in reversed(list(self.student.named_modules())):
@@ -226,8 +219,8 @@ class StagePartition:
             elif any(m.training for m in module.modules() if m is not module):
                 module.training = False
             else:
-                # By its own method, which may renew what it keeps for
-                # evaluation (the attention biases of a LeViT).
+                # Its own method may refresh caches for evaluation (a LeViT's
+                # attention biases).
                 module.eval()
 
     def count(self, trains: Sequence[str]) -> int:
@@ -237,15 +230,15 @@ class StagePartition:
                    if name in trainable)
 
     def fingerprint(self, trains: Sequence[str]) -> Dict[str, str]:
-        """A digest of each frozen tensor, to show that a phase left it
+        """Digests of the frozen tensors, to assert that a phase leaves them
         bit-equal.
 
         Args:
             trains (Sequence[str]): The stages that train.
 
         Returns:
-            dict[str, str]: Digest by name of each parameter that does not
-            train and each buffer of a module that does not train.
+            dict[str, str]: By name, the digest of each frozen parameter and
+            each buffer of a frozen module.
         """
         changing = self.changing(trains)
         tensors = chain(self.student.named_parameters(),
@@ -256,8 +249,8 @@ class StagePartition:
         }
 
     def changing(self, trains: Sequence[str]) -> Set[str]:
-        """Names of the tensors that a phase may change: parameters that
-        train with these stages, and buffers of modules that do."""
+        """Names of the tensors that a phase may change: trained parameters,
+        and buffers of modules that train."""
         training = {name for stage in trains for name in self._modules[stage]}
         return self.trainable(trains) | {
             name
@@ -278,14 +271,14 @@ def _own_params(name: str, module: nn.Module) -> List[str]:
 
 
 def _is_container(module: nn.Module) -> bool:
-    """Whether a module holds nothing but other modules."""
+    """Whether a module only holds other modules."""
     return (any(True for _ in module.children())
             and not any(True for _ in module.parameters(recurse=False))
             and not any(True for _ in module.buffers(recurse=False)))
 
 
 def _leaves(features: Sequence[Tensor]) -> Set[Tensor]:
-    """The leaf tensors that these features were computed from."""
+    """The leaf tensors that these features depend on."""
     todo = [x.grad_fn for x in features if x.grad_fn is not None]
     seen, leaves = set(todo), set()
     while todo:

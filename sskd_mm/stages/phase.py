@@ -5,42 +5,39 @@ from typing import Optional, Tuple
 
 @dataclass(frozen=True)
 class Phase:
-    """One training period of the schedule.
+    """One training period of a run.
 
     Attributes:
         name (str): ``mimic/<stage>``, ``mimic/<schedule>``, ``head`` or
             ``finetune``.
-        taps (tuple[str]): Names of the stages whose taps are compared; none
-            in the phases ``head`` and ``finetune``.
-        trains (tuple[str]): Names of the stages that train. What lies behind
-            the last tap counts as the stage ``head``.
-        border (str): What a stage gets from the one before it:
-            ``'student'``, its feature; ``'detached'``, the same without a
-            gradient; or ``'teacher'``, the teacher's feature at its tap.
-        by_epoch (bool): Whether its length was given in epochs. A phase
-            whose length was given in iterations is one long epoch, as in
-            MMEngine's ``IterBasedTrainLoop``.
+        taps (tuple[str]): Stages whose taps are compared; none in the phases
+            ``head`` and ``finetune``.
+        trains (tuple[str]): Stages that train; what lies after the last tap
+            is the stage ``head``.
+        border (str): The input of each stage: ``'student'``, the previous
+            stage's output; ``'detached'``, the same without a gradient; or
+            ``'teacher'``, the teacher's feature at the previous tap.
+        by_epoch (bool): Whether its length is given in epochs. Otherwise it
+            is one long epoch.
         max_epochs (int): Its epochs.
         max_iters (int): Its iterations.
-        epoch_length (int): Iterations of one of its epochs.
-        begin (int): Epochs of all phases before it.
-        begin_iter (int): Iterations of all phases before it.
-        begin_pass (int): Passes over their data of all phases before it.
+        epoch_length (int): Iterations per epoch.
+        begin (int): Epochs of all earlier phases.
+        begin_iter (int): Iterations of all earlier phases.
+        begin_pass (int): Passes over the data of all earlier phases.
         dataloader (dict): Config of its training data.
         optim_wrapper (dict): Config of its optimizer wrapper.
         param_scheduler (list[dict], optional): Configs of its schedulers,
-            whose epochs and iterations count from the phase's beginning.
+            which count from the phase's beginning.
         schedule_note (str): How the config's schedule was fitted to the
             phase, see :func:`fit_schedule`; empty if it was not.
-        cached_passes (int): From how many passes over the training set the
-            outputs of frozen networks are kept: the teachers' in a mimic
-            phase and in ``finetune``, the student's frozen part's in
-            ``head``. 0 if they run in each iteration.
-        cache_begin (int): The pass with which these begin: the phase's
-            first, or that of an earlier mimic phase whose teachers' features
-            serve this one too.
-        cached_taps (tuple[str]): Names of the stages whose teachers' features
-            are kept: those of all mimic phases that share them.
+        cached_passes (int): Number of passes whose outputs of frozen networks
+            are cached: the teachers' in mimic phases and ``finetune``, the
+            student's frozen layers' in ``head``. 0 disables caching.
+        cache_begin (int): The first cached pass, maybe of an earlier mimic
+            phase that shares its cache.
+        cached_taps (tuple[str]): Stages whose teacher features are cached,
+            those of all phases that share the cache.
     """
 
     name: str
@@ -74,12 +71,12 @@ class Phase:
 
     @property
     def caches_teachers(self) -> bool:
-        """bool: Whether the teachers' features are kept and replayed."""
+        """bool: Whether the teachers' features are cached and replayed."""
         return bool(self.cached_passes) and self.kind != 'head'
 
     @property
     def caches_features(self) -> bool:
-        """bool: Whether the head trains on features that are kept."""
+        """bool: Whether the head trains on cached features."""
         return bool(self.cached_passes) and self.kind == 'head'
 
     @property

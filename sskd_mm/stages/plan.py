@@ -14,7 +14,7 @@ from .partition import HEAD
 from .phase import Phase
 from .schedule import plan_mimic_phases
 
-#: Parts of a phase's settings that know nothing of another type's arguments.
+#: Settings whose other keys depend on their type.
 _TYPED = ('optimizer', 'dataset', 'sampler', 'batch_sampler', 'collate_fn')
 _SETTINGS = ('max_epochs', 'max_iters', 'dataloader', 'optim_wrapper',
              'param_scheduler', 'cached_passes')
@@ -53,10 +53,10 @@ def plan_phases(base: Dict[str, Union[dict, list, None]],
             data takes. Defaults to 1.
 
     Returns:
-        list[Phase]: Those that train at all, with their place in the run.
+        list[Phase]: The phases that are not empty, with their positions.
 
     Raises:
-        ValueError: Says which setting is unknown, missing or makes no sense.
+        ValueError: A setting is unknown, missing or invalid.
 
     Example:
         >>> plan_phases(
@@ -110,13 +110,13 @@ def _order(schedule: Union[str, Sequence[str]], stages: Sequence[str],
         if not any(name in phase.taps for phase in phases):
             raise ValueError(
                 f'schedule={schedule!r} leaves out the tap {name!r}, which '
-                'lies in the head. Take it out of `stages`, or compare it in '
-                "a phase of its own: schedule=['joint', 'last'].")
+                'lies in the head. Remove it from `stages`, or compare it in '
+                "a separate phase: schedule=['joint', 'last'].")
     return phases
 
 
 def _override(shared: dict, own: dict) -> dict:
-    """A single phase's settings over those that it shares."""
+    """A single phase's settings on top of the shared ones."""
     length = {'max_epochs', 'max_iters'}
     if length & set(own):
         shared = {k: v for k, v in shared.items() if k not in length}
@@ -145,8 +145,8 @@ def _with_settings(phase: Phase, base: Dict[str, Union[dict, list, None]],
     if int(passes) != passes or passes < 0:
         raise ValueError(
             f'train_cfg: cached_passes={passes!r} of the phase '
-            f'{phase.name!r} must be a whole number: of the passes over '
-            'the training set whose features are kept, or 0 to keep none.')
+            f'{phase.name!r} must be a whole number, that of passes over the '
+            'training set to cache, or 0 to cache none.')
     return replace(
         phase,
         by_epoch=given == ['max_epochs'],
@@ -169,7 +169,7 @@ def _merge(base: Optional[dict], own: Optional[dict]) -> Optional[dict]:
     for key in _TYPED:
         if 'type' in own.get(key, {}) and key in merged and (
                 _type_of(own[key]) != _type_of(merged[key])):
-            # It knows nothing of the other one's arguments.
+            # The base's other keys are of another type.
             del merged[key]
     merged.merge(own)
     return merged
@@ -184,7 +184,7 @@ def _type_of(cfg: dict) -> str:
 
 def _lay_out(phases: Sequence[Phase],
              iters_of_pass: Callable[[Phase], int]) -> List[Phase]:
-    """Place phases one behind the other."""
+    """Place phases one after the other."""
     epochs = iters = passes = 0
     placed = []
     for phase in phases:
@@ -233,8 +233,8 @@ def _fit_schedules(phases: Sequence[Phase],
 
 
 def _share_caches(phases: List[Phase]) -> List[Phase]:
-    """Let mimic phases in a row, with the same data and as many cached
-    passes, replay what the teachers compute in those of the first."""
+    """Let consecutive mimic phases with the same data and number of cached
+    passes share their passes and features."""
 
     def shares(phase: Phase):
         return phase.is_mimic and phase.cached_passes, phase.dataloader

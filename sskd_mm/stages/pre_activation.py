@@ -9,19 +9,12 @@ _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SiLU,
 
 
 class PreActivation:
-    """Keeps what goes into the activation that a tap's output comes from.
+    """Captures the input of the activation that a tap's output comes from.
 
-    A residual stage ends in a ReLU; comparing before it keeps what the ReLU
-    would cut off, as *A Comprehensive Overhaul of Feature Distillation*
-    (arXiv 1904.01866) does. A tap that ends in anything else, as an FPN or
-    the linear bottleneck of a MobileNetV2 does, has no activation to come
-    before: its output is taken as it is.
-
-    Within the context the tap's activations do not work in place, which
-    would overwrite what is kept.
-
-    Args:
-        tap (nn.Module): The module at whose output a feature is taken.
+    Comparing before a ReLU keeps what it would cut off, as in *A
+    Comprehensive Overhaul of Feature Distillation* (arXiv 1904.01866). The
+    output of a tap that does not end in an activation, such as an FPN, is
+    used as it is. Within the context, activations do not work in place.
 
     Example:
         >>> with PreActivation(layer) as before:
@@ -56,10 +49,10 @@ class PreActivation:
         self._last.clear()
 
     def __call__(self, outputs: Tuple[Tensor, ...]) -> Tuple[Tensor, ...]:
-        """What these outputs of the tap were before their activations."""
+        """These outputs of the tap before their activations."""
         before = {id(after): x for x, after in self._last.values()}
         return tuple(before.get(id(output), output) for output in outputs)
 
     def _keep(self, module, args, output) -> None:
-        # Of a module that is used several times in a block, the last run.
+        # Keeps the last run of a module that a block uses several times.
         self._last[module] = (args[0], output)

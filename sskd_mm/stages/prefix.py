@@ -11,7 +11,7 @@ Features = Tuple[Tensor, ...]
 
 
 class _LastTapReached(Exception):
-    """Ends a forward pass from within the hook of its last tap."""
+    """Raised by the hook of the last tap to end the forward pass."""
 
 
 def run_prefix(
@@ -21,39 +21,34 @@ def run_prefix(
     pre_activation: bool = False,
     pass_on: Optional[Callable[[str, Features], Sequence[Tensor]]] = None
 ) -> Dict[str, Features]:
-    """Run a network only as far as its last tap.
+    """Run a network up to its last tap.
 
-    A forward hook on each tap keeps its output; the one that completes the
-    set ends the forward pass, so that nothing behind it is computed and no
-    network has to be changed. Whether a graph is built is up to the caller
-    and to the parameters' ``requires_grad``.
+    Forward hooks collect the outputs of the taps; the last one ends the
+    forward pass, so nothing after it is computed. Whether a graph is built
+    depends on the caller and on ``requires_grad``.
 
     Args:
         model (nn.Module): A model with OpenMMLab's
-            ``forward(inputs, data_samples, mode='tensor')``. Where that does
-            not get as far, ``extract_feat(inputs)`` runs instead, which does
-            for taps in the backbone and the neck.
+            ``forward(inputs, data_samples, mode='tensor')``. If that fails,
+            ``extract_feat(inputs)`` is called instead.
         taps (Sequence[str]): Module paths. Their outputs are a tensor, or a
-            list or tuple of them: all are features then, such as an HRNet's
-            branches. Of an output with sizes in it, as the stages of a Swin
-            have it (``x, hw_shape`` and maybe more), the first tensor is the
-            feature: it is what the next stage gets, so that all that follows
-            depends on it, while further ones are the same before a
-            downsampling.
+            list or tuple of tensors, all of which are features, such as an
+            HRNet's branches. If an output also holds sizes, as a Swin stage's
+            (``x, hw_shape``), its first tensor is the feature.
         inputs (Tensor): Preprocessed images of shape (N, C, H, W).
-        pre_activation (bool): Whether of a tap that ends in an activation
-            its input is taken instead. Defaults to False.
-        pass_on (callable, optional): What follows a tap gets what this
-            makes of the tap's path and its output's features: as many, of
-            the same shapes. Defaults to the output itself.
+        pre_activation (bool): Whether to take the input of the activation
+            that a tap ends in. Defaults to False.
+        pass_on (callable, optional): Maps a tap's path and features to the
+            features that the next module gets, of the same shapes. Defaults
+            to the features themselves.
 
     Returns:
         dict[str, tuple[Tensor]]: The features of each tap.
 
     Raises:
-        RuntimeError: A tap that the forward pass does not run, runs more
-            than once, or reaches with annotations only.
-        TypeError: A tap whose output holds anything but tensors and sizes.
+        RuntimeError: A tap does not run, runs more than once, or needs
+            annotations to be reached.
+        TypeError: A tap outputs anything but tensors and sizes.
 
     Example:
         >>> run_prefix(detector, ['backbone.layer1'], torch.rand(2, 3, 64, 64))
@@ -73,15 +68,16 @@ def run_prefix(
                 raise RuntimeError(
                     f'{type(model).__name__} asked for annotations before the '
                     f'tap(s) {missing} ran ({error}), but features are '
-                    'compared without. Tap modules that run earlier: of a '
-                    'two-stage detector the backbone and the neck.') from error
+                    'compared without any. Tap modules that run earlier, such '
+                    'as the backbone and the neck of a two-stage '
+                    'detector.') from error
         return features
 
     try:
         return run(lambda: model(inputs, None, mode='tensor'))
     except Exception as error:
-        # Training never calls mode='tensor', so that some detectors leave it
-        # empty or let it fail.
+        # Some detectors do not implement mode='tensor', which training never
+        # uses.
         if not hasattr(model, 'extract_feat'):
             raise
         try:
@@ -98,24 +94,22 @@ def tapped(
     pass_on: Optional[Callable[[str, Features], Sequence[Tensor]]] = None,
     end: bool = False,
 ) -> Iterator[Dict[str, Features]]:
-    """Keep what a forward pass within this context outputs at its taps.
+    """Collect the outputs of taps in a forward pass within this context.
 
     Args:
         model (nn.Module): The network.
-        taps (Sequence[str]): As :func:`run_prefix` has them, as the next two.
+        taps (Sequence[str]): As in :func:`run_prefix`, like the next two.
         pre_activation (bool): Defaults to False.
         pass_on (callable, optional): Defaults to the output itself.
         end (bool): Whether the last tap ends the forward pass, by an
             exception that the caller catches. Defaults to False.
 
     Yields:
-        dict[str, tuple[Tensor]]: The features of each tap, once they are
-        computed.
+        dict[str, tuple[Tensor]]: The features of each tap, once computed.
 
     Raises:
-        RuntimeError: A tap that the forward pass does not run, or runs more
-            than once.
-        TypeError: A tap whose output holds anything but tensors and sizes.
+        RuntimeError: A tap does not run, or runs more than once.
+        TypeError: A tap outputs anything but tensors and sizes.
 
     Example:
         >>> with tapped(classifier, ['backbone.layer1']) as features:
@@ -131,7 +125,7 @@ def tapped(
             if path in features:
                 raise RuntimeError(
                     f'The tap {path!r} of {type(model).__name__} runs more '
-                    'than once in a forward pass; tap a module that holds it '
+                    'than once in a forward pass. Tap a module around it, '
                     'or one that runs once.')
             outputs = _as_tuple(path, output)
             features[path] = before(outputs) if before else outputs
@@ -139,7 +133,7 @@ def tapped(
                 raise _LastTapReached
             if pass_on is not None:
                 return _replace(output, iter(pass_on(path, outputs)))
-            # A copy, as what follows may work in place (a ReLU, a TNT).
+            # A copy, as later modules may work in place (a ReLU, a TNT).
             return _replace(output, (x.clone() for x in _tensors(output)))
 
         return hook
@@ -156,7 +150,7 @@ def tapped(
     if missing:
         raise RuntimeError(
             f'{type(model).__name__} never ran the tap(s) {missing} in a '
-            'forward pass; tap modules that take part in it.')
+            'forward pass. Tap modules that take part in it.')
 
 
 def _as_tuple(path: str, output: Any) -> Features:
@@ -167,7 +161,7 @@ def _as_tuple(path: str, output: Any) -> Features:
         raise TypeError(
             f'The tap {path!r} outputs {type(output).__name__} of '
             f'{[type(x).__name__ for x in outputs]}; a tap must output a '
-            'tensor or a sequence of tensors, and sizes at most.')
+            'tensor or a sequence of tensors, optionally with sizes.')
     return tensors[:1] if others else tensors
 
 
@@ -177,15 +171,15 @@ def _tensors(output: Any) -> Features:
 
 
 def _is_size(value: Any) -> bool:
-    # None stands for a value that was not asked for, e.g. the attention.
+    # None is an output that was not requested, e.g. the attention.
     return value is None or isinstance(
         value, int) or (isinstance(value, (list, tuple))
                         and all(isinstance(x, int) for x in value))
 
 
 def _replace(output: Any, tensors: Iterator[Tensor]) -> Any:
-    """The same output with other tensors; what they are too few for, which
-    nothing that follows depends on, is cut from the graph."""
+    """The output with other tensors. Tensors without a replacement, on which
+    nothing later depends, are detached."""
 
     def replace(value):
         return next(tensors, value.detach()) if isinstance(

@@ -7,45 +7,38 @@ from .phase import Phase
 SCHEDULES = ('sequential', 'cumulative', 'local', 'blockwise', 'joint',
              'last')
 
-#: What a stage gets from the one before, in schedules of one phase.
+#: The input of each stage, in schedules of one phase.
 _BORDERS = dict(local='detached', blockwise='teacher', joint='student')
 
 
 def plan_mimic_phases(schedule: str,
                       stages: Sequence[str],
                       in_head: Sequence[str] = ()) -> List[Phase]:
-    """The mimic phases of a schedule, without their lengths.
+    """Plan the mimic phases of a schedule, without their lengths.
 
-    No phase has a task loss, and the head follows on a fixed backbone, so
-    each of these is SSKD's decoupling:
-
-    - ``sequential``: a phase a stage; phase k trains stage k alone against
-      tap k, what lies before it is fixed. The paper's form.
-    - ``cumulative``: a phase a stage; phase k trains the stages up to k
+    - ``sequential``: one phase per stage; phase k trains stage k alone
+      against tap k, with earlier stages frozen. The paper's.
+    - ``cumulative``: one phase per stage; phase k trains stages 1 to k
       against tap k.
-    - ``local``: one phase; each stage has its own tap's loss and no gradient
+    - ``local``: one phase; each stage has its own tap's loss, and no gradient
       crosses a border.
-    - ``blockwise``: one phase; each stage has its own tap's loss and is fed
-      with the teacher's feature of the tap before. Where the shapes differ,
-      with what a linear map, which learns to tell the student's feature from
-      the teacher's, makes of it.
-    - ``joint``: one phase; all taps at once, gradients flow through the
-      whole backbone.
-    - ``last``: one phase; the whole backbone against the last tap alone,
-      which is what the head reads, or what it makes of it.
+    - ``blockwise``: one phase; each stage has its own tap's loss and gets the
+      teacher's feature of the previous tap, linearly mapped if shapes differ.
+    - ``joint``: one phase; all taps at once, with gradients through the whole
+      backbone.
+    - ``last``: one phase; the whole backbone against the last tap only.
 
-    ``local``, ``blockwise`` and ``joint`` leave a tap in the head out: no
-    weights lie between it and the tap before, so that it compares the same
-    once more, in other units (logits are larger than features).
+    ``local``, ``blockwise`` and ``joint`` skip a tap in the head: no weights
+    lie between it and the previous tap, so it would compare the same again.
 
     Args:
         schedule (str): One of the above.
         stages (Sequence[str]): Names of the stages, in order.
-        in_head (Sequence[str]): Those of them whose tap lies in the head.
+        in_head (Sequence[str]): Stages whose tap lies in the head.
 
     Returns:
         list[Phase]: The phases, named ``mimic/<stage>``, or
-        ``mimic/<schedule>`` where one covers all stages.
+        ``mimic/<schedule>`` if one covers all stages.
 
     Raises:
         ValueError: An unknown schedule.

@@ -2,6 +2,7 @@
 import difflib
 import logging
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Iterable, List, Optional, Sequence, Tuple, Union
 
 import torch.nn as nn
@@ -11,7 +12,7 @@ from ..check_keys import check_keys
 from .auto import find_stages
 from .frozen import is_frozen, thawing_advice
 
-#: The axes that a layout may name, in alphabetical order.
+#: Valid axes of a layout, in alphabetical order.
 _LAYOUTS = {'CN', 'CLN', 'CHNW', 'CHLNW'}
 
 
@@ -23,10 +24,10 @@ class Stage:
         name (str): Short name; its mimic phase is called ``mimic/<name>``.
         student (str): Module path of the tap in the student.
         teachers (tuple[str]): Module path of the tap in each teacher; None
-            in one that does not teach this stage.
-        layouts (tuple[str]): What the config says of the axes of the tap in
-            the student and in each teacher, such as ``'NHWC'``; None where
-            it says nothing, empty where it says nothing at all.
+            for one that does not teach this stage.
+        layouts (tuple[str]): The layouts that the config gives for the
+            student's and each teacher's tap, such as ``'NHWC'``, or None;
+            empty if it gives none.
     """
 
     name: str
@@ -43,21 +44,18 @@ class Stage:
 def parse_stages(stages: Union[str, Sequence[Union[str, dict]]],
                  student: nn.Module,
                  teachers: Sequence[nn.Module]) -> List[Stage]:
-    """Turn the ``stages`` of a config into checked :class:`Stage` objects.
+    """Parse and check the ``stages`` of a config.
 
     Args:
-        stages (str or list): ``'auto'``, or one entry a stage in the order
-            of execution: a module path that holds for all networks,
-            ``dict(student=PATH, teacher=PATH, name=NAME)`` where they differ
-            (``name`` is optional), or ``'auto'`` for those that it finds,
-            but for stages that the student's config freezes.
-            With several teachers, ``teacher`` may be a list of one path for
-            each, or None for one that does not teach this stage.
-            ``layout`` names the axes of a tap's output where its shape does
-            not tell them (``'NHWC'`` of a transformer whose channels are as
-            many as its rows): for all networks, or ``dict(student=...,
-            teacher=...)``, the latter again one for each of several
-            teachers.
+        stages (str or list): ``'auto'``, or a list in the order of execution.
+            Each entry is a module path for all networks,
+            ``dict(student=PATH, teacher=PATH, name=NAME)`` (``name`` is
+            optional), or ``'auto'`` for the stages found automatically, except
+            those that the student's config freezes. With several teachers,
+            ``teacher`` may be a list of paths, None for one that does not
+            teach this stage. ``layout`` names the axes of a tap's output if
+            its shape is ambiguous, e.g. ``'NHWC'``: for all networks, or
+            ``dict(student=..., teacher=...)``.
         student (nn.Module): The student, e.g. an mmdet detector.
         teachers (Sequence[nn.Module]): The teachers.
 
@@ -65,21 +63,20 @@ def parse_stages(stages: Union[str, Sequence[Union[str, dict]]],
         list[Stage]: The stages.
 
     Raises:
-        ValueError: A module path that is not there, a name used twice,
-            numbers of stages that cannot be paired, or ``'auto'`` for a
-            student whose stages are all frozen.
+        ValueError: A module path does not exist, a name is used twice, the
+            numbers of stages differ, or ``'auto'`` is given for a student
+            whose stages are all frozen.
 
     Example:
         >>> stages = ['backbone.layer2', 'backbone.layer4',
         >>>           dict(student='neck', teacher='neck', name='fpn')]
-        >>> # Those of a classifier and its pooling, whose output the head
-        >>> # reads:
+        >>> # Those of a classifier, and the input of its head:
         >>> stages = ['auto', 'neck']
-        >>> # Channels last in the student, as its tokens keep their places:
+        >>> # Channels last in the student:
         >>> stages = [dict(student='backbone.layers.5',
         >>>                teacher='backbone.layer4',
         >>>                layout=dict(student='NHWC'))]
-        >>> # The first teacher for one, the second for the other:
+        >>> # Two teachers, one per stage:
         >>> stages = [
         >>>     dict(student='backbone.layer4',
         >>>          teacher=['backbone.layer4', None]),
@@ -106,8 +103,7 @@ def parse_stages(stages: Union[str, Sequence[Union[str, dict]]],
 
 
 def default_name(path: str) -> str:
-    """The name of a stage that is given none: the student's path without its
-    first module."""
+    """The default name of a stage: its path without the first module."""
     return path.split('.', 1)[-1]
 
 
@@ -139,16 +135,15 @@ def _parse_entry(entry, num_teachers):
     if not {'student', 'teacher'} <= set(entry):
         raise ValueError(
             f'stages: the entry {dict(entry)} must have the keys student and '
-            'teacher, each a module path, and may have name and layout.')
+            'teacher, each a module path; name and layout are optional.')
     paths = entry['teacher']
     if isinstance(paths, str):
         paths = [paths] * num_teachers
     if len(paths) != num_teachers or not any(paths):
         raise ValueError(
-            f'stages: teacher={list(paths)} of the student\'s '
-            f'{entry["student"]!r} must have one module path for each of the '
-            f'{num_teachers} teachers, or None for one that does not teach '
-            'it, but not for all.')
+            f'stages: teacher={list(paths)} for {entry["student"]!r} must '
+            f'have one entry for each of the {num_teachers} teachers, a '
+            'module path or None, but not None for all.')
     layouts = _parse_layout(entry, num_teachers)
     return entry.get('name'), entry['student'], paths, layouts
 
@@ -170,31 +165,26 @@ def _parse_layout(entry, num_teachers):
             raise ValueError(
                 f'stages: layout={name!r} of the entry {dict(entry)} must '
                 "name each axis once: 'NCHW' or 'NHWC' for a map, 'NLC' for "
-                "tokens, 'NC' for an embedding, 'NLHWC' for L places of H x W "
-                'cells.')
+                "tokens, 'NC' for an embedding, 'NLHWC' for L windows of "
+                'H x W cells.')
     if len(teachers) != num_teachers:
         raise ValueError(
-            f'stages: layout of the entry {dict(entry)} must name one for '
-            f'each of the {num_teachers} teachers, or None.')
+            f'stages: layout of the entry {dict(entry)} must have one '
+            f'entry for each of the {num_teachers} teachers, or None.')
     return layouts
 
 
 def _pair(student_paths: List[str], teacher_paths: List[str]) -> List[str]:
     if len(student_paths) != len(teacher_paths):
         rows = '\n'.join(
-            f'  {s:<40}{t}' for s, t in zip(
-                _pad(student_paths, len(teacher_paths)),
-                _pad(teacher_paths, len(student_paths))))
+            f'  {s:<40}{t}' for s, t in zip_longest(
+                student_paths, teacher_paths, fillvalue='-'))
         raise ValueError(
             "stages='auto' found different numbers of stages:\n"
             f"  {'student':<40}teacher\n{rows}\n"
-            'Write the pairs that you want: stages=[dict(student=..., '
-            'teacher=...), ...].')
+            'Pair them yourself: stages=[dict(student=..., teacher=...), '
+            '...].')
     return teacher_paths
-
-
-def _pad(paths: List[str], length: int) -> List[str]:
-    return paths + ['-'] * (length - len(paths))
 
 
 def _check_path(model: nn.Module, path: str, role: str) -> None:
@@ -203,7 +193,7 @@ def _check_path(model: nn.Module, path: str, role: str) -> None:
         close = difflib.get_close_matches(path, names, n=5, cutoff=0.4)
         raise ValueError(
             f'stages: the {role} ({type(model).__name__}) has no module '
-            f'{path!r}. Near it: {", ".join(close or names[:10])}.')
+            f'{path!r}. Similar ones: {", ".join(close or names[:10])}.')
 
 
 def _unique_names(pairs) -> Iterable[str]:
@@ -211,7 +201,7 @@ def _unique_names(pairs) -> Iterable[str]:
     for name in names:
         if names.count(name) > 1 or name == 'head':
             raise ValueError(
-                f'stages: the name {name!r} is taken twice or reserved; give '
-                'each stage a name of its own: dict(student=..., '
-                'teacher=..., name=...).')
+                f'stages: the name {name!r} is used twice or reserved; give '
+                'each stage a unique name: dict(student=..., teacher=..., '
+                'name=...).')
     return names

@@ -3,16 +3,15 @@ from typing import Optional, Tuple
 
 from torch import Tensor
 
-#: Tokens that stand for no place: class, distillation and register tokens.
+#: Tokens without a position: class, distillation and register tokens.
 MAX_EXTRA = 8
 
 
 def tokens_to_map(tokens: Tensor, image_size: Tuple[int, int]) -> Tensor:
-    """Put a transformer's tokens back on the places they stand for.
+    """Rearrange a transformer's tokens into a feature map.
 
-    The grid is the one of the image's proportions; tokens that it has no
-    place for (class, distillation, register tokens) stand at the front and
-    are dropped.
+    The grid has the image's proportions. Extra tokens at the front (class,
+    distillation, register tokens) are dropped.
 
     Args:
         tokens (Tensor): (N, L, C).
@@ -35,21 +34,15 @@ def tokens_to_map(tokens: Tensor, image_size: Tuple[int, int]) -> Tensor:
         if grid is not None:
             return tokens[:, extra:].transpose(1, 2).unflatten(2, grid)
     raise ValueError(
-        f'{length} tokens make no grid of the proportions of an image of '
+        f'{length} tokens form no grid of the proportions of an image of '
         f'{height} x {width}. Tap a module that outputs a feature map, or '
-        'give both networks taps with as many tokens.')
+        'tap both networks where they have equally many tokens.')
 
 
 def find_grid(length: int,
               image_size: Tuple[int, int]) -> Optional[Tuple[int, int]]:
-    """The rows and columns that so many places make.
-
-    Args:
-        length (int): Number of places.
-        image_size (tuple[int]): Height and width of the network's input.
-
-    Returns:
-        tuple[int]: Of the image's proportions; None if there is none.
+    """The rows and columns of a grid of so many positions with the image's
+    proportions; None if there is none.
 
     Example:
         >>> find_grid(12, (96, 128))

@@ -9,21 +9,12 @@ from torch.utils import checkpoint
 @contextmanager
 def without_checkpointing(student: nn.Module,
                           taps: Sequence[str]) -> Iterator[None]:
-    """Let what is under gradient checkpointing (``with_cp=True``) run as it
-    is: PyTorch's reentrant form makes one node of the graph of it, which
-    hides its parameters.
-
-    Args:
-        student (nn.Module): The student.
-        taps (Sequence[str]): Paths of its taps.
+    """Disable gradient checkpointing (``with_cp=True``) in this context, whose
+    reentrant form hides parameters from the graph.
 
     Raises:
-        ValueError: A tap lies within such a part, where features have no
-            gradient.
-
-    Example:
-        >>> with without_checkpointing(student, ['backbone.layer1']):
-        >>>     features = student.extract_feat(images)
+        ValueError: A tap lies in a checkpointed module, where features have
+            no gradient.
     """
     within: List[Callable] = []
 
@@ -43,9 +34,9 @@ def without_checkpointing(student: nn.Module,
         def hook(*_: Any) -> None:
             if within:
                 raise ValueError(
-                    f'stages: the tap {path!r} lies within a part of the '
+                    f'stages: the tap {path!r} is inside a module of the '
                     'student that runs under gradient checkpointing, where '
-                    'features have no gradient. Tap the block that holds it, '
+                    'features have no gradient. Tap the block around it, '
                     "or set with_cp=False in the student's backbone.")
 
         return hook

@@ -80,7 +80,7 @@ def test_it_starts_with_kaiming_s():
     adapter = build_adapter(
         dict(type='ConvAdapter'), (2, 256, 8, 8), (2, 512, 8, 8))
     assert (adapter.conv.bias == 0).all()
-    # Of the outputs, which MMEngine takes: torch's own starts with 0.036.
+    # MMEngine counts outputs; torch's default would start with 0.036.
     weight = adapter.conv.weight.detach()
     assert float(weight.std()) == pytest.approx(512**-0.5, rel=0.02)
 
@@ -94,7 +94,7 @@ def test_where_the_channels_are(source, target):
 
 
 def test_an_adapter_without_initialisation():
-    """A plain module of torch's is one, too."""
+    """A plain torch module works, too."""
 
     @MODELS.register_module(force=True)
     class Plain(torch.nn.Linear):

@@ -268,7 +268,7 @@ def test_teacher_of_other_classes_is_not_evaluated(distill_cfg, tmp_path,
     log, = (tmp_path / 'run').glob('*/*.log')
     log = log.read_text()
     assert log.count(
-        'The teacher is not evaluated: its roi_head.bbox_head knows 80 '
+        'The teacher is not evaluated: its roi_head.bbox_head has 80 '
         'classes, the validation set 10 others') == 1
     assert 'Evaluating the teacher' not in log
     # It is for a reason.

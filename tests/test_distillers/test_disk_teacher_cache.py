@@ -2,6 +2,7 @@
 import errno
 import logging
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ def _never():
 
 
 def _assert_same(ours, theirs):
-    """Bit by bit, in the same lists, tuples and dicts."""
+    """Equal bit by bit, in the same lists, tuples and dicts."""
     (ours, tree), (theirs, other) = tree_flatten(ours), tree_flatten(theirs)
     assert tree == other
     for a, b in zip(ours, theirs):
@@ -31,7 +32,7 @@ def _assert_same(ours, theirs):
 
 
 def _result(value=0):
-    """Everything that teachers' features may be."""
+    """Every kind of value that a teacher may output."""
     x = torch.arange(2 * 3 * 4 * 5.).reshape(2, 3, 4, 5) + value
     return [{
         'map': (x, x.to(memory_format=torch.channels_last)),
@@ -54,7 +55,7 @@ def _fill(folder, number=3):
 
 
 def _recall(cache, i):
-    """What is recalled of a batch; None if it has to be computed."""
+    """The cached result of a batch; None if it must be computed."""
     return cache.recall((0, i), IMAGES, lambda: None, CPU)
 
 
@@ -76,40 +77,44 @@ def test_what_a_reader_changes_is_not_on_disk(tmp_path):
     _assert_same(_recall(_cache(tmp_path), 0), _result())
 
 
-def test_a_writer_that_was_killed(tmp_path):
-    """At any byte of either file: what is whole is read, the rest is not."""
-    size = _fill(tmp_path).num_bytes
-    (data, ), (index, ) = tmp_path.glob('*.bin'), tmp_path.glob('*.jsonl')
-    whole, lines = data.read_bytes(), index.read_bytes()
-    assert len(whole) == size
-    for cut, read in ((0, 0), (size // 3 - 1, 0), (size // 3, 1),
-                      (size - 1, 2), (size, 3)):
-        data.write_bytes(whole[:cut])
-        cache = _cache(tmp_path)
-        found = [_recall(cache, i) is not None for i in range(3)]
-        assert sum(found) == read and found == sorted(found, reverse=True)
-        for new in tmp_path.glob('*'):
-            if new not in (data, index):
-                new.unlink()
-    first = lines.index(b'\n') + 1
-    for cut, read in ((0, 0), (first - 9, 0), (first, 1), (first + 9, 1)):
-        index.write_bytes(lines[:cut])
-        assert len(_cache(tmp_path)._batches) == read
-    # And a writer that comes after it goes on.
-    index.write_bytes(lines[:first + 9])
+@pytest.mark.parametrize('cut', [0, 10, -1])
+def test_a_file_that_is_cut_off(tmp_path, cut):
+    """It is computed again, and then complete."""
+    _fill(tmp_path)
+    file = next(tmp_path.glob('0-0-1-*.pt'))
+    file.write_bytes(file.read_bytes()[:cut])
     cache = _cache(tmp_path)
+    assert _recall(cache, 0) is not None
     cache.recall((0, 1), IMAGES, lambda: _result(1), CPU)
     cache = _cache(tmp_path)
-    for i in range(2):
-        _assert_same(_recall(cache, i), _result(i))
+    for i in range(3):
+        _assert_same(cache.recall((0, i), IMAGES, _never, CPU), _result(i))
 
 
-def test_spoilt_bytes_are_not_believed(tmp_path):
+def test_a_writer_that_was_killed(tmp_path, monkeypatch):
+    """An unfinished file is not read."""
+
+    def killed(path, data):
+        path.open('wb').write(data[:10])
+        raise KeyboardInterrupt
+
+    cache = _fill(tmp_path, 1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, 'write_bytes', killed)
+        cache.recall((0, 1), IMAGES, lambda: _result(1), CPU)
+    cache = _cache(tmp_path)
+    assert _recall(cache, 0) is not None
+    cache.recall((0, 1), IMAGES, lambda: _result(1), CPU)
+    _assert_same(_recall(_cache(tmp_path), 1), _result(1))
+
+
+def test_damaged_bytes_are_not_believed(tmp_path):
     _fill(tmp_path)
-    (data, ) = tmp_path.glob('*.bin')
-    content = bytearray(data.read_bytes())
-    content[8] ^= 1
-    data.write_bytes(content)
+    file = next(tmp_path.glob('0-0-0-*.pt'))
+    content = bytearray(file.read_bytes())
+    # In the features; the archive's directory comes last.
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
     cache = _cache(tmp_path)
     assert _recall(cache, 0) is None
     assert _recall(cache, 1) is not None
@@ -121,7 +126,7 @@ def test_other_images_of_the_same_number(tmp_path):
     _assert_same(
         cache.recall((0, 0), IMAGES + 1, lambda: _result(9), CPU), _result(9))
     assert cache.missed == 1
-    # Both are there for those who come later.
+    # Later runs find both.
     for cache in (cache, _cache(tmp_path)):
         for identity, value in ((IMAGES, 0), (IMAGES + 1, 9)):
             _assert_same(
@@ -134,24 +139,19 @@ def test_another_rank_has_files_of_its_own(tmp_path):
     assert cache.recall((0, 0), IMAGES, lambda: 'own', CPU) == 'own'
 
 
-@pytest.mark.parametrize('suffix', ['.bin', '.jsonl'])
-@pytest.mark.parametrize('half', [False, True])
-def test_a_disk_that_is_full(tmp_path, monkeypatch, caplog, suffix, half):
+@pytest.mark.parametrize('size', [0, 10])
+def test_a_disk_that_is_full(tmp_path, monkeypatch, caplog, size):
     cache = _fill(tmp_path, 1)
-    append = disk_teacher_cache._append
 
-    def full(file, *parts):
-        if file.suffix == suffix:
-            if half:
-                append(file, bytes(parts[0])[:10])
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        append(file, *parts)
+    def full(path, data):
+        path.open('wb').write(data[:size])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(disk_teacher_cache, '_append', full)
+    monkeypatch.setattr(Path, 'write_bytes', full)
     monkeypatch.setattr(disk_teacher_cache.MMLogger, 'get_current_instance',
                         lambda: logging.getLogger())
     for value in (1, 2):
-        # Computed each time, since nothing is held.
+        # Computed each time, as nothing is cached.
         _assert_same(
             cache.recall((0, 1), IMAGES, lambda: _result(value), CPU),
             _result(value))
@@ -169,7 +169,7 @@ def test_the_limit(tmp_path):
         cache.recall((0, i), IMAGES, _result, CPU)
     assert cache.num_bytes == 2 * size
     assert sum(f.stat().st_size
-               for f in (tmp_path / 'bound').glob('*.bin')) == 2 * size
+               for f in (tmp_path / 'bound').glob('*')) == 2 * size
 
 
 def test_nothing_is_written_after_clear(tmp_path):

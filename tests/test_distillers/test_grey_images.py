@@ -52,7 +52,7 @@ def teacher_of(tmp_path):
 
 
 def prepared(preprocessor, images):
-    """What a data preprocessor makes of raw images (N, C, H, W)."""
+    """Raw images (N, C, H, W) after a data preprocessor."""
     return preprocessor(dict(inputs=list(images)), False)['inputs']
 
 
@@ -63,8 +63,7 @@ def prepared(preprocessor, images):
      if (c, t) != (1, 'three')])
 def test_what_the_teacher_makes_of_grey_images(student_norm, teacher_norm,
                                                channels, to_rgb):
-    """Its own preprocessing, on images that were read in colour if it takes
-    colour, is the measure."""
+    """Compared with its own preprocessing of images read in colour."""
     student = classifier(1, student_norm)
     teacher = classifier(channels, teacher_norm, to_rgb=to_rgb)
     grey = torch.randint(0, 256, (2, 1, 8, 8))
@@ -81,7 +80,7 @@ def test_what_the_teacher_makes_of_grey_images(student_norm, teacher_norm,
 @pytest.mark.parametrize('to_rgb', [False, True])
 @pytest.mark.parametrize('norm', [None, 'three'])
 def test_teacher_of_colour_and_grey_images(norm, to_rgb, teacher_of):
-    """It predicts and has features as for the same images in colour."""
+    """Predictions and features are those of the same images in colour."""
     student = ImgDataPreprocessor(**NORMS['one'])
     teacher = teacher_of(student, config(3, norm, to_rgb=to_rgb))
     grey = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
@@ -100,7 +99,7 @@ def test_teacher_of_colour_and_grey_images(norm, to_rgb, teacher_of):
 
 
 def test_detector_of_colour_and_grey_images(root, teacher_checkpoint):
-    """mmdet's preprocessor takes one channel only where it has one mean."""
+    """mmdet's preprocessor accepts one channel only with a single mean."""
     teacher = Teacher(
         str(root / 'configs/baselines/faster-rcnn_r50_fpn_digits.py'),
         teacher_checkpoint, ImgDataPreprocessor(**NORMS['one']))
@@ -149,8 +148,8 @@ def test_input_channels():
 
 
 def test_a_whole_run(classifier_cfg, tmp_path):
-    """A grey student learns from a teacher of colour, which scores as it does
-    in its own project, on the same images read in colour."""
+    """A grey student learns from a colour teacher, which scores as in its own
+    project, on the same images read in colour."""
     resnet = dict(type='ResNet_CIFAR', depth=18, base_channels=4,
                   stem_channels=4)
     plain = classifier_cfg(tmp_path / 'plain', resnet, 32)

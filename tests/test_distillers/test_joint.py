@@ -21,7 +21,7 @@ FINETUNE = Phase('finetune', (), ('layer1', 'layer2', 'layer3', 'layer4',
 
 @MODELS.register_module()
 class KeepsWhatItGets(JointLoss):
-    """It keeps what it gets and learns a factor."""
+    """Records its inputs and learns a factor."""
 
     def prepare(self, *args):
         self.prepared = args
@@ -34,7 +34,7 @@ class KeepsWhatItGets(JointLoss):
 
 @pytest.fixture
 def make(classifier_cfg, tmp_path):
-    """Builds a distiller, and prepares it on two training images."""
+    """Builds a distiller and prepares it on two training images."""
 
     def run(losses=(KD, ), teacher=None, prepare=True, phases=(FINETUNE, ),
             **model):
@@ -137,7 +137,7 @@ def test_gradient_reaches_student_and_losses_alone(make):
     params = dict(distiller.named_parameters())
     reached = {n for n, p in params.items() if p.grad is not None}
     trains = {n for n, p in params.items() if p.requires_grad}
-    # DDP needs them to be the same.
+    # DDP requires the same parameters.
     assert reached == trains
     assert {n.split('.')[0] for n in reached} == {'student', 'joint_losses'}
     assert {f'student.{n}' for n, _ in distiller.student.named_parameters()
@@ -153,7 +153,7 @@ def test_it_is_the_student_elsewhere(make):
         assert torch.equal(
             distiller(data['inputs'], mode='tensor'),
             student(data['inputs'], mode='tensor'))
-    # In the phase of the head nothing is added, and the teacher stays.
+    # The head phase adds no losses and keeps the teacher.
     distiller.enter_phase(Phase('head', (), ('head', )))
     assert list(distiller(**data, mode='loss')) == ['loss']
     assert not any(p.requires_grad
@@ -165,7 +165,8 @@ def test_it_is_the_student_elsewhere(make):
 
 
 def test_the_student_begins_as_without_a_teacher(make):
-    """What teacher, adapters and losses draw does not touch it."""
+    """Random numbers drawn by teacher, adapters and losses do not change
+    it."""
     distiller, _ = make([dict(type='FitNetLoss')], prepare=False)
     distiller.init_weights()
     expected = copy.deepcopy(distiller.state_dict())
@@ -316,7 +317,7 @@ def test_length_of_training_is_not_told(pair, root):
 ])
 @pytest.mark.parametrize('told', [True, False])
 def test_options_over_a_method(pair, root, options, length, told):
-    """What the command line says holds for what the method brings, too."""
+    """Options of the command line override the method, too."""
     if not told:
         pair.pop('max_epochs')
         if length == 240:
@@ -328,7 +329,7 @@ def test_options_over_a_method(pair, root, options, length, told):
 
 
 def test_options_over_a_method_with_a_length_of_its_own(pair, root, tmp_path):
-    """It says how long it trains; a method without the phase keeps none."""
+    """Its length is set; a method without that phase stays without."""
     for text, length in (('dict(max_epochs=3)', dict(max_epochs=3)),
                          ('None', None)):
         (tmp_path / 'method.py').write_text(
@@ -347,8 +348,8 @@ def test_method_over_a_plain_config(root):
 
 
 def test_what_is_drawn_is_not_the_student_s(make, classifier_cfg, tmp_path):
-    """Adapters, feeders and losses are initialised, yet the random numbers
-    that follow are those of a run without them."""
+    """Adapters, feeders and losses are initialised, yet later random numbers
+    are those of a run without them."""
     distiller, _ = make([dict(type='FeatureLoss', weight=1.)], prepare=False)
     dataloader = classifier_cfg(tmp_path, RESNET, 32).train_dataloader
     taps = FINETUNE.trains[:-1]

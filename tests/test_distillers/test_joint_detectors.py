@@ -72,7 +72,7 @@ def gfl(width, channels=16):
 
 @MODELS.register_module()
 class KeepsKnowledge(JointLoss):
-    """It keeps what it gets."""
+    """Records its inputs."""
 
     needs = ('outputs', 'boxes')
 
@@ -86,8 +86,8 @@ class KeepsKnowledge(JointLoss):
 
 @pytest.fixture
 def joint_cfg(distill_cfg, tmp_path):
-    """Returns a function that makes the config of a joint distillation of
-    images of 64 x 64: of GFLs, or of the small Faster R-CNNs."""
+    """Returns a function that makes the config of a joint distillation on
+    images of 64 x 64, of GFLs or of small Faster R-CNNs."""
 
     def make(losses, student=None, teacher=None, folder='joint', **options):
         cfg = distill_cfg(tmp_path / folder)
@@ -112,7 +112,7 @@ def joint_cfg(distill_cfg, tmp_path):
             head=dict(max_epochs=0),
             finetune=dict(max_epochs=1))
         cfg.log_level = 'WARNING'
-        # One of a fixed name would be shared with other runs.
+        # A fixed name would be shared with other runs.
         cfg.visualizer = None
         cfg.merge_from_dict(options)
         return cfg
@@ -122,7 +122,7 @@ def joint_cfg(distill_cfg, tmp_path):
 
 @pytest.fixture
 def make(joint_cfg):
-    """Builds a distiller that is ready to train, and a batch for it."""
+    """Builds a prepared distiller and a batch for it."""
 
     def run(losses, **options):
         cfg = joint_cfg(losses, **options)
@@ -144,7 +144,7 @@ def _flat(losses):
 
 @pytest.mark.parametrize('student', [None, 'FasterRCNN'])
 def test_without_weight_it_is_the_detector(make, student):
-    """Losses and gradients, number for number."""
+    """Losses and gradients are equal to those computed separately."""
     losses = [dict(PKD, weight=0.), dict(FOREGROUND, weight=0.)]
     distiller, data = make(losses, student=student)
     plain = copy.deepcopy(distiller.student)
@@ -170,7 +170,7 @@ def test_weights(make):
     plain = copy.deepcopy(distiller.student)
     torch.manual_seed(0)
     ours = _flat(distiller(**copy.deepcopy(data), mode='loss'))
-    # The two features by themselves, each network run for them alone.
+    # Both features, each from a separate forward pass.
     student = plain.extract_feat(data['inputs'])
     teacher = distiller.teachers[0].model.extract_feat(data['inputs'])
     pearson = MODELS.build(PKD['mimic_loss'])
@@ -244,7 +244,7 @@ def test_ld_is_that_of_mmdet(make):
         head = MODELS.build(cfg)
     head.load_state_dict(student.bbox_head.state_dict())
     teacher = distiller.teachers[0].model
-    # Trained ones differ more from position to position.
+    # Trained heads vary more with the position.
     for model in (student, teacher):
         torch.nn.init.normal_(model.bbox_head.gfl_reg.weight)
         torch.nn.init.normal_(model.bbox_head.gfl_cls.weight)
@@ -264,7 +264,7 @@ def test_ld_is_that_of_mmdet(make):
 
 
 def _crossed(distiller, data, num_convs):
-    """CrossKD's two sums by loops, each head run by hand."""
+    """CrossKD's two sums, by loops over heads run by hand."""
     student, teacher = distiller.student, distiller.teachers[0].model
     ours = student.extract_feat(data['inputs'])
     theirs = teacher.extract_feat(data['inputs'])
@@ -303,7 +303,7 @@ def test_cross_kd(make, num_convs):
     loss = dict(
         type='CrossKDLoss', regression_weight=7, num_convs=num_convs, weight=2)
     distiller, data = make([loss])
-    # Trained ones differ more from position to position.
+    # Trained heads vary more with the position.
     for model in (distiller.student, distiller.teachers[0].model):
         for layer in (model.bbox_head.gfl_reg, model.bbox_head.gfl_cls):
             torch.nn.init.normal_(layer.weight, std=0.3)
@@ -328,7 +328,7 @@ def test_cross_kd(make, num_convs):
         for (name, _), x in zip(head.named_parameters(), grads)
         if x is not None
     }
-    # Its own predictions are the ground truth's alone.
+    # Its own predictions depend on the ground truth only.
     assert reached == {
         f'{branch}_convs{k}'
         for branch in ('cls', 'reg') for k in range(num_convs)
@@ -373,7 +373,7 @@ def test_from_end_to_end(joint_cfg, tmp_path):
     'method',
     ['scratch', 'fpn', 'pkd', 'cwd', 'fgfi', 'mgd', 'fgd', 'ld', 'crosskd'])
 def test_methods_over_a_detector(method, joint_cfg):
-    """A step of each."""
+    """One training step of each."""
     cfg = joint_cfg([])
     cfg.model.update(type='StageByStageDistiller', inherit=['neck'])
     cfg.max_epochs = 3

@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""One network written with channels first and last learns the same."""
+"""A network learns the same with channels first and channels last."""
 import copy
 import itertools
 
@@ -20,7 +20,7 @@ SIZES = [(32, 32), (32, 48)]
 
 
 class Block(nn.Module):
-    """Each position less the mean of its window, and a linear map."""
+    """Each position minus the mean of its window, then a linear map."""
 
     def __init__(self, channels, layout):
         super().__init__()
@@ -35,7 +35,7 @@ class Block(nn.Module):
         n, h, w, c = x.shape
         windows = x.view(n, h // 2, 2, w // 2, 2, c)
         windows = windows - windows.mean((2, 4), keepdim=True)
-        # A view that only a contiguous x has.
+        # view() needs a contiguous tensor.
         x = F.linear(windows.view(-1, c), self.weight)
         return self.act(x.view(n, h, w, c))
 
@@ -67,8 +67,8 @@ class Layered(nn.Module):
 
 @pytest.fixture
 def make(tmp_path):
-    """Builds a distiller of two such networks, in one state whatever their
-    layouts, and the batch that it is prepared on."""
+    """Builds a distiller of two such networks, with the same weights for any
+    layouts, and the batch that prepares it."""
 
     def run(student, teacher, size, stages=TAPS, **model):
         student, teacher = (
@@ -105,7 +105,7 @@ def layouts(*pair):
 
 
 def train(distiller, batch, border='student', steps=4):
-    """The losses of each step and what the student is then."""
+    """The losses of each step, and the student's weights after them."""
     phase = Phase('mimic/x', tuple(distiller.stages), tuple(distiller.stages),
                   border)
     distiller.prepare_phases([phase], 4)
@@ -154,7 +154,7 @@ def test_what_is_measured(make, pair):
     figures = []
     for layout in (('NCHW', 'NCHW'), pair):
         distiller, batch = make(*layouts(*layout), (32, 48))
-        assert distiller.tap_shapes == {
+        assert distiller.comparison.tap_shapes == {
             name: [((8, 8, 12), (12, 8, 12))]
             for name in NAMES
         }
@@ -166,7 +166,7 @@ def test_what_is_measured(make, pair):
 
 
 def test_a_step_on_other_images(make):
-    """The layout is of the network, not of the images it was found on."""
+    """The layout belongs to the network, not to the images it was found on."""
     expected, other = [
         make(*layouts(layout, layout), (32, 32))[0]
         for layout in ('NCHW', 'NHWC')
@@ -178,7 +178,7 @@ def test_a_step_on_other_images(make):
 
 
 def test_what_nothing_tells_is_said(make):
-    """A network of one size whose channels are as many as its rows."""
+    """A network of fixed input size with as many channels as rows."""
     student = dict(layout='NHWC', size=(32, 32))
     with pytest.raises(
             ValueError,

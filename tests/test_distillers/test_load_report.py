@@ -24,7 +24,7 @@ def make(blocks=2, width=4, extra=None, bias=True):
 
 @pytest.fixture
 def load(tmp_path):
-    """Returns a function that loads weights under a report's eyes."""
+    """Returns a function that loads weights under a report."""
 
     def load(net, state_dict, **options):
         path = str(tmp_path / 'x.pth')
@@ -70,7 +70,7 @@ def test_classifier_and_new_layers_are_no_errors(load, messages):
     load(make(extra='norm0'), make(extra='fc').state_dict())
     assert '14 of 16' in messages[0]
     assert 'as initialised: norm0. ' in messages[0]
-    assert 'of no use: fc.' in messages[0]
+    assert 'Unused entries of the file: fc.' in messages[0]
 
 
 def test_counters_may_be_missing(load, messages):
@@ -87,8 +87,8 @@ def test_counters_may_be_missing(load, messages):
     (dict(width=8), r'Another shape \(14\): stem.weight \(8, 3, 1, 1\), not '
      r'\(4, 3, 1, 1\)'),
     (dict(blocks=3), r'Unused.*\(6\): layer1.2.0.weight'),
-    (dict(blocks=1), r'Missing, though the file has others of the row \(6\): '
-     'layer1.1.0.weight'),
+    (dict(blocks=1), r'Missing, though the file has other layers of the kind '
+     r'\(6\): layer1.1.0.weight'),
     (dict(bias=False), r'Missing, though the rest of the layer.*stem.bias'),
 ])
 def test_errors(load, file, message):
@@ -102,7 +102,7 @@ def test_nothing_fits(load):
     with pytest.raises(ValueError) as error:
         load(make(), state)
     assert 'The file has: backbone. Wanted: stem, layer1.' in str(error.value)
-    assert "lie under the prefix 'backbone.'" in str(error.value)
+    assert "are under the prefix 'backbone.'" in str(error.value)
     assert "prefix='backbone.'" in str(error.value)
     with pytest.raises(ValueError, match='The file has: epoch, model') as e:
         load(make(), dict(epoch=1, model=state))
@@ -110,8 +110,7 @@ def test_nothing_fits(load):
 
 
 class Net(nn.Module):
-    """A class layer, an embedding of classes, and a buffer for each of
-    them."""
+    """A classifier, a class embedding, and a buffer per class."""
 
     def __init__(self, num_classes=3, width=4, hidden=4):
         super().__init__()
@@ -145,9 +144,9 @@ def test_other_classes(load, messages):
 
 
 @pytest.mark.parametrize('source, options, wrong', [
-    # To resume or to test, classes have to be the same.
+    # Resuming and testing need the same classes.
     (Net(5), dict(), r'Another shape \(6\): head.fc.weight'),
-    # A wrong network stays one.
+    # A wrong network is still an error.
     (Net(5, width=6), dict(other_classes=True),
      r'Another shape \(15\): backbone.stem.weight'),
     (Net(5, hidden=6), dict(other_classes=True),
@@ -159,7 +158,8 @@ def test_no_other_classes(load, source, options, wrong):
 
 
 def test_no_outputs_of_a_backbone(load):
-    """Its last layer is wider, which the file's lack of a head hides."""
+    """Its last layer is wider, which is not visible without a head in the
+    file."""
     net, source = make(), make()
     net.last, source.last = nn.Linear(4, 2), nn.Linear(4, 3)
     with pytest.raises(ValueError, match=r'Another shape \(2\): last.weight'):
@@ -167,7 +167,7 @@ def test_no_outputs_of_a_backbone(load):
 
 
 def test_what_a_part_converts_is_no_misfit(load, messages):
-    """As mmpretrain's transformers resize their position embedding."""
+    """Resizes its position embedding, like mmpretrain's transformers."""
 
     class Part(nn.Module):
 
@@ -187,7 +187,8 @@ def test_what_a_part_converts_is_no_misfit(load, messages):
 
 
 def test_weights_that_a_hook_renames(load, messages):
-    """As mmpretrain's TimmClassifier does, in a state_dict and in a file."""
+    """Renames keys in a state_dict and in a file, like mmpretrain's
+    TimmClassifier."""
     net = nn.Module()
     net.model = make()
     net._register_state_dict_hook(lambda module, state_dict, prefix, local: {

@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Nothing in a step may read a tensor's value: it would wait for the GPU."""
+"""A training step reads no tensor's value, which would wait for the GPU."""
 import copy
 
 import pytest
@@ -26,7 +26,7 @@ class NoReading(TorchDispatchMode):
 @pytest.fixture(scope='module')
 def distiller(distill_cfg, tmp_path_factory):
     cfg = distill_cfg(tmp_path_factory.mktemp('x'))
-    # One tap is resampled and widened, one has levels.
+    # One tap is resampled and widened, one has several levels.
     cfg.model.stages = [
         'backbone.layer1',
         dict(student='backbone.layer2', teacher='backbone.layer3'), 'neck'

@@ -15,10 +15,10 @@ class NoMoving(TorchDispatchMode):
 
 
 def test_student_on_a_gpu_when_the_teacher_is_built(monkeypatch):
-    """On tensors that say they are on a GPU, for which none is needed."""
+    """Uses tensors that claim to be on a GPU, so that none is needed."""
     student = ImgDataPreprocessor(mean=[100.] * 3, std=[50.] * 3)
     teacher = ImgDataPreprocessor(mean=[0.] * 3, std=[1.] * 3)
-    # They have no values: the two are not alike.
+    # Meta tensors have no values, so nothing can be compared.
     monkeypatch.setattr(FakeTensor, '__bool__', lambda self: False)
     with FakeTensorMode(allow_non_fake_inputs=True):
         for name in ('mean', 'std'):

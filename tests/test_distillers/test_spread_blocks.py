@@ -10,7 +10,7 @@ from sskd_mm.distillers import spread_blocks
 
 
 def wrap(**parts):
-    """A network of these parts."""
+    """A network of these modules."""
     model = nn.Module()
     for name, part in parts.items():
         model.add_module(name, part)
@@ -42,12 +42,12 @@ def test_resnets(in_mmdet, depths, chosen):
 
 @pytest.mark.parametrize('name, make, spread', [
     ('backbone', lambda n: nn.ModuleList(block() for _ in range(n)), True),
-    # Its numbers are levels, not one block behind the other.
+    # Its indices are levels, not consecutive blocks.
     ('neck', lambda n: nn.ModuleList(block() for _ in range(n)), False),
-    # Each has more inputs than the one before.
+    # Each has more inputs than the previous one.
     ('backbone', lambda n: nn.ModuleList(block(i + 1) for i in range(n)),
      False),
-    # A plain network: layers, not blocks.
+    # A plain network has layers, not blocks.
     ('backbone', lambda n: nn.Sequential(
         *(nn.Linear(3, 3) for _ in range(n))), False),
 ])
@@ -62,7 +62,7 @@ def test_other_lists(name, make, spread):
 
 
 def test_a_student_starts_from_them(root, tmp_path):
-    """ResNet-56 has nine blocks in each stage, ResNet-20 three."""
+    """ResNet-56 has nine blocks per stage, ResNet-20 three."""
     cfg = Config.fromfile(
         root / 'configs/sskd/cifar10/resnet56_resnet20_cifar10.py')
     cfg.model.teacher.checkpoint = str(tmp_path / 'teacher.pth')

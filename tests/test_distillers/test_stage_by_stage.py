@@ -9,7 +9,6 @@ from mmengine.registry import MODELS
 from mmengine.runner import load_checkpoint
 
 from sskd_mm.distillers.comparison import Comparison
-from sskd_mm.distillers.tap_losses import TapLosses
 from sskd_mm.stages import Phase
 
 
@@ -78,7 +77,7 @@ def test_foreign_keys_are_still_refused(distiller):
 
 
 def test_without_phases_it_is_the_student(distiller, plain_cfg, data):
-    """Distillation off equals plain mmdet, number for number."""
+    """Without phases, the distiller equals plain mmdet, number for number."""
     plain = MODELS.build(plain_cfg.model)
     plain.load_state_dict(distiller.state_dict())
     logs = []
@@ -116,8 +115,9 @@ def test_taps_and_adapters(distiller, data):
     assert list(distiller.stages) == [
         'layer1', 'layer2', 'layer3', 'layer4', 'neck'
     ]
-    assert distiller.tap_shapes['layer2'] == [((32, 16, 16), (256, 16, 16))]
-    assert [s for s, _ in distiller.tap_shapes['neck']
+    shapes = distiller.comparison.tap_shapes
+    assert shapes['layer2'] == [((32, 16, 16), (256, 16, 16))]
+    assert [s for s, _ in shapes['neck']
             ] == [(64, 32, 32), (64, 16, 16), (64, 8, 8), (64, 4, 4),
                   (64, 2, 2)]
     assert not list(distiller.adapters_of('neck').parameters())
@@ -171,7 +171,7 @@ def test_gradients_reach_only_what_trains(distiller, data, taps, trains,
 
 
 def test_local_gradient_equals_each_stage_s_own(distiller, data):
-    """No gradient crosses a border: a stage's is that of its own loss."""
+    """No gradient crosses a border: a stage only gets that of its own loss."""
     distiller.prepare(data)
     inputs = distiller.data_preprocessor(data, True)['inputs']
     both = ('layer1', 'layer2')
@@ -239,10 +239,10 @@ def test_a_hook_finds_what_the_student_has(distiller):
 def test_levels_without_a_counterpart(distill_cfg, tmp_path, in_mmdet, data):
     cfg = distill_cfg(tmp_path)
     cfg.model.stages = [dict(student='neck', teacher='backbone')]
-    # Of strides of 4 to 32 and 4 to 64.
+    # Strides 4 to 32 and 4 to 64.
     distiller = MODELS.build(cfg.model)
     distiller.prepare(data)
-    shapes = distiller.tap_shapes['neck']
+    shapes = distiller.comparison.tap_shapes['neck']
     assert len(shapes) == 4
     assert all(s[1:] == t[1:] for s, t in shapes)
     cfg.model.student.backbone.out_indices = [0, 1]
@@ -251,7 +251,7 @@ def test_levels_without_a_counterpart(distill_cfg, tmp_path, in_mmdet, data):
     cfg.model.stages = [dict(student='backbone', teacher='neck')]
     distiller = MODELS.build(cfg.model)
     distiller.prepare(data)
-    assert len(distiller.tap_shapes['backbone']) == 2
+    assert len(distiller.comparison.tap_shapes['backbone']) == 2
 
 
 def test_inherit_must_exist(distill_cfg, tmp_path, in_mmdet, data):
@@ -335,15 +335,15 @@ def test_fsp_takes_a_single_map_with_each_level(fsp_distiller, data):
 
 def test_fsp_needs_levels_that_go_together(fsp_distiller):
     distiller = fsp_distiller
-    distiller.tap_shapes['layer4'] *= 2
+    distiller.comparison.tap_shapes['layer4'] *= 2
     with pytest.raises(ValueError, match="'layer4' has 2 .* 'neck' has 5"):
-        TapLosses(distiller.mimic_loss, distiller.stages.values(),
-                  distiller.tap_shapes)
+        distiller.tap_losses.check(['neck'], torch.device('cpu'))
+    distiller.tap_losses.check(['layer3'], torch.device('cpu'))
 
 
 def test_several_teachers_by_hand(distill_cfg, tmp_path, in_mmdet, data,
                                   plain_cfg):
-    """The mean of what each teacher's loss would be; one may teach less."""
+    """The mean of all teachers' losses; a teacher may skip a stage."""
     cfg = distill_cfg(tmp_path)
     torch.manual_seed(1)
     other = MODELS.build(plain_cfg.model)
@@ -387,8 +387,8 @@ def test_before_the_activation(distill_cfg, tmp_path, in_mmdet, data):
     distiller.prepare(data)
     distiller.eval()
     for module in distiller.teachers[0].model.modules():
-        # An untrained residual block adds nothing: OpenMMLab starts its last
-        # norm with zeros.
+        # An untrained residual block adds nothing: OpenMMLab initialises its
+        # last norm with zeros.
         if isinstance(module, torch.nn.BatchNorm2d):
             module.weight.fill_(1)
     inputs = distiller.data_preprocessor(data, True)['inputs']
@@ -400,7 +400,7 @@ def test_before_the_activation(distill_cfg, tmp_path, in_mmdet, data):
             before = pairs[name][0][index]
             assert before.min() < 0
             assert torch.equal(before.relu(), expected)
-        # An FPN ends in no activation.
+        # An FPN does not end in an activation.
         for pair, expected in zip(pairs['neck'], network.neck(after)):
             assert torch.equal(pair[index], expected)
     # The activations work in place again.
@@ -442,7 +442,7 @@ def test_blockwise_refuses(distill_cfg, tmp_path, in_mmdet, data):
 
 def test_a_loss_that_refuses_a_tap_names_it(distill_cfg, tmp_path, in_mmdet,
                                             data):
-    """Before anything trains: P6 of so small an image is a single cell."""
+    """Before training: P6 of such a small image has a single position."""
     cfg = distill_cfg(tmp_path).model
     cfg.stages = ['backbone.layer4', 'neck']
     cfg.mimic_loss = dict(type='ChannelWiseMimicLoss')
@@ -487,7 +487,7 @@ def test_objects_weigh_their_share(with_foreground, data, share):
     expected = 0
     for pair in distiller.compare(data['inputs'], ['neck'])['neck']:
         distance = (pair.adapted - pair.teacher).square().mean(1)
-        # The box (10, 10, 40, 50) of the first image, in this level's cells.
+        # The box (10, 10, 40, 50) of the first image, in cells of this level.
         stride = 128 // distance.shape[-1]
         inside = torch.zeros_like(distance, dtype=torch.bool)
         inside[0, 10 // stride:-(-50 // stride),
@@ -502,7 +502,7 @@ def test_foreground_needs_boxes(with_foreground, data):
         del sample.gt_instances.bboxes
     with pytest.raises(ValueError, match='without gt_instances.bboxes. Give'):
         with_foreground(1).prepare(data)
-    # Nothing else does.
+    # Without foreground, no boxes are needed.
     with_foreground(None).prepare(data)
 
 
@@ -512,5 +512,6 @@ def test_foreground_needs_maps(with_foreground, data, monkeypatch):
         Comparison, 'pair', lambda *args:
         [(torch.rand(2, 9, 4), torch.rand(2, 9, 4))])
     with pytest.raises(ValueError, match=r"tap 'neck' have the shape "
-                       r'\(9, 4\). Leave the tap out'):
+                       r'\(9, 4\). Remove the tap'):
         distiller.prepare(data)
+        distiller.tap_losses.check(['neck'], torch.device('cpu'))

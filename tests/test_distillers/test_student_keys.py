@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""A student's hooks do in a distiller what they do in the plain model."""
+"""A student's state-dict hooks work in a distiller as in the plain model."""
 import copy
 import json
 import re
@@ -35,20 +35,20 @@ class Net(nn.Module):
 
 
 def add_prefix(state_dict, prefix, *args):
-    """As ``TimmClassifier`` and ``HuggingFaceClassifier`` have it."""
+    """Like ``TimmClassifier`` and ``HuggingFaceClassifier``."""
     for key in list(state_dict):
         name = re.sub(f'^{prefix}', f'{prefix}model.', key)
         state_dict[name] = state_dict.pop(key)
 
 
 class ReturnsAnother(Net):
-    """As the same two have it."""
+    """Like the same two."""
 
     def __init__(self, fill=0.):
         super().__init__(fill)
         self._register_state_dict_hook(self._remove_prefix)
         self._register_load_state_dict_pre_hook(add_prefix)
-        # Which would become part of the model's names.
+        # These would become part of the model's keys.
         del self.loss
 
     def forward(self, x):
@@ -61,8 +61,8 @@ class ReturnsAnother(Net):
 
 
 class ChangesInPlace(Net):
-    """Knows the plain model's names alone, as mmdet's ``SingleStageDetector``
-    does, which takes an RPN's head."""
+    """Relies on the plain model's keys, like mmdet's ``SingleStageDetector``,
+    which loads an RPN's head."""
 
     def __init__(self, fill=0.):
         super().__init__(fill)
@@ -80,7 +80,7 @@ class ChangesInPlace(Net):
 
 
 class SavesAPart(Net):
-    """As mmpretrain's ``LoRAModel`` does."""
+    """Like mmpretrain's ``LoRAModel``."""
 
     def __init__(self, fill=0.):
         super().__init__(fill)
@@ -99,8 +99,8 @@ class SavesAPart(Net):
 
 
 class ReadsTheVersion(Net):
-    """A part knows where it lies in the plain model, and in which version it
-    was saved, as mmpretrain's ``SwinTransformer`` does."""
+    """A module that relies on its prefix and on the saved version, like
+    mmpretrain's ``SwinTransformer``."""
 
     def __init__(self, fill=0.):
         super().__init__(fill)
@@ -189,13 +189,13 @@ def test_loaded_as_by_itself(student, how, tmp_path):
             load_checkpoint(model, path, strict=True)
     assert_equal(raw(distiller.student), raw(plain))
     assert dict(distiller.named_children()).keys() >= {'student', 'adapters'}
-    # A tensor is taken over, not copied.
+    # A tensor is assigned, not copied.
     distiller.load_state_dict(state, assign=True)
     taken = {x.data_ptr() for x in distiller.student.parameters()}
     assert taken & {x.data_ptr() for x in state.values()}
 
 
-# Versions are told to a model, but not to parts of it.
+# Only a model, not its submodules, gets the version.
 @pytest.mark.parametrize('student', STUDENTS[:-1])
 @pytest.mark.parametrize('wrap', [in_ema, in_a_module, 'ddp'])
 def test_within_another_module(student, wrap, ddp):
@@ -215,7 +215,7 @@ def test_within_another_module(student, wrap, ddp):
 
 
 def test_a_copy_loads_into_itself():
-    """``EMAHook`` makes one."""
+    """As made by ``EMAHook``."""
     distiller = Distiller(ReturnsAnother())
     twin = copy.deepcopy(distiller)
     twin.load_state_dict(ReturnsAnother(1.).state_dict())
@@ -247,8 +247,8 @@ def test_what_does_not_fit_is_named_as_in_the_plain_model(student):
 
 @MODELS.register_module()
 class HookedClassifier(ImageClassifier):
-    """Has the hooks of ``HuggingFaceClassifier``, whose package need not be
-    there."""
+    """Has the hooks of ``HuggingFaceClassifier``, without needing its
+    package."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -320,7 +320,7 @@ def test_trained_student_in_its_plain_config(classifier_cfg, use, tmp_path):
                            log.read_text()).groups()
     assert fit == total
 
-    # Its checkpoint is the plain config's, and so is its score.
+    # Its checkpoint loads in the plain config and scores the same.
     whole = str(tmp_path / 'whole.pth')
     (tmp_path / 'run/epoch_2.pth').rename(whole)
     plain.test_dataloader, plain.test_evaluator, plain.test_cfg = (
@@ -331,7 +331,7 @@ def test_trained_student_in_its_plain_config(classifier_cfg, use, tmp_path):
     name = 'accuracy/top1'
     assert runner.test()[name] == result['student'][name]
 
-    # Resumed, it ends the same.
+    # A resumed run ends the same.
     cfg.resume, cfg.load_from = True, str(tmp_path / 'run/epoch_1.pth')
     cfg.experiment_name += 'r'
     Runner.from_cfg(cfg).train()

@@ -59,7 +59,7 @@ def test_ddp_prefix_is_dropped(cfg, teacher_checkpoint, tmp_path):
 
 
 def test_missing_config(teacher_checkpoint):
-    with pytest.raises(FileNotFoundError, match="'nowhere.py' is no file"):
+    with pytest.raises(FileNotFoundError, match="'nowhere.py' does not exist"):
         Teacher('nowhere.py', teacher_checkpoint, IMAGENET)
     with pytest.raises(FileNotFoundError, match="'mmdet::nowhere.py' was not"):
         Teacher('mmdet::nowhere.py', teacher_checkpoint, IMAGENET)
@@ -94,7 +94,7 @@ def test_one_key_more(cfg, teacher_checkpoint, tmp_path):
 @pytest.fixture
 def load(cfg, teacher_checkpoint, tmp_path):
     """Returns a function that saves the teacher's weights in another layout
-    and loads a teacher from there."""
+    and loads a teacher from that file."""
     weights = torch.load(teacher_checkpoint, weights_only=True)['state_dict']
 
     def load(layout):
@@ -108,7 +108,7 @@ def load(cfg, teacher_checkpoint, tmp_path):
 
 @pytest.fixture
 def messages(monkeypatch):
-    """What is logged, by level."""
+    """Log messages by level."""
     messages = dict(info=[], warning=[])
     for level, found in messages.items():
         monkeypatch.setattr(
@@ -133,7 +133,7 @@ def under(prefix, weights):
     (lambda w: dict(ema_state_dict={
         'steps': torch.tensor(3), **under('module.', w)}),
      "the key 'ema_state_dict' and the prefix 'module.'"),
-    # A second network, of which fewer weights fit, is none to choose.
+    # A second network that fits worse is not considered.
     (lambda w: {**under('teacher.', w),
                 **under('student.', {
                     k: v for k, v in w.items() if 'layer3.5' not in k})},
@@ -158,7 +158,7 @@ def test_weights_of_ema_beside_those_of_the_model(load, messages):
      "under the prefix 'student.' and under the prefix 'teacher.'"),
     (lambda w: dict(model=w, model_ema=w),
      "under the key 'model' and under the key 'model_ema'"),
-    # As other projects save a distillation.
+    # The way other projects save a distillation.
     (lambda w: under('student.', w), "under the prefix 'student.'"),
 ])
 def test_weights_that_are_not_said_to_be_the_teacher_s(load, layout, places):
@@ -189,7 +189,7 @@ def test_entries_that_are_no_weights(load, messages):
         # mmdet 2's EMAHook.
         'ema_backbone_conv1_weight': torch.ones(64, 3, 7, 7),
         'ema_backbone_bn1_num_batches_tracked': torch.tensor(3),
-        # thop, a counter and a table of indices.
+        # thop, a counter and an index table.
         'total_ops': torch.zeros(1, dtype=torch.float64),
         'backbone.layer1.total_params': torch.zeros(1, dtype=torch.float64),
         'backbone.relative_position_index': torch.arange(9),
@@ -201,7 +201,7 @@ def test_entries_that_are_no_weights(load, messages):
         'data_preprocessor.mean': mean / 255}))
     text, = messages['warning']
     assert 'data_preprocessor.mean is [0.485, 0.456, 0.406] in' in text
-    assert '[123.675, 116.28, 103.53] by its config' in text
+    assert '[123.675, 116.28, 103.53] in its config' in text
 
 
 def test_one_key_less(cfg, teacher_checkpoint, tmp_path):
@@ -242,7 +242,7 @@ def test_hostile_pickle_does_not_run(cfg, tmp_path):
 
 
 def test_own_normalization(cfg, teacher_checkpoint):
-    """What reaches the teacher is what its own preprocessing makes."""
+    """The teacher gets what its own preprocessing would return."""
     student = ImgDataPreprocessor(
         mean=[1., 2., 3.], std=[4., 5., 6.], pad_size_divisor=32)
     teacher = Teacher(cfg, teacher_checkpoint, student)
@@ -292,7 +292,7 @@ def test_path_objects(cfg, teacher_checkpoint):
 
 
 def test_whoever_was_distilled_teaches(distill_cfg, in_mmdet, tmp_path):
-    """By the config of the distillation, which lies in its work directory."""
+    """From the config of the distillation, in its work directory."""
     cfg = distill_cfg(tmp_path)
     student = MODELS.build(cfg.model.student)
     torch.save(student.state_dict(), tmp_path / 'distilled.pth')

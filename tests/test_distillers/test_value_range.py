@@ -17,17 +17,17 @@ def images(largest, dtype=torch.float32):
 
 
 @pytest.mark.parametrize('largest, dtype, statistics, message', [
-    (2.6, torch.float32, EIGHT_BITS, 'normalised before'),
-    (1, torch.float32, FACES, 'normalised before'),
-    (255, torch.uint8, UNIT, 'times 255'),
-    (255, torch.float32, UNIT, 'times 255'),
-    (65535, torch.int32, EIGHT_BITS, 'for 8 bits'),
+    (2.6, torch.float32, EIGHT_BITS, 'normalised already'),
+    (1, torch.float32, FACES, 'normalised already'),
+    (255, torch.uint8, UNIT, 'by 255'),
+    (255, torch.float32, UNIT, 'by 255'),
+    (65535, torch.int32, EIGHT_BITS, 'for 8-bit'),
 ])
 def test_wrong(largest, dtype, statistics, message):
     preprocessor = ImgDataPreprocessor(**statistics)
     found = find_wrong_range(images(largest, dtype), preprocessor)
     assert message in found
-    # A batch that is a tensor already.
+    # A batch that is already a tensor.
     assert find_wrong_range(torch.stack(images(largest, dtype)),
                             preprocessor) == found
 

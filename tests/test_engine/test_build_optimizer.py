@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""A phase's optimizer is that of the plain model."""
+"""A phase's optimizer is the one of the plain model."""
 import copy
 
 import pytest
@@ -65,7 +65,7 @@ def optim_cfg(options):
 
 
 def settings_of(optimizer, model):
-    """Learning rate and decay of each parameter, by its name."""
+    """Learning rate and decay of each parameter, by name."""
     names = {id(p): name for name, p in model.named_parameters()}
     return {
         names.get(id(p)): (group['lr'], group['weight_decay'])
@@ -117,7 +117,7 @@ def make(tmp_path):
     ('convnext', {}),
 ])
 def test_rates_of_the_plain_model(make, name, options):
-    """In each phase, for whatever trains in it."""
+    """In each phase, for the parameters that train in it."""
     distiller, plain = make(name)
     cfg = optim_cfg(options)
     expected = settings_of(
@@ -125,7 +125,7 @@ def test_rates_of_the_plain_model(make, name, options):
     frozen = {n for n, p in plain.named_parameters() if not p.requires_grad}
     rates = {rate for rate, _ in expected.values()}
     if options is DECAY:
-        # One a layer, of the patches and of the head.
+        # One per layer, one for the patches and one for the head.
         assert len(rates) == SMALL['num_layers'] + 2
     stages = list(distiller.stages)
     phases = [
@@ -160,12 +160,12 @@ def test_rates_of_the_plain_model(make, name, options):
                 distiller.student.parameters())
         else:
             assert adapters is None
-    # Of the last phase, in which everything trains.
+    # In the last phase, everything trains.
     assert {rate for rate, _ in settings.values()} == rates
 
 
 def test_what_the_student_freezes(make):
-    """It stays so, and is in no group."""
+    """It stays frozen and is in no group."""
     before = 'backbone.layers.0'
     distiller, plain = make('vit')
     for model in (distiller.student, plain):
@@ -191,8 +191,8 @@ OTHERS = ['AdamW', torch.optim.AdamW, 'torch.optim.AdamW', 'mmengine.AdamW']
 @pytest.mark.parametrize('base', SAME)
 @pytest.mark.parametrize('own', SAME + OTHERS)
 def test_type_of_a_phase_s_optimizer(base, own):
-    """However it is written, the same one keeps the config's arguments and
-    another one has its own."""
+    """However it is written, the same type keeps the config's arguments, and
+    another type has only its own."""
     cfg = dict(
         type='OptimWrapper',
         optimizer=dict(type=base, lr=0.1, momentum=0.9),

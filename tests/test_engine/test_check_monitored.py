@@ -24,7 +24,7 @@ def check(*hooks, param_scheduler=None):
 ])
 def test_hooks(hook):
     with pytest.raises(ValueError, match="is 'coco/bbox_mAP', but the "
-                       'validation gives: accuracy/top1, accuracy/top5'):
+                       'validation returns accuracy/top1, accuracy/top5'):
         check(hook)
 
 
@@ -33,7 +33,7 @@ def test_hooks(hook):
     'mmengine.optim.scheduler.lr_scheduler.ReduceOnPlateauLR'
 ])
 def test_schedule_that_waits_for_a_loss(type_):
-    # MMEngine's default, which no validation gives.
+    # MMEngine's default, which no validation returns.
     with pytest.raises(ValueError, match="in param_scheduler is 'loss'"):
         check(param_scheduler=dict(type=type_))
     check(param_scheduler=[dict(type=type_, monitor='accuracy/top5')])
@@ -55,6 +55,6 @@ def test_it_comes_before_mimicking(distill_cfg, tmp_path):
     cfg.default_hooks.checkpoint.save_best = 'bbox_mAP'
     runner = Runner.from_cfg(cfg)
     with pytest.raises(ValueError, match="save_best is 'bbox_mAP', but the "
-                       'validation gives: coco/bbox_mAP'):
+                       'validation returns coco/bbox_mAP'):
         runner.train()
     assert runner.iter == 0

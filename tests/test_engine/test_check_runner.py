@@ -45,7 +45,7 @@ def test_flexible_runner_is_refused(distill_cfg, tmp_path):
         runner_type='FlexibleRunner',
         strategy=dict(type='SingleDeviceStrategy'))
     with pytest.raises(TypeError, match='does not run in a FlexibleRunner.*'
-                       'Leave runner_type and strategy out'):
+                       'Remove runner_type and strategy'):
         RUNNERS.build(cfg).train()
 
 

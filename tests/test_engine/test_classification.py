@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Classifiers of mmpretrain go through all phases."""
+"""Classifiers of mmpretrain run all phases."""
 import copy
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ SAM = dict(
         feedforward_channels=16,
         global_attn_indexes=[3]))
 NARROW_SAM = copy.deepcopy(SAM)
-# As many as rows and columns.
+# As many channels as rows and columns.
 NARROW_SAM['arch']['embed_dims'] = 4
 # Its first blocks output (N, L, H, W, C).
 HIVIT = dict(
@@ -54,7 +54,7 @@ def distill(classifier_cfg, tmp_path):
 
     def run(student, teacher, schedule='sequential', **model):
         cfg = classifier_cfg(tmp_path, *student)
-        # With more a transformer may diverge.
+        # With a larger one a transformer may diverge.
         cfg.optim_wrapper.optimizer.lr = 0.01
         teacher = classifier_cfg(tmp_path, *teacher)
         with DefaultScope.overwrite_default_scope('mmpretrain'):
@@ -82,14 +82,14 @@ def distill(classifier_cfg, tmp_path):
 
 
 @pytest.mark.parametrize('student, teacher, options, shapes', [
-    # Convolutional, of other widths.
+    # Convolutional, of different widths.
     ((RESNET, 32), (WIDE, 48), dict(), {
         'layer1': [((4, 32, 32), (6, 32, 32))],
         'layer2': [((8, 16, 16), (12, 16, 16))],
         'layer3': [((16, 8, 8), (24, 8, 8))],
         'layer4': [((32, 4, 4), (48, 4, 4))]
     }),
-    # Transformers with as many tokens, the class token among them.
+    # Transformers with equally many tokens, including the class token.
     ((NARROW_VIT, 8, None), (VIT, 16, None), dict(), {
         f'layers.{i}': [((17, 8), (17, 16))]
         for i in range(4)
@@ -105,12 +105,12 @@ def distill(classifier_cfg, tmp_path):
          'layer3': [((16, 8, 8), (16, 4, 4))],
          'layer4': [((32, 4, 4), (16, 4, 4))]
      }),
-    # And the other way round.
+    # The other way round.
     ((VIT, 16, None), (RESNET, 32),
      dict(stages=[dict(student=LAYERS[3], teacher='backbone.layer4')]), {
          'layers.3': [((16, 4, 4), (32, 4, 4))]
      }),
-    # With their channels last, and a convolutional teacher beside them.
+    # Channels last, with a convolutional teacher.
     ((NARROW_SAM, 4), (SAM, 16), dict(), {
         f'layers.{i}': [((4, 4, 4), (16, 4, 4))]
         for i in range(4)
@@ -119,12 +119,12 @@ def distill(classifier_cfg, tmp_path):
      dict(stages=[dict(student=LAYERS[3], teacher='backbone.layer4')]), {
          'layers.3': [((16, 4, 4), (32, 4, 4))]
      }),
-    # And tokens.
+    # With tokens.
     ((VIT, 16, None), (SAM, 16),
      dict(stages=[LAYERS[3]]), {
          'layers.3': [((16, 4, 4), (16, 4, 4))]
      }),
-    # Cells within places.
+    # With cells in windows.
     ((HIVIT, 32), (RESNET, 32),
      dict(stages=[
          dict(student=tap, teacher=f'backbone.layer{i}')
@@ -147,7 +147,7 @@ def test_all_phases(distill, student, teacher, options, shapes, tmp_path,
         (figures, ) = phase['alignment'].values()
         assert 0 <= figures['cka'] <= 1 + 1e-6
         assert -1 <= figures['cosine'] <= 1
-    # It is the plain student, and scores as the plain student does.
+    # It is the plain student, and scores the same.
     plain = classifier_cfg(tmp_path / 'plain', *student)
     plain.load_from = (tmp_path / 'last_checkpoint').read_text()
     plain.test_dataloader = plain.val_dataloader
@@ -158,8 +158,8 @@ def test_all_phases(distill, student, teacher, options, shapes, tmp_path,
 
 
 def test_a_tap_in_the_head(distill, monkeypatch):
-    """The backbone mimics the teacher's logits, through the head that it has
-    of it and that stays as it is until its own phase."""
+    """The backbone mimics the teacher's logits through the inherited head,
+    which is frozen until its own phase."""
     stages = ['auto', 'neck', 'head.fc']
     student, teacher = ((network, 32) for network in (RESNET, RESNET))
     with pytest.raises(ValueError, match='head.fc.bias.*would not start'):
@@ -175,11 +175,12 @@ def test_a_tap_in_the_head(distill, monkeypatch):
     assert distiller.partition.params['head'] == [
         'head.fc.weight', 'head.fc.bias'
     ]
-    # The engine has asserted by bits that the head did not move before.
+    # The engine asserted before that the head was bit-equal.
     result = json.loads(
         (Path(runner.work_dir) / 'result.json').read_text())['phases']
     assert list(result[1]['alignment']) == ['fc']
-    # By hand: the gradient goes through the fixed head to the first weights.
+    # By hand: the gradient passes the frozen head and reaches the first
+    # weights.
     inputs = torch.rand(2, 3, 32, 32)
     weight = distiller.student.backbone.conv1.weight
     target = torch.rand(2, 10)
@@ -199,15 +200,15 @@ def test_blockwise_before_a_tap_in_the_head(distill):
     runner = distill((RESNET, 32), (RESNET, 32), ['blockwise', 'last'],
                      stages=['auto', 'neck', 'head.fc'],
                      inherit=['head'])
-    # The last one of the phase feeds nothing.
+    # The phase's last stage feeds no other.
     assert list(runner.train_loop.distiller.feeders) == [
         'layer1', 'layer2', 'layer3', 'layer4'
     ]
 
 
 def test_blockwise_with_tokens(distill):
-    """A convolutional student is fed with a transformer's places; one of
-    tokens cannot be fed with a map."""
+    """A convolutional student is fed with a transformer's positions; a student
+    of tokens cannot be fed with a map."""
     stages = [
         dict(student=f'backbone.layer{i + 1}', teacher=path)
         for i, path in enumerate(LAYERS)
@@ -241,8 +242,8 @@ def test_blockwise_feeds_a_student_s_own_layout(distill, student, teacher,
 
 
 def test_off_is_plain_mmpretrain(classifier_cfg, tmp_path):
-    """In a plain loop the distiller equals the plain classifier in losses
-    and weights, number for number, and so does its checkpoint."""
+    """In a plain loop the distiller equals the plain classifier in losses,
+    weights and checkpoint, number for number."""
     logs, weights = [], []
     for name in ('plain', 'distiller'):
         cfg = classifier_cfg(tmp_path / name, RESNET, 32)

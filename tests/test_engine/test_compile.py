@@ -44,7 +44,7 @@ def _assert_same_end(ours, theirs):
 
 @pytest.fixture
 def compiler():
-    """The compiler as it was before any test."""
+    """Resets the compiler for each test."""
     torch._dynamo.reset()
     counters.clear()
     with torch._dynamo.config.patch(cache_size_limit=1):
@@ -55,12 +55,12 @@ def test_same_weights_as_not_compiled(cfg_of, plain, compiler):
     cfg = cfg_of('compiled', **{'model.compile.backend': 'aot_eager'})
     Runner.from_cfg(cfg).train()
     _assert_same_end(cfg, plain)
-    # Whole stages, of both networks, without a break and within the limit:
-    # the teacher's three, the student's layer2 and neck while they train and
-    # once more for when they do not, and its layer1, which never does.
+    # Whole stages of both networks, without a graph break and within the
+    # limit: the teacher's three, the student's layer2 and neck both training
+    # and frozen, and its layer1, which never trains.
     assert not counters['graph_break']
     assert counters['stats']['unique_graphs'] == 8
-    # Resumed behind mimicking, where there is no teacher.
+    # Resumed after mimicking, without a teacher.
     again = cfg.copy()
     again.resume = True
     again.load_from = f'{cfg.work_dir}/epoch_2.pth'

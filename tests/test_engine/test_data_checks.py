@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""What is wrong with the data shows before anything is trained."""
+"""Errors in the data are found before training."""
 import copy
 import json
 
@@ -26,7 +26,7 @@ class WithAttributes(ImageClassifier):
 
 
 def rewrite(cfg, key, path, change):
-    """Let a loader have a changed copy of its COCO file."""
+    """Give a loader a modified copy of its COCO file."""
     dataset = cfg[key].dataset
     with open(dataset.data_root + dataset.ann_file) as file:
         content = json.load(file)
@@ -132,8 +132,8 @@ def weights_of(model):
 
 
 def test_a_second_head(classifier_cfg, tmp_path):
-    """It is refused, goes on if it is meant, and the teacher is evaluated, by
-    the head that fits."""
+    """It is refused unless accepted, and the teacher is evaluated by the head
+    that fits."""
     cfg = classifier_cfg(tmp_path / 'run', RESNET, 32)
     cfg.model.update(
         type='WithAttributes',

@@ -1,6 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Detector families through all phases: the shipped configs, but narrow and
-on a few small images."""
+"""Detector families run all phases: the shipped configs, narrowed, on a few
+small images."""
 import copy
 import itertools
 import json
@@ -45,7 +45,7 @@ SMALL = dict(
 
 @pytest.fixture(scope='module')
 def images(tmp_path_factory):
-    """4 + 2 images of 64 x 64 of the embedded set."""
+    """4 + 2 images of 64 x 64 from the embedded data set."""
     return make_digits_detection(
         tmp_path_factory.mktemp('digits') / 'digits',
         num_train=4,
@@ -54,7 +54,7 @@ def images(tmp_path_factory):
 
 
 def _narrow(settings, divisor):
-    """Divide all widths, and put what is small for what is not."""
+    """Divide all widths, and replace settings that would be too large."""
     for key, value in settings.items():
         if key in SMALL:
             settings[key] = SMALL[key]
@@ -69,7 +69,7 @@ def _narrow(settings, divisor):
 
 
 def _shrink(value):
-    """Make sizes of hundreds of pixels a tenth of it."""
+    """Divide sizes of hundreds of pixels by ten."""
     if isinstance(value, dict):
         return type(value)({k: _shrink(v) for k, v in value.items()})
     if isinstance(value, (list, tuple)):
@@ -80,14 +80,14 @@ def _shrink(value):
 
 def _small_model(model):
     if model.backbone.type == 'ResNet':
-        # A DINO of mmdet 3.3 is 256 wide, whatever its config says.
+        # A DINO of mmdet 3.3 has a fixed width of 256.
         _narrow(model, 1 if model.type == 'DINO' else 16)
         model.backbone.update(base_channels=4, stem_channels=4)
     else:
         _narrow(model, 8)
         model.backbone.deepen_factor = 0.33
     if model.type in ('FCOS', 'ATSS', 'GFL'):
-        # Of 32 groups by default.
+        # The default is 32 groups.
         model.bbox_head.norm_cfg = dict(type='GN', num_groups=4)
     elif model.type == 'DINO':
         model.neck.in_channels = [x // 16 for x in model.neck.in_channels]
@@ -122,7 +122,7 @@ def _build(model):
 
 
 def _distillation(name, root, images, work_dir):
-    """The shipped config, three epochs of it, with an untrained teacher."""
+    """The shipped config for three epochs, with an untrained teacher."""
     cfg = _small_config(root / f'configs/sskd/{name}.py', images, work_dir)
     cfg.model.student = _small_model(cfg.model.student)
     teacher = _small_model(read_teacher_config(cfg.model.teacher.cfg).model)
@@ -130,17 +130,17 @@ def _distillation(name, root, images, work_dir):
     path = str(work_dir / 'teacher.pth')
     model = _build(teacher)
     if teacher.type == 'DINO':
-        # Built with a parameter of whatever was in memory, NaN maybe.
+        # Built with a parameter of uninitialised memory, maybe NaN.
         torch.nn.init.normal_(model.level_embed)
     torch.save(model.state_dict(), path)
     cfg.model.teacher = dict(cfg=teacher, checkpoint=path)
     for phase in ('mimic', 'head', 'finetune'):
         cfg.train_cfg[phase].max_epochs = 1
     cfg.train_cfg.evaluate_teacher = False
-    # A student that finds nothing at all has no figures.
+    # A student without any detections has no metrics.
     cfg.randomness = dict(seed=0)
     for hook in cfg.custom_hooks:
-        # As much before the end of these three epochs as of the 300.
+        # As far before the end of these three epochs as in the 300.
         if 'switch_epoch' in hook:
             hook['switch_epoch'] = 2
         if 'num_last_epochs' in hook:
@@ -168,7 +168,7 @@ def _assert_no_mosaic(distiller, dataset):
     assert 'RandomCrop' in names and 'CachedMosaic' not in names
 
 
-#: What else is looked at.
+#: Additional checks.
 CHECKS = {
     'retinanet_r18_coco_from_faster_rcnn': _assert_same_levels,
     'gfl_r18_coco_from_cascade_rcnn': _assert_same_levels,
@@ -193,7 +193,7 @@ def test_all_phases(name, root, images, tmp_path):
                   for suffix in ('mAP', 'mAP_50', 'mAP_s', 'mAP_m', 'mAP_l')),
                 *(f'{name}_precision' for name in CLASSES)):
         assert f'coco/{key}' in result['student']
-    # Before any training of it, if it is the teacher's.
+    # Before any training, if it is inherited.
     inherited = result['inherited_head']
     assert (inherited is None) == ('inherit' not in cfg.model)
     assert inherited is None or 0 <= inherited['coco/bbox_mAP'] <= 1
@@ -201,7 +201,7 @@ def test_all_phases(name, root, images, tmp_path):
         CHECKS[name](runner.train_loop.distiller,
                      runner.train_dataloader.dataset)
 
-    # The plain config has what was trained, and finds the same.
+    # The plain config has the trained weights and finds the same.
     plain = Config.fromfile(
         root / f'configs/baselines/{name.split("_from_")[0]}.py')
     plain = _build(_small_model(plain.model))
@@ -223,7 +223,7 @@ def test_all_phases(name, root, images, tmp_path):
 
 @pytest.fixture(scope='module')
 def voc(images, tmp_path_factory):
-    """The same images as Pascal VOC has its own, in two years."""
+    """The same images in Pascal VOC's format, in two years."""
     root = tmp_path_factory.mktemp('voc')
     for year in ('VOC2007', 'VOC2012'):
         for folder in ('JPEGImages', 'Annotations', 'ImageSets/Main'):
@@ -257,7 +257,7 @@ def voc(images, tmp_path_factory):
 
 
 def test_voc(root, images, voc, tmp_path):
-    """With mmdet's config of the data, and classes by ``metainfo``."""
+    """With mmdet's data config, and classes by ``metainfo``."""
     cfg = _distillation('retinanet_r18_coco', root, images, tmp_path)
     data = get_config('mmdet::_base_/datasets/voc0712.py')
     loaders = [f'{key}_dataloader' for key in ('train', 'val', 'test')]

@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Two processes on the CPU against one with the same global batch."""
+"""Two CPU processes against one with the same global batch."""
 from pathlib import Path
 
 import pytest

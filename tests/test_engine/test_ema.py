@@ -19,7 +19,8 @@ MOMENTUM = 0.3
 
 
 class AverageHook(Hook):
-    """Averages the student's weights by itself, anew in each phase."""
+    """Averages the student's weights independently, restarted in each
+    phase."""
 
     priority = 'LOWEST'
 
@@ -38,7 +39,7 @@ class AverageHook(Hook):
             average[name] = (1 - MOMENTUM) * old + MOMENTUM * value
 
     def after_phase(self, runner, phase):
-        # PhaseHook has had its turn.
+        # After PhaseHook.
         student = runner.train_loop.distiller.student
         self.ends.append({
             name: param.detach().clone()
@@ -49,7 +50,7 @@ class AverageHook(Hook):
 def _cfg(distill_cfg, work_dir):
     cfg = distill_cfg(work_dir)
     cfg.model.stages = ['backbone.layer2', 'neck']
-    # A random teacher's student finds nothing above the usual threshold.
+    # The student of a random teacher finds nothing above the usual threshold.
     cfg.model.student.test_cfg.rcnn.score_thr = 0.0
     cfg.train_dataloader.batch_size = 4
     cfg.train_dataloader.dataset.indices = 12
@@ -75,7 +76,7 @@ def run(distill_cfg, tmp_path_factory):
 
 
 def test_the_average_is_what_a_phase_leaves(run):
-    """It is frozen, saved, and where the next phase starts from."""
+    """It is frozen, saved, and the start of the next phase."""
     cfg, _, average = run
     assert len(average.averages) == 3
     for expected, end, epoch in zip(average.averages, average.ends, (1, 2, 4)):
@@ -83,7 +84,7 @@ def test_the_average_is_what_a_phase_leaves(run):
         for name, value in expected.items():
             torch.testing.assert_close(end[name], value)
             assert torch.equal(saved[name], end[name]), name
-    # Frozen ones do not move any more, not by a rounding either.
+    # Frozen weights stay bit-equal.
     for name, value in average.ends[0].items():
         if name.startswith(('backbone.conv1', 'backbone.layer2')):
             assert torch.equal(value, average.ends[2][name]), name
@@ -106,8 +107,8 @@ class TeacherAliveHook(Hook):
 
 
 def test_the_teacher_is_gone_behind_mimicking(distill_cfg, tmp_path):
-    """The average is a copy of the student's distiller, not of the teacher;
-    nor does it hold the features of the dry run."""
+    """The average holds no copy of the teacher, nor the features of the dry
+    run."""
     cfg = _cfg(distill_cfg, tmp_path)
     cfg.train_cfg.update(head=dict(max_epochs=1), finetune=dict(max_epochs=1))
     cfg.train_dataloader.dataset.indices = 4
@@ -161,7 +162,7 @@ def test_stopped_and_resumed_equals_not_stopped(run, distill_cfg, tmp_path):
 
     again = _cfg(distill_cfg, tmp_path)
     again.custom_hooks.append(dict(type='SigtermHook'))
-    # Within a mimic phase, and at the border of mimic and head phase.
+    # Within a mimic phase, and between mimic and head phase.
     for stop_after in (2, 6):
         with pytest.raises(SystemExit):
             Runner.from_cfg(again).train()

@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Networks for faces go through all phases; digits stand for people."""
+"""Face networks run all phases; digits stand in for people."""
 import json
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ ARCFACE = dict(
 
 @METRICS.register_module()
 class CountEmbeddings(BaseMetric):
-    """Counts the embeddings that it gets."""
+    """Counts the embeddings it gets."""
 
     default_prefix = 'face'
 
@@ -66,7 +66,7 @@ def distill_cfg(classifier_cfg, teacher, tmp_path):
             teacher=teacher,
             stages=STAGES,
             **{
-                # The features of an untrained IResNet are huge.
+                # Features of an untrained IResNet are huge.
                 'mimic_loss': dict(type='L2MimicLoss', normalize=True),
                 **model
             })
@@ -87,7 +87,7 @@ def _weights(folder, epoch):
 
 
 def test_all_phases(distill_cfg, tmp_path):
-    """Stage by stage to the embedding, by the cosine; then the centres."""
+    """Stage by stage up to the embedding, by the cosine, then the centres."""
     cfg = distill_cfg(mimic_loss=dict(type='CosineMimicLoss'))
     cfg.train_cfg.schedule = 'sequential'
     runner = Runner.from_cfg(cfg)
@@ -107,7 +107,7 @@ def test_all_phases(distill_cfg, tmp_path):
     alignment = result['phases'][4]['alignment']['features']
     assert -1 <= alignment['cosine'] <= 1
     assert result['student']['face/embeddings'] == 10
-    # The head phase trained the class centres and nothing else.
+    # The head phase trained only the class centres.
     before, after = _weights(tmp_path, 5), _weights(tmp_path, 6)
     changed = [k for k in before if not torch.equal(before[k], after[k])]
     assert changed == ['head.fc.weight']
@@ -119,7 +119,7 @@ def test_all_phases(distill_cfg, tmp_path):
 
 
 def test_centres_of_the_teacher(distill_cfg, teacher, tmp_path):
-    """Taken before mimicking, which leaves them."""
+    """Inherited before mimicking, which does not change them."""
     cfg = distill_cfg(inherit=['head'])
     cfg.train_cfg.head.max_epochs = 0
     Runner.from_cfg(cfg).train()
@@ -158,7 +158,7 @@ def test_more_people_than_centres(distill_cfg, kind, distils, tmp_path):
 
 
 def test_without_labels(distill_cfg, digit_images, tmp_path):
-    """Mimicking alone, on images in one heap; the student has no centres."""
+    """Mimicking only, on unlabelled images; the student has no centres."""
     cfg = distill_cfg(head=dict(type='EmbeddingHead'))
     cfg.train_dataloader.dataset.with_label = False
     cfg.train_cfg.head.max_epochs = 0
@@ -192,7 +192,7 @@ def test_label_free_with_a_head_phase(distill_cfg):
     [dict(type='AdaDistillLoss', weight=1)],
 ])
 def test_joint(distill_cfg, losses, tmp_path):
-    """The control, with a margin head on both sides."""
+    """The baseline, with a margin head on both sides."""
     cfg = distill_cfg()
     cfg.model.update(type='JointDistiller', losses=losses)
     cfg.train_cfg.mimic.max_epochs = cfg.train_cfg.head.max_epochs = 0

@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""A head phase whose features are computed once against an ordinary one."""
+"""A head phase on cached features against an ordinary one."""
 import copy
 import gc
 import json
@@ -36,7 +36,7 @@ AUGMENTED = [
 @pytest.fixture
 def make(classifier_cfg, tmp_path):
     """Returns a function that makes a config of one mimic epoch and three of
-    the head, of three iterations each."""
+    the head, with three iterations each."""
 
     def make(name, student=(RESNET, 32), model=None, **head):
         cfg = classifier_cfg(tmp_path / name, *student)
@@ -93,7 +93,7 @@ def _log(cfg):
 
 
 def test_images_are_mixed_with_those_of_other_classes(make, monkeypatch):
-    """Though the data set has its classes in order, two images each."""
+    """Though the data set is sorted by class, with two images each."""
     cfg = make('run', cached_passes=1)
     cfg.train_dataloader.batch_size = 2
     cfg.data_preprocessor.update(
@@ -111,7 +111,7 @@ def test_images_are_mixed_with_those_of_other_classes(make, monkeypatch):
 
 
 def _count_images(cfg):
-    """Train; how many images went through the backbone in the head phase."""
+    """Train; return how many images passed the backbone in the head phase."""
     images = []
 
     @HOOKS.register_module(force=True)
@@ -130,8 +130,8 @@ def _count_images(cfg):
 
 
 def test_equals_an_ordinary_head_phase(make):
-    """Without augmentation one pass is as good as one in each epoch, in the
-    same order of batches."""
+    """Without augmentation, one pass equals one per epoch, in the same order
+    of batches."""
     ordinary, cached = make('ordinary'), make('cached', cached_passes=1)
     _train(ordinary)
     assert _count_images(cached) == 20
@@ -152,7 +152,7 @@ def test_equals_an_ordinary_head_phase(make):
 
 
 def test_passes_are_augmented_as_epochs_are(make):
-    """As many passes as epochs make an ordinary phase, fewer do not."""
+    """As many passes as epochs equal an ordinary phase, fewer do not."""
     weights = []
     for passes in (0, 3, 2):
         cfg = make(f'passes_{passes}', cached_passes=passes)
@@ -173,7 +173,7 @@ def test_passes_are_augmented_as_epochs_are(make):
 
 @pytest.mark.parametrize('ema', [False, True])
 def test_stopped_and_resumed(make, ema):
-    """In the midst of an epoch that uses the first pass again."""
+    """Within an epoch that reuses the first pass."""
 
     @HOOKS.register_module(force=True)
     class StopHook(Hook):
@@ -197,7 +197,7 @@ def test_stopped_and_resumed(make, ema):
     stopped.resume = True
     assert _train(stopped).iter == 12
     _assert_equal(_weights(stopped), _weights(whole))
-    # And another phase can follow.
+    # Another phase can follow.
     whole.train_cfg.finetune = dict(max_epochs=1)
     whole.resume = True
     assert _train(whole).iter == 15
@@ -210,7 +210,7 @@ def test_mixed_precision(make, amp_on_cpu):
     _train(ordinary)
     cached.log_level = 'INFO'
     _train(cached)
-    assert 'features (20, 32) bfloat16 are held' in _log(cached)
+    assert 'features (20, 32) bfloat16' in _log(cached)
     _assert_equal(_weights(cached), _weights(ordinary), rtol=1e-2, atol=1e-4)
 
 
@@ -230,13 +230,13 @@ def test_accumulation_and_mixed_labels(make):
 
 
 def test_two_processes(make):
-    """Each computes its share, both train on the ordinary batches."""
+    """Each computes its share; both train on the ordinary batches."""
     weights = []
     for passes in (0, 1):
-        # Else each process would have running statistics of its own.
+        # Otherwise each process would have its own running statistics.
         student = dict(RESNET, norm_eval=True), 32
         cfg = make(f'passes_{passes}', student, cached_passes=passes)
-        cfg.train_dataloader.batch_size = 3  # 4 batches, the last one uneven
+        cfg.train_dataloader.batch_size = 3  # 4 batches, one short
         path = f'{cfg.work_dir}.py'
         cfg.log_level = 'INFO'
         cfg.default_hooks.checkpoint.interval = 4
@@ -248,7 +248,7 @@ def test_two_processes(make):
             'pytorch',
             processes=2).finish()
         weights.append(_weights(cfg))
-    assert ('features (20, 32) float32 are held in memory, 0.0 MiB'
+    assert ('features (20, 32) float32, 0.0 MiB of memory'
             in output)
     _assert_equal(*weights, rtol=1e-3, atol=1e-5)
 
@@ -264,7 +264,7 @@ def test_what_cannot_be_cached(make, options, says):
     cfg = make('run', cached_passes=2, **options)
     with pytest.raises(ValueError, match=says) as error:
         _train(cfg)
-    assert 'Leave cached_passes out' in str(error.value)
+    assert 'Remove cached_passes' in str(error.value)
     assert not list(Path(cfg.work_dir).glob('*.pth'))
 
 
@@ -295,7 +295,7 @@ def test_detectors_are_refused(distill_cfg, tmp_path):
     cfg = distill_cfg(tmp_path)
     cfg.train_cfg.head.cached_passes = 1
     with pytest.raises(
-            ValueError, match='a FasterRCNN, is no classifier of mmpretrain'):
+            ValueError, match='a FasterRCNN, is no mmpretrain classifier'):
         Runner.from_cfg(cfg).train()
 
 
@@ -324,7 +324,7 @@ def test_features_that_do_not_fit(make, monkeypatch):
 
 
 def test_no_teacher_and_no_graph(make):
-    """In an ordinary head phase: the teacher's memory is free, and nothing
+    """In an ordinary head phase, the teacher's memory is free, and nothing
     before the head has a gradient."""
     loop = Runner.from_cfg(make('run')).train_loop
     distiller = loop.distiller
@@ -334,7 +334,7 @@ def test_no_teacher_and_no_graph(make):
     loop.enter_phase(loop.phases[1])
     gc.collect()
     assert teacher() is None
-    data = distiller.data_preprocessor(loop.sample(), True)
+    data = distiller.data_preprocessor(loop.feeds.base.sample(), True)
     with torch.enable_grad():
         features = distiller.student.extract_feat(data['inputs'])
     assert all(x.grad_fn is None for x in features)

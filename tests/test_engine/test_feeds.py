@@ -22,7 +22,7 @@ REPEATED = dict(type='RepeatAugSampler')
 
 
 class Drawn(Dataset):
-    """Its images are what the generators draw for them."""
+    """Its images are drawn by the random generators."""
 
     def __len__(self):
         return IMAGES
@@ -80,7 +80,7 @@ def take(feed, begin, end, phase=None):
 ])
 @pytest.mark.parametrize('cached', [0, 2])
 def test_begins_anywhere(sampler, cached, workers):
-    """In the midst of a pass, by whichever processes."""
+    """Within a pass, by any workers."""
     phase = make_phase(cached=cached)
     whole = take(make_feed(sampler), 0, 12, phase)
     assert len({key for key, *_ in whole}) == (6 if cached else 12)
@@ -89,7 +89,7 @@ def test_begins_anywhere(sampler, cached, workers):
         torch.manual_seed(begin)
         feed = make_feed(sampler, **workers)
         assert take(feed, begin, 12, phase) == whole[begin:]
-    # What was begun and left, as by a stop in a validation, is no matter.
+    # An unfinished iterator, as after a stop in a validation, has no effect.
     feed = make_feed(sampler, **workers)
     feed.enter(phase)
     next(feed.batches(0, 12))
@@ -97,7 +97,7 @@ def test_begins_anywhere(sampler, cached, workers):
 
 
 def test_passes_differ(workers):
-    """In order and in augmentation; seeds do, too."""
+    """They differ in order and augmentation; so do seeds."""
     feed = make_feed(**workers)
     batches = take(feed, 0, 9, make_phase())
     assert [key for key, *_ in batches] == [
@@ -116,7 +116,7 @@ def test_passes_differ(workers):
 
 
 def test_augmentation_differs_between_passes(workers):
-    """Of each image, also where `num_batch_per_epoch` wraps the data set."""
+    """Of each image, also if `num_batch_per_epoch` wraps the data set."""
     for options in (dict(), dict(num_batch_per_epoch=2)):
         feed = make_feed(**options, **workers)
         feed.enter(make_phase(length=len(feed)))
@@ -145,7 +145,7 @@ def test_replay(workers):
 
 
 def test_two_phases(workers):
-    """The second goes on with the passes, or replays its own."""
+    """The second one continues the passes, or replays its own."""
     phases = make_phase(2), make_phase(3, cached=1, begin=2)
     for sampler in (dict(type='DefaultSampler'), INFINITE):
         feed = make_feed(sampler, **workers)
@@ -153,7 +153,7 @@ def test_two_phases(workers):
         second = take(feed, 0, 9, phases[1])
         keys = [key for key, *_ in second]
         assert {number for number, _ in keys} == {2}
-        # As a run that is resumed there.
+        # As in a run resumed there.
         for begin in (0, 2, 4):
             feed = make_feed(sampler, **workers)
             assert take(feed, begin, 9, phases[1]) == second[begin:]
@@ -162,8 +162,8 @@ def test_two_phases(workers):
 
 @pytest.mark.parametrize('shuffle', [False, True])
 def test_a_pass_without_an_end(shuffle):
-    """It has as many images as the set, to full batches, each about as
-    often."""
+    """It has as many images as the set, in full batches, each drawn about
+    equally often."""
     feed = make_feed(dict(INFINITE, shuffle=shuffle))
     assert len(feed) == LENGTH
     batches = take(feed, 0, 5 * LENGTH, make_phase(5))

@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Joint distillation and the shipped methods, in the loop of all others."""
+"""Joint distillation and the shipped methods, in the common loop."""
 import json
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def _assert_equal(ours, theirs):
 
 def test_without_weight_it_is_plain_training(joint_cfg, classifier_cfg,
                                              tmp_path):
-    """Number for number, from the initial weights to the last."""
+    """Number for number, from the first weights to the last."""
     cfg = classifier_cfg(tmp_path / 'plain', RESNET, 32)
     cfg.train_cfg.max_epochs = 4  # 12 iterations
     Runner.from_cfg(cfg).train()
@@ -81,7 +81,7 @@ def test_without_weight_it_is_plain_training(joint_cfg, classifier_cfg,
 
 @pytest.mark.parametrize('method', [
     path.stem for path in sorted(METHODS.glob('*.py'))
-    # Methods of detectors compare their necks.
+    # Methods for detectors compare their necks.
     if path.stem != 'joint'
     and Config.fromfile(path).model.get('stages') != ['neck']
 ])
@@ -105,7 +105,7 @@ def test_every_method_runs(method, joint_cfg, classifier_cfg, tmp_path):
                     ('head', 1)]).get(method, [('finetune', 2)])
     assert [(p['name'], p['epochs']) for p in result['phases']] == phases
     assert result['student']['epoch'] == sum(epochs for _, epochs in phases)
-    # It is the plain student, and scores as the plain student does.
+    # It is the plain student, and scores the same.
     plain = classifier_cfg(tmp_path / 'plain', RESNET, 32)
     plain.load_from = (tmp_path / 'last_checkpoint').read_text()
     plain.test_dataloader = plain.val_dataloader
@@ -201,7 +201,7 @@ def test_plan(joint_cfg, tmp_path, capsys):
         dict(
             name='fitnet', type='FitNetLoss', weight=100., parameters=24 + 12)
     ]
-    # The student forward and backward (but for the image's gradient), the
+    # The student forward and backward (without the image's gradient), the
     # teacher forward.
     student, teacher = plan['student']['gflops'], plan['teachers'][0]['gflops']
     assert 2.9 * student + teacher < phase['gflops'] < 3.1 * student + teacher
@@ -261,7 +261,8 @@ def _train(cfg, folder, processes, root, *args):
 
 
 def test_two_processes_equal_one(joint_cfg, tmp_path, root, monkeypatch):
-    # A mimic phase first: in it the losses' parameters must not be DDP's.
+    # With a mimic phase first, in which DDP must not have the losses'
+    # parameters.
     losses = [dict(type='KDLoss'), dict(type='KeepsAFactor', weight=1.)]
     (tmp_path / 'factor_loss.py').write_text(FACTOR_LOSS)
     monkeypatch.syspath_prepend(tmp_path)
@@ -288,8 +289,8 @@ def test_two_processes_equal_one(joint_cfg, tmp_path, root, monkeypatch):
                 value, states[1][key], rtol=1e-3, atol=1e-5, msg=key)
 
 
-#: A loss with a parameter and without batch norm, whose batch two processes
-#: do not share.
+#: A loss with a parameter and without batch norm, whose batch processes do not
+#: share.
 FACTOR_LOSS = '''
 import torch
 from mmengine.registry import MODELS

@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""A real training process is killed at random instants and resumed."""
+"""A real training process is killed at random times and resumed."""
 import multiprocessing
 import os
 import random
@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def _config(distill_cfg, tmp_path, work_dir, **options) -> str:
-    """Six phases of three iterations each, on data that is augmented at
-    random by a worker process."""
+    """Six phases of three iterations each, on data that a worker process
+    augments at random."""
     cfg = distill_cfg(tmp_path / work_dir)
     cfg.train_dataloader.update(
         batch_size=4, num_workers=1, persistent_workers=True)
@@ -56,7 +56,7 @@ def uninterrupted(distill_cfg, tmp_path_factory):
 
 
 def pytest_generate_tests(metafunc):
-    """As many faults as --kills says: benchmarks/faults.py runs more."""
+    """As many faults as --kills says; benchmarks/faults.py runs more."""
     if 'rng_seed' in metafunc.fixturenames:
         metafunc.parametrize('rng_seed',
                              range(metafunc.config.getoption('--kills')))
@@ -111,7 +111,7 @@ class Hostile:
 
 
 def test_forked_process_ends_on_sigterm(tmp_path):
-    """Though it has the handler of the training that it was forked from."""
+    """Though it inherits the training's handler by forking."""
     stop = StopRequest()
     stop.listen()
     try:
@@ -139,18 +139,18 @@ def test_which_checkpoint(tmp_path):
         os.utime(path, (1000 + age, 1000 + age))
 
     assert found() is None
-    # The times are those of a copy, in the order of the names.
+    # Modification times are those of a copy, in the order of the names.
     for age, (name, iterations) in enumerate(
         (('epoch_10', 200), ('epoch_11', 220), ('epoch_9', 180), ('iter_190',
                                                                   190))):
         save(name, iterations, age)
     torch.save(dict(), tmp_path / 'best_mAP_epoch_2.pth')
     assert found().endswith('epoch_11.pth'), 'the one trained longest'
-    # The one that the run named, wherever it lay then.
+    # The one that the run named, wherever it was then.
     named = tmp_path / 'last_checkpoint'
     named.write_text('/elsewhere/work_dir/iter_190.pth')
     assert found().endswith('iter_190.pth')
-    # That one is truncated, or its name is: the longest of the others.
+    # If that is truncated, or its name is: the one trained longest.
     content = (tmp_path / 'iter_190.pth').read_bytes()
     (tmp_path / 'iter_190.pth').write_bytes(content[:-100])
     assert found().endswith('epoch_11.pth')
@@ -158,7 +158,7 @@ def test_which_checkpoint(tmp_path):
     assert found().endswith('epoch_11.pth')
     with pytest.raises(TruncatedCheckpointError, match='iter_190.pth'):
         found(str(tmp_path / 'iter_190.pth'))
-    # One from a stranger is an error, not passed over, and does not run.
+    # An untrusted one is an error, not skipped, and runs no code.
     Hostile.path = str(tmp_path / 'it_ran')
     torch.save(dict(meta=Hostile()), tmp_path / 'epoch_3.pth')
     with pytest.raises(UntrustedCheckpointError, match='epoch_3.pth'):
@@ -179,10 +179,10 @@ def test_other_batch_size_within_a_phase_is_refused(distill_cfg, tmp_path):
     again.train_dataloader.batch_size = 2
     again.load_from = f'{tmp_path}/epoch_1.pth'
     again.work_dir = str(tmp_path / 'again')
-    with pytest.raises(ValueError, match='2 iterations an epoch, now there '
+    with pytest.raises(ValueError, match='2 iterations per epoch, now there '
                        'are 4. .*same global batch'):
         Runner.from_cfg(again).train()
-    # At the border of two phases nothing is left of the old schedule.
+    # Between two phases, the old schedule has no effect.
     again.load_from = f'{tmp_path}/epoch_10.pth'
     runner = Runner.from_cfg(again)
     runner.train()

@@ -53,7 +53,7 @@ def start(distill_cfg, tmp_path):
 
 @pytest.fixture(scope='module')
 def weights(distill_cfg, tmp_path_factory):
-    """Weights of the student."""
+    """The student's weights."""
     cfg = distill_cfg(tmp_path_factory.mktemp('student'))
     with DefaultScope.overwrite_default_scope('mmdet'):
         return MODELS.build(cfg.model.student).state_dict()
@@ -82,14 +82,14 @@ def test_load_from(start, weights, tmp_path):
     assert all(torch.equal(student[k], v) for k, v in weights.items())
     n = sum(v.is_floating_point() for v in weights.values())
     assert f'student: {n} of {n} weights loaded from {path}. Not in the ' \
-           'file, so as initialised: none.' in log
+           'file and left as initialised: none.' in log
     assert re.search(r'teacher: all \d+ weights loaded from', log)
 
 
 def test_load_from_a_part(start, weights, tmp_path):
     state = {k: v for k, v in weights.items() if 'roi_head' not in k}
     log, _ = start(load_from=save(tmp_path / 'x.pth', state))
-    assert 'so as initialised: roi_head.' in log
+    assert 'left as initialised: roi_head.' in log
 
 
 CLASS_LAYERS = [
@@ -107,7 +107,7 @@ def other_classes(weights, factor=8):
 
 
 def test_load_from_with_other_classes(start, weights, tmp_path):
-    """Which is mmdet's documented way to fine-tune."""
+    """mmdet's documented way to fine-tune."""
     path = save(tmp_path / 'x.pth', other_classes(weights))
     log, runner = start(load_from=path)
     for key in CLASS_LAYERS:
@@ -136,7 +136,7 @@ def test_load_from_with_a_part_of_a_layer(start, weights, tmp_path):
     with pytest.raises(ValueError, match=r'Another shape \(1\): '
                        rf'{key} \(81, ') as error:
         start(load_from=path)
-    assert 'student was not loaded as it should from' in str(error.value)
+    assert 'does not fit student:' in str(error.value)
 
 
 def test_load_from_with_a_prefix(start, weights, tmp_path):
@@ -145,7 +145,7 @@ def test_load_from_with_a_prefix(start, weights, tmp_path):
     with pytest.raises(ValueError) as error:
         start(load_from=path)
     text = str(error.value)
-    assert "Its weights lie under the prefix 'model.'" in text
+    assert "Its weights are under the prefix 'model.'" in text
     remedy = re.search(r'init_cfg=(dict\(.*\)) at student', text).group(1)
     log, runner = start(**{'model.student.init_cfg': eval(remedy)})
     key = 'backbone.conv1.weight'
@@ -161,7 +161,7 @@ def test_pretrained_backbone(start, weights, tmp_path):
     assert 'student.backbone: ' in log
     assert 'so they stay random' not in log
     assert not runner.model.student.backbone._load_state_dict_pre_hooks
-    # A whole detector has no key that a backbone alone has.
+    # A whole detector shares no key with a backbone.
     with pytest.raises(ValueError, match='0 of .*\nThe file has: backbone, '):
         start(**pretrained(path))
 
@@ -176,7 +176,7 @@ def test_frozen_and_never_loaded(start):
 
 
 @pytest.mark.parametrize('lost, message', [
-    ('layer1.1.conv1.weight', 'file has others of the row'),
+    ('layer1.1.conv1.weight', 'file has other layers of the kind'),
     ('bn1.running_var', 'the rest of the layer is there'),
 ])
 def test_pretrained_with_a_gap(start, weights, tmp_path, lost, message):
@@ -203,7 +203,7 @@ def test_a_stranger_s_pickle(start, weights, tmp_path, teacher_checkpoint):
                 'model.teacher.checkpoint': other
             })
     for way in ways:
-        # That one may be read does not mean that others may.
+        # Trusting one file does not extend to others.
         with pytest.raises(UntrustedCheckpointError):
             start(allow_pickle=[teacher_checkpoint], **way)
     assert not os.path.exists(Hostile.path)

@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Distillations that go wrong, on the tiny data set."""
+"""Distillations that fail, on the tiny data set."""
 import os
 import signal
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ from sskd_mm.stages import Phase
 
 
 class SpoilHook(Hook):
-    """Does something to the student before or after an iteration."""
+    """Modifies the student before or after an iteration."""
 
     def __init__(self, before=None, after=None):
         self.before, self.after = before or {}, after or {}
@@ -48,7 +48,7 @@ def set_head(student):
 
 @pytest.fixture
 def layer1_cfg(distill_cfg, tmp_path):
-    """Two epochs of four iterations on layer1 and nothing else."""
+    """Two epochs of four iterations on layer1 only."""
     cfg = distill_cfg(tmp_path)
     cfg.train_dataloader.update(batch_size=2)
     cfg.train_dataloader.dataset.indices = 8
@@ -61,7 +61,7 @@ def layer1_cfg(distill_cfg, tmp_path):
 
 
 def train(cfg, *hooks):
-    """Returns the runner and what it logged."""
+    """Returns the runner and its log."""
     runner = Runner.from_cfg(cfg)
     for hook in hooks:
         runner.register_hook(hook)
@@ -75,7 +75,7 @@ def log_of(cfg):
 
 
 def saved(cfg):
-    """The checkpoints by name; asserts that each is finite."""
+    """Names of the checkpoints; asserts that each is finite."""
     names = sorted(n for n in os.listdir(cfg.work_dir) if n.endswith('.pth'))
     for name in names:
         checkpoint = load_checkpoint_file(f'{cfg.work_dir}/{name}')
@@ -90,7 +90,7 @@ def saved(cfg):
 @pytest.mark.parametrize('value, text', [(torch.nan, 'nan'),
                                          (torch.inf, 'nan|inf')])
 def test_loss_that_is_not_finite_stops(layer1_cfg, value, text):
-    """It is read at the epoch's end, and the epoch before is kept."""
+    """It is read at the end of the epoch; the previous checkpoint is kept."""
     layer1_cfg.default_hooks.checkpoint.max_keep_ckpts = 1
     with pytest.raises(
             FloatingPointError,
@@ -111,7 +111,7 @@ def test_no_checkpoint_within_an_epoch_is_spoilt(layer1_cfg):
 
 
 def test_weights_that_a_finite_loss_spoils_are_not_saved(layer1_cfg):
-    """What an infinite gradient does: the loss tells an iteration later."""
+    """Like an infinite gradient: the loss shows it one iteration later."""
     with pytest.raises(
             FloatingPointError,
             match="Phase 'mimic/layer1', epoch 1: 1 of the trained weights.*"
@@ -144,7 +144,7 @@ def test_head_phase(layer1_cfg):
 
 @OPTIM_WRAPPERS.register_module(force=True)
 class ScalerOptimWrapper(OptimWrapper):
-    """What AmpOptimWrapper does, which wants a GPU."""
+    """Like AmpOptimWrapper, which needs a GPU."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -184,7 +184,7 @@ def test_skipped_step_is_no_error(layer1_cfg):
 
 
 def test_losses_are_read_now_and_then():
-    """On the meta device there is nothing to read."""
+    """Meta tensors cannot be read."""
     hook = MimicWatchHook()
     hook.before_phase(None, Phase('mimic/layer1', ('layer1', ), ()))
     loss = torch.tensor(1., device='meta')
@@ -222,7 +222,7 @@ def test_explosion(layer1_cfg, monkeypatch):
     (1, 1, 'quarter of its epoch'),
 ])
 def test_flat(layer1_cfg, batch_size, epochs, what):
-    """One image eight times over, as a batch or one by one."""
+    """One image eight times, as a batch or one by one."""
     settings(layer1_cfg, lr=0.)
     layer1_cfg.train_dataloader.batch_size = batch_size
     layer1_cfg.train_dataloader.dataset.indices = [0] * 8
@@ -245,7 +245,7 @@ def test_resumed_run_compares_with_the_same_losses(layer1_cfg, tmp_path,
     whole, _ = train(layer1_cfg)
     expected = losses(whole)
     assert expected['start'] and expected['first']
-    # In the midst of the first window, of the first epoch, and of the second.
+    # Within the first window, the first epoch, and the second.
     for stop in (0, 2, 6):
         cfg = layer1_cfg.copy()
         cfg.work_dir = str(tmp_path / f'stopped_{stop}')
@@ -266,7 +266,7 @@ def test_resumed_run_compares_with_the_same_losses(layer1_cfg, tmp_path,
 
 def test_dead_teacher_is_found_before_training(layer1_cfg, teacher_checkpoint,
                                                tmp_path):
-    """Of the taps that are used, and of no other."""
+    """At the taps that are used, and no others."""
     checkpoint = torch.load(teacher_checkpoint)
     for key, value in checkpoint['state_dict'].items():
         if key.startswith('backbone.layer2') and 'conv' not in key:
@@ -296,6 +296,6 @@ def test_dead_student(layer1_cfg):
             student.backbone.layer1[1].bn2.bias.fill_(-1000)
 
     _, log = train(layer1_cfg, SpoilHook(before={0: kill}))
-    assert ("Phase 'mimic/layer1': at its end the student's feature at the "
+    assert ("Phase 'mimic/layer1' ended, and the student's feature at the "
             "tap 'layer1' (backbone.layer1) is the same for two different "
-            'images, as dead ReLUs make it') in log
+            'images, e.g. because of dead ReLUs') in log

@@ -45,7 +45,7 @@ def _last(cfg):
 
 
 def _stop_and_resume(cfg, after_iter):
-    """Train until SIGTERM after so many iterations, then go on."""
+    """Train until SIGTERM after some iterations, then resume."""
 
     @HOOKS.register_module(force=True)
     class SigtermHook(Hook):
@@ -73,7 +73,7 @@ NO_VAL = dict.fromkeys(['val_cfg', 'val_dataloader', 'val_evaluator'])
 AMP = {
     **NO_VAL,
     'optim_wrapper.type': 'AmpOptimWrapper',
-    # The scale moves within these few iterations.
+    # The scale changes within these few iterations.
     'optim_wrapper.loss_scale': dict(init_scale=2.**8, growth_interval=2)
 }
 
@@ -108,7 +108,7 @@ def test_mixed_precision(short_cfg, amp_on_cpu, monkeypatch, dtype, iters,
         assert value.dtype != half and torch.isfinite(value).all(), key
     scaler = whole['optimizer']['loss_scaler']
     assert scaler == runner.optim_wrapper.loss_scaler.state_dict()
-    # Each phase begins with the scale that is set.
+    # Each phase begins with the configured scale.
     for epoch in (1, 2, 3):
         saved = load_checkpoint_file(f'{cfg.work_dir}/epoch_{epoch}.pth')
         assert saved['optimizer']['loss_scaler']['scale'] == 2**9
@@ -126,7 +126,7 @@ def test_mixed_precision_without_a_gpu_is_refused(short_cfg):
         _train(cfg)
 
 
-# The mimic phases of a student without batch statistics.
+# The mimic phases of a student without batch norm.
 PLAIN = {
     'train_cfg.head.max_epochs': 0,
     **NO_VAL,
@@ -171,7 +171,7 @@ def test_accumulated_and_clipped_batches_equal_one(short_cfg, monkeypatch):
         torch.testing.assert_close(
             _last(two)['state_dict'][key], value, rtol=1e-4, atol=1e-6)
 
-    # Stopped in the second phase, one batch of two in.
+    # Stopped in the second phase, after one of two accumulated batches.
     _stop_and_resume(stopped := short_cfg('stopped', **options), after_iter=9)
     _assert_equal(_last(stopped)['state_dict'], _last(two)['state_dict'])
 

@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""What is shown and logged while training."""
+"""What is shown and logged during training."""
 import io
 import json
 import sys
@@ -43,7 +43,8 @@ def clock(monkeypatch):
 
 
 def drive(hook, clock, seconds, start=0):
-    """Six epochs of 20 iterations; a validation of an hour after each."""
+    """Six epochs of 20 iterations, with a validation of one hour after
+    each."""
     runner = SimpleNamespace(
         iter=start,
         epoch=0,
@@ -129,7 +130,7 @@ def test_head_on_cached_features(clock, monkeypatch):
 
 
 def test_resumed_within_an_epoch(clock):
-    """What was done before has taken no time of this run."""
+    """Time before resuming does not count."""
     hook = ProgressHook()
     file = io.StringIO()
     hook.console = Console(file=file)
@@ -204,7 +205,7 @@ def test_counting_flops_changes_nothing(make_cfg, tmp_path, capsys):
 
 
 def test_scalars_are_tagged_with_the_phase(make_cfg, tmp_path):
-    """In every backend, and none outlives its phase."""
+    """In every backend, and only during its phase."""
     seen = []
 
     class Backend(BaseVisBackend):

@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""A run that is stopped anywhere and resumed equals one that was not."""
+"""A run that is stopped anywhere and resumed equals one without a stop."""
 import json
 import os
 import signal
@@ -49,7 +49,7 @@ class StopAt(Hook):
 @pytest.fixture(scope='module')
 def make_cfg(classifier_cfg, tmp_path_factory):
     """Returns a function that makes the config of a distillation of two
-    stages, three iterations an epoch."""
+    stages, with three iterations per epoch."""
     folder = tmp_path_factory.mktemp('resume')
     checkpoints = {}
     for width, backbone in ((8, STUDENT), (12, WIDER)):
@@ -112,7 +112,7 @@ def _assert_same(work_dir, other):
 
 
 def _stop_and_resume(make, folder, stops, **settings):
-    """Run, stop at each of these places, and end."""
+    """Run, stop at each of these places, and finish."""
     for number, (*place, kill) in enumerate([*stops, (None, False)]):
         cfg = make(folder, **settings)
         cfg.resume = number > 0
@@ -188,8 +188,8 @@ def test_stopped_anywhere(make_cfg, tmp_path, settings):
     ]
     first, last = names[0], names[-1]
     places = [
-        # In the midst of an epoch, at the last iteration of one and of a
-        # phase, at a border, in a validation and behind all training.
+        # Within an epoch, at the last iteration of one and of a phase, between
+        # phases, in a validation and after training.
         ('after_train_iter', first, 1, False),
         ('after_train_iter', first, 2, False),
         ('before_phase', names[1], 0, True),
@@ -217,8 +217,8 @@ class NoteImages(Hook):
 
 
 def test_a_seed_that_was_drawn(make_cfg, tmp_path):
-    """Without one in the config, a resumed epoch sees the images that are
-    left."""
+    """Without a seed in the config, a resumed epoch sees the remaining
+    images."""
     settings = dict(
         seed=None,
         schedule='joint',
@@ -234,7 +234,8 @@ def test_a_seed_that_was_drawn(make_cfg, tmp_path):
 
 
 def test_a_subclass_saves_and_resumes(make_cfg, tmp_path):
-    """A checkpoint hook of the user's own, too, and it does what it adds."""
+    """A user's subclass of the checkpoint hook works, too, with what it
+    adds."""
     named = []
 
     @HOOKS.register_module(force=True)
@@ -249,7 +250,7 @@ def test_a_subclass_saves_and_resumes(make_cfg, tmp_path):
             'default_hooks.checkpoint': dict(type='Announcing', interval=1)
         })
     Runner.from_cfg(make_cfg(tmp_path / 'whole', **settings)).train()
-    # Those at the ends of phases are the engine's.
+    # Those at the ends of phases are saved by the engine.
     assert named == [1, 3, 5]
     _stop_and_resume(make_cfg, tmp_path / 'stopped',
                      [('after_train_iter', 'mimic/layer2', 1, False)],
@@ -257,8 +258,8 @@ def test_a_subclass_saves_and_resumes(make_cfg, tmp_path):
     _assert_same(tmp_path / 'stopped', tmp_path / 'whole')
 
 
-#: Run by each of two processes: notes what each has of the running statistics
-#: of the first stage, and sends a signal to one process alone.
+#: Run by two processes: records the running statistics of the first stage in
+#: each, and sends a signal to one of them.
 LOOK = '''
 import os, signal
 import torch
@@ -288,8 +289,8 @@ class Look(Hook):
 
 def test_two_processes_with_statistics_of_their_own(make_cfg, tmp_path,
                                                     monkeypatch, root):
-    """What is frozen is the same on both, and a run that one of them was
-    told to stop, in the midst of a phase, goes on as if it had not been."""
+    """Frozen tensors are equal on both, and a run that one of them was told to
+    stop within a phase resumes without a difference."""
     (tmp_path / 'look_hook.py').write_text(LOOK)
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -325,7 +326,7 @@ def test_two_processes_with_statistics_of_their_own(make_cfg, tmp_path,
     for phase, (one, two) in enumerate(buffers):
         for key, value in one.items():
             assert torch.equal(value, two[key]), (phase, key)
-            # Moved by the phase that trains it, and by no other.
+            # Changed only by the phase that trains it.
             before = buffers[phase - 1][0][key]
             assert torch.equal(value, before) == (phase != 1) or phase == 0
     stopped = train('stopped', stop_after=4)
@@ -350,8 +351,8 @@ def _stopping(patience, **options):
 
 @pytest.mark.parametrize('stops', [
     [],
-    # Where the head ends early; in the validation after which it does; in
-    # the midst of its waiting and that of the next phase.
+    # Where the head phase stops early; in the validation that stops it; within
+    # its patience, and that of the next phase.
     [('before_phase', 'finetune', 0, True)],
     [('after_val_iter', 'head', 0, False)],
     [('after_train_iter', 'head', 1, False),
@@ -359,7 +360,7 @@ def _stopping(patience, **options):
      ('after_train_iter', 'finetune', 2, False)],
 ], ids=['whole', 'border', 'validation', 'within'])
 def test_early_stopping(make_cfg, tmp_path, stops):
-    """It ends its phase alone, and the next one has all its patience."""
+    """It ends its own phase only; the next one has its full patience."""
     settings = dict(
         schedule='joint',
         head=dict(max_epochs=5),
@@ -370,7 +371,7 @@ def test_early_stopping(make_cfg, tmp_path, stops):
     Runner.from_cfg(make_cfg(whole, **settings)).train()
     result = json.loads((whole / 'result.json').read_text())
     epochs = {p['name']: p['epochs'] for p in result['phases']}
-    # The first score, and two that are not better.
+    # The first score, and two that are no better.
     assert epochs == {'mimic/joint': 2, 'head': 3, 'finetune': 3}
     assert [e['epoch'] for e in result['student_curve']] == [
         3, 4, 5, 8, 9, 10]

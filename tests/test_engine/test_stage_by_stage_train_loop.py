@@ -20,7 +20,7 @@ PHASES = [
 
 
 class SnapshotHook(Hook):
-    """Notes independently of sskd_mm what each phase does to the student."""
+    """Records independently of sskd_mm what each phase does to the student."""
 
     def __init__(self):
         self.phases, self.groups, self.lrs = [], [], []
@@ -57,7 +57,7 @@ def _train(cfg):
 
 
 def _stop_and_resume(cfg, stop_after):
-    """Train until the end of this epoch, then go on."""
+    """Train until the end of this epoch, then resume."""
 
     @HOOKS.register_module(force=True)
     class StopHook(Hook):
@@ -87,7 +87,7 @@ def _assert_same_student(runner, other):
 
 @pytest.fixture(scope='module')
 def run(distill_cfg, tmp_path_factory):
-    """One run of all phases, two epochs the longest."""
+    """One run of all phases, of at most two epochs each."""
     cfg = distill_cfg(
         tmp_path_factory.mktemp('run'),
         train_cfg=dict(
@@ -126,7 +126,7 @@ def test_what_a_phase_changes(run):
         assert all(k.startswith(prefixes[phase]) for k in changed), phase
         for prefix in prefixes[phase]:
             assert any(k.startswith(prefix) for k in changed), (phase, prefix)
-    # Batch norm statistics move with their stage.
+    # Batch norm statistics change with their stage.
     assert 'backbone.layer1.0.bn1.running_mean' in snapshot.phases[0][1]
 
 
@@ -146,7 +146,7 @@ def test_settings_of_one_phase(run):
     cfg, _, snapshot = run
     lrs = dict(zip([name for name, _ in snapshot.phases], snapshot.lrs))
     assert set(lrs['mimic/layer2']) == {0.005}, 'own lr, no schedule'
-    # The shared schedule (warm-up) starts anew in each phase.
+    # The shared schedule (warm-up) restarts in each phase.
     assert lrs['mimic/layer1'] == lrs['mimic/layer4'] == lrs['mimic/neck']
     assert lrs['mimic/layer1'][0] == pytest.approx(
         0.01 * cfg.optim_wrapper.optimizer.lr)
@@ -196,7 +196,7 @@ def test_same_metrics_in_the_plain_config(run, root):
     plain.test_dataloader = cfg.test_dataloader
     plain.test_evaluator = cfg.test_evaluator
     plain.work_dir = cfg.work_dir + '/plain'
-    # A random teacher's student finds nothing above the usual threshold.
+    # The student of a random teacher finds nothing above the usual threshold.
     metrics = []
     for config in (cfg, plain):
         config = config.copy()
@@ -211,7 +211,7 @@ def test_same_metrics_in_the_plain_config(run, root):
 @pytest.mark.parametrize('stop_after', [2, 3, 7])
 def test_resumed_run_ends_with_the_same_weights(run, distill_cfg, tmp_path,
                                                 stop_after):
-    """Within a phase, at a border of phases, and in the head phase."""
+    """Within a phase, between phases, and in the head phase."""
     cfg, runner, _ = run
     again = cfg.copy()
     again.work_dir = str(tmp_path)
@@ -230,7 +230,7 @@ def test_resumed_run_ends_with_the_same_weights(run, distill_cfg, tmp_path,
 
 @pytest.mark.parametrize('stop_after', [2, 3])
 def test_finetune_resumes(distill_cfg, tmp_path, stop_after):
-    """At the border before it, and within it."""
+    """Before it, and within it."""
 
     def config(name):
         cfg = distill_cfg(
@@ -265,7 +265,7 @@ def test_schedules(distill_cfg, tmp_path, schedule, names):
 
 
 def test_frozen_tensor_that_changes_is_caught(distill_cfg, tmp_path):
-    """The check is against everything, hooks of other projects included."""
+    """The check also covers hooks of other projects."""
 
     @HOOKS.register_module(force=True)
     class MeddlingHook(Hook):
@@ -295,7 +295,7 @@ def test_finetune_trains_everything(distill_cfg, tmp_path):
     _, changed = snapshot.phases[-1]
     student = runner.train_loop.distiller.student
     assert {name for name, _ in student.named_parameters()} <= changed
-    # The schedule of the head phase again, scaled.
+    # The head phase's schedule again, scaled.
     assert snapshot.lrs[-1][0] / snapshot.lrs[-2][0] == pytest.approx(
         5e-4 / cfg.optim_wrapper.optimizer.lr)
     result = json.loads((tmp_path / 'result.json').read_text())
@@ -304,7 +304,7 @@ def test_finetune_trains_everything(distill_cfg, tmp_path):
 
 @METRICS.register_module(force=True)
 class SumOfScores(BaseMetric):
-    """Differs with every weight, where an untrained detector's mAP is 0."""
+    """Varies with every weight, unlike an untrained detector's mAP of 0."""
 
     def process(self, data_batch, data_samples):
         self.results += [
@@ -317,7 +317,7 @@ class SumOfScores(BaseMetric):
 
 @pytest.mark.parametrize('stopped', [False, True])
 def test_what_an_inherited_head_scores(distill_cfg, tmp_path, stopped):
-    """What the student still scores if its head does not train."""
+    """The student's score if its head does not train."""
     cfg = distill_cfg(
         tmp_path,
         train_cfg=dict(
@@ -412,7 +412,7 @@ def test_resume_with_other_phases_is_refused(run, tmp_path):
     again.resume = True
     again.train_cfg.phases = {}
     with pytest.raises(ValueError, match='saved after epoch 4 in the phase '
-                       "'mimic/layer3', but this config has there "
+                       "'mimic/layer3', where this config has "
                        "'mimic/layer4'"):
         Runner.from_cfg(again).train()
 

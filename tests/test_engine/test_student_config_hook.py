@@ -15,8 +15,8 @@ from mmengine.runner import Runner, load_checkpoint
 
 from sskd_mm.models import build_model
 
-#: Begins a process without sskd_mm, but with its stand-in for mmcv's
-#: operators where mmcv has none.
+#: Starts a process without sskd_mm, but with its stand-ins for mmcv's
+#: operators if mmcv has none.
 BEGIN = '''
 import importlib, json, sys, types
 sys.modules['compat'] = package = types.ModuleType('compat')
@@ -40,7 +40,7 @@ from mmpretrain import ImageClassificationInferencer
 found, = ImageClassificationInferencer(config, checkpoint, device='cpu')(image)
 result = dict(name=found['pred_class'], scores=found['pred_scores'].tolist())
 '''
-#: What the libraries' own tools/test.py do.
+#: As in the libraries' own tools/test.py.
 TEST = '''
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -54,8 +54,8 @@ print(json.dumps(dict(result, metrics=Runner.from_cfg(cfg).test())))
 def outside(root, tmp_path):
     """Returns a function that runs code in a process without sskd_mm."""
 
-    # MMEngine 0.10.7 cannot read its own checkpoints with torch 2.6 or later:
-    # they hold more than weights.
+    # MMEngine 0.10.7 cannot read its own checkpoints with torch 2.6 or later,
+    # as they hold more than weights.
     env = dict(os.environ, TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD='1')
 
     def run(code, *args):
@@ -89,7 +89,7 @@ def test_detector(distill_cfg, digits, outside, tmp_path):
     cfg = distill_cfg(
         tmp_path / 'run', **{
             'model.stages': ['neck'],
-            # Nobody waits until it has learned.
+            # No need to wait until it has learned.
             'model.student.test_cfg.rcnn.score_thr': 0.01
         })
     checkpoint, metrics = train(cfg)
@@ -97,7 +97,7 @@ def test_detector(distill_cfg, digits, outside, tmp_path):
     found = outside(DETECTOR, tmp_path / 'run/student.py', checkpoint, image)
     assert found['classes'][:3] == ['zero', 'one', 'two']
     assert found['metrics'] == pytest.approx(metrics)
-    # As mmdet does it with a config that was written by hand.
+    # As mmdet does with a hand-written config.
     from mmdet.apis import inference_detector, init_detector
     plain = Config(
         dict(
@@ -147,9 +147,9 @@ def test_classifier(distil_classifier, classifier_cfg, digit_images, outside,
         base_channels=8,
         stem_channels=8)
     cfg = distil_classifier(classifier_cfg(tmp_path / 'run', backbone, 64))
-    # Beside the checkpoints, wherever they go.
+    # Beside the checkpoints, in any folder.
     cfg.default_hooks.checkpoint.out_dir = str(tmp_path / 'elsewhere')
-    # It has no test set: the validation set takes its place.
+    # Without a test set, the validation set is used.
     assert 'test_dataloader' not in cfg
     checkpoint, metrics = train(cfg)
     assert checkpoint.startswith(str(tmp_path / 'elsewhere/run'))
@@ -167,7 +167,7 @@ def test_classifier(distil_classifier, classifier_cfg, digit_images, outside,
 
 
 def test_own_networks(distil_classifier, classifier_cfg, tmp_path):
-    """A network that sskd_mm alone has needs its import."""
+    """A network of sskd_mm needs its import."""
     backbone = dict(type='WideResNet', depth=10, widen_factor=1)
     cfg = distil_classifier(classifier_cfg(tmp_path / 'run', backbone, 64))
     cfg.model.stages = ['neck']

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +20,7 @@ from mmpretrain.models.utils.batch_augments import RandomBatchAugment
 from torch.utils._pytree import tree_leaves
 
 from sskd_mm.compat import load_checkpoint_file
-from sskd_mm.distillers import Teachers, disk_teacher_cache
+from sskd_mm.distillers import Teachers
 
 CPU = torch.device('cpu')
 RESNET = dict(type='ResNet_CIFAR', depth=18, base_channels=4, stem_channels=4)
@@ -37,8 +38,8 @@ METHODS = dict(
 
 @pytest.fixture
 def make(classifier_cfg, tmp_path):
-    """Returns a function that makes a config of four epochs, of three
-    iterations each, and a list that the teacher's images are counted in."""
+    """Returns a function that makes a config of four epochs of three
+    iterations each, and a list that counts the teacher's images."""
 
     def make(name, method, passes, **settings):
         cfg = classifier_cfg(tmp_path / name, RESNET, 32)
@@ -75,7 +76,7 @@ def make(classifier_cfg, tmp_path):
 
 
 def _train(cfg):
-    """Train; how many images the teacher saw, and the weights."""
+    """Train; return how many images the teacher saw, and the weights."""
     runner, seen = Runner.from_cfg(cfg), []
     (teacher, ) = runner.train_loop.distiller.teachers
     teacher.model.backbone.layer1.register_forward_hook(
@@ -101,7 +102,7 @@ def test_as_many_passes_as_epochs_change_nothing(make, method):
 @pytest.mark.parametrize('method', METHODS)
 def test_what_is_recalled_equals_what_is_computed(make, method, monkeypatch):
     images, cached = _train(make('cached', method, 2))
-    # The check of the teacher looks at one batch, whatever the phase.
+    # The check of the teacher uses one batch, in any phase.
     checked = images - 2 * 20
     monkeypatch.setattr(Teachers, 'recall',
                         lambda self, compute, device: compute())
@@ -119,7 +120,7 @@ def test_fewer_passes_are_another_training(make):
 
 @pytest.mark.parametrize('method', METHODS)
 def test_stopped_and_resumed(make, method):
-    """In the midst of an epoch that has its batches in another order."""
+    """Within an epoch that replays batches in another order."""
 
     @HOOKS.register_module(force=True)
     class StopHook(Hook):
@@ -141,7 +142,7 @@ def test_stopped_and_resumed(make, method):
 
 @pytest.mark.parametrize('options', [
     {},
-    # The second phase compares what the first one does not.
+    # The second phase compares a tap that the first one does not.
     dict(stages=['auto', 'head.fc'], inherit=['head'])
 ])
 def test_a_phase_goes_on_with_the_cache_of_the_one_before(
@@ -157,7 +158,7 @@ def test_a_phase_goes_on_with_the_cache_of_the_one_before(
 
     checked, _ = _train(make('uncached', 'sskd', 0))
     images, cached = _train(config('cached'))
-    # And two to tell what the cache takes.
+    # Two more to measure the size of the cache.
     assert images == 20 + 2 + checked - 4 * 20
     monkeypatch.setattr(Teachers, 'recall',
                         lambda self, compute, device: compute())
@@ -168,7 +169,7 @@ def test_a_phase_goes_on_with_the_cache_of_the_one_before(
 def test_no_teacher_to_cache(make):
     cfg = make('off', 'sskd', 0)
     cfg.train_cfg.finetune = dict(max_epochs=1, cached_passes=1)
-    with pytest.raises(ValueError, match='no use for a teacher'):
+    with pytest.raises(ValueError, match='uses no teacher'):
         Runner.from_cfg(cfg).train_loop
 
 
@@ -177,7 +178,7 @@ def test_no_teacher_to_cache(make):
 
 @HOOKS.register_module()
 class SwitchAt(Hook):
-    """Does something to the run as an epoch begins."""
+    """Does something to the run when an epoch begins."""
 
     def __init__(self, epoch, change):
         self.epoch, self.change = epoch, change
@@ -204,7 +205,7 @@ CHANGES = dict(pipeline=_switch_pipeline, augments=_switch_augments)
 
 
 class Unrepeatable(torch.utils.data.Dataset):
-    """Draws from a generator that nobody seeds, as albumentations does."""
+    """Draws from an unseeded generator, like albumentations."""
 
     def __init__(self, dataset):
         self.dataset, self.rng = dataset, np.random.default_rng()
@@ -225,7 +226,7 @@ def unrepeatable(dataset):
 
 
 def _compare_each(monkeypatch):
-    """Note how far each recalled feature is from what would be computed."""
+    """Record how far each cached feature is from a computed one."""
     errors, recall = [], Teachers.recall
 
     def both(self, compute, device):
@@ -268,11 +269,11 @@ def test_what_is_recalled_no_more_is_said(make, tmp_path):
     cfg.custom_hooks = [dict(type='SwitchAt', epoch=1, change='pipeline')]
     images, _ = _train(cfg)
     checked, _ = _train(make('uncached', 'sskd', 0))
-    # Computed once more behind the switch, then recalled again.
+    # Computed once more after the switch, then cached again.
     assert images == 2 * 20 + 2 + checked - 4 * 20
     (log, ) = (tmp_path / 'run').rglob('*.log')
     assert log.read_text().count(
-        '3 batches of this epoch were not those whose features were kept') == 1
+        '3 batches of this epoch differed from the cached ones') == 1
 
 
 def test_batches_that_cannot_be_told(make):
@@ -333,17 +334,17 @@ def on_disk(make, tmp_path):
 
 
 def _files(cache):
-    return sorted(cache.rglob('*.bin'))
+    return sorted(cache.rglob('*.pt'))
 
 
 @pytest.mark.parametrize('method', METHODS)
 def test_on_disk_as_in_memory(make, on_disk, method, tmp_path):
-    """And a second run, of another student, needs no teacher."""
+    """A second run, with another student, needs no teacher."""
     images, in_memory = _train(make('memory', method, 2))
     same, first = _train(on_disk('first', method))
     assert same == images
     _assert_equal(first, in_memory)
-    (file, ) = _files(tmp_path / 'cache')
+    files = _files(tmp_path / 'cache')
     checked = images - 2 * 20
     same, second = _train(on_disk('second', method))
     assert same == checked
@@ -352,7 +353,7 @@ def test_on_disk_as_in_memory(make, on_disk, method, tmp_path):
     other.model.student.backbone.base_channels = 8
     other.model.student.head.in_channels = 64
     assert _train(other)[0] == checked
-    assert _files(tmp_path / 'cache') == [file]
+    assert _files(tmp_path / 'cache') == files
 
 
 def _other_seed(cfg):
@@ -392,7 +393,7 @@ def _other_precision(cfg):
 ])
 def test_a_cache_of_something_else_is_not_used(on_disk, tmp_path, change,
                                                amp_on_cpu):
-    """Each of these decides what a teacher computes."""
+    """Each of these changes the teacher's outputs."""
     folders = []
     for name, changes in (('one', ()), ('two', (change, )), ('three', ())):
         cfg = on_disk(name)
@@ -407,8 +408,8 @@ def test_a_cache_of_something_else_is_not_used(on_disk, tmp_path, change,
 
 
 def test_killed_while_it_was_written(on_disk, tmp_path):
-    """Stopped in its second epoch, at last a line is cut off: it goes on,
-    with what is there."""
+    """Stopped in its second epoch, and a file is truncated: the resumed run
+    uses the rest."""
 
     @HOOKS.register_module(force=True)
     class StopHook(Hook):
@@ -423,14 +424,14 @@ def test_killed_while_it_was_written(on_disk, tmp_path):
     cfg.custom_hooks = [dict(type='StopHook')]
     with pytest.raises(SystemExit, match='iter_5.pth'):
         _train(cfg)
-    (index, ) = (tmp_path / 'cache').rglob('*.jsonl')
-    index.write_bytes(index.read_bytes()[:-20])
+    file = next((tmp_path / 'cache').rglob('0-0-0-*.pt'))
+    file.write_bytes(file.read_bytes()[:-20])
     cfg.custom_hooks = []
     cfg.resume = True
     resumed, weights = _train(cfg)
     _assert_equal(weights, whole)
-    # Batches of 8, 8 and 4: the last of the second epoch, and the one that
-    # was cut off.
+    # Batches of 8, 8 and 4: the last one of the second epoch, and the
+    # truncated one.
     checked = images - 2 * 20
     assert resumed == checked + 4 + 8
     assert _train(on_disk('again'))[0] == checked
@@ -438,20 +439,17 @@ def test_killed_while_it_was_written(on_disk, tmp_path):
 
 def test_on_a_disk_that_is_full(make, on_disk, monkeypatch):
     _, in_memory = _train(make('memory', 'sskd', 2))
-    append = disk_teacher_cache._append
 
-    def full(file, *parts):
-        if file.suffix == '.bin' and file.exists():
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        append(file, *parts)
+    def full(path, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(disk_teacher_cache, '_append', full)
+    monkeypatch.setattr(Path, 'write_bytes', full)
     _, weights = _train(on_disk('full'))
     _assert_equal(weights, in_memory)
 
 
 @pytest.mark.parametrize('limit, free, says', [
-    (1e-9, 2**40, r'train_cfg.cache_limit=1e-09 GiB leave 0.00 GiB'),
+    (1e-9, 2**40, r'train_cfg.cache_limit=1e-09 GiB leaves 0.00 GiB'),
     (50, 1000, r'the disk of .* has 0.00 GiB free'),
 ])
 def test_too_little_room(on_disk, tmp_path, monkeypatch, limit, free, says):
@@ -472,10 +470,9 @@ def test_what_a_cache_costs_is_told_before(on_disk, tmp_path):
     text = log.read_text()
     gib = re.search(r'about ([\d.]+) GiB for 2 passes of mimic/joint',
                     text)
-    (file, ) = _files(tmp_path / 'cache')
-    assert float(gib[1]) == pytest.approx(
-        file.stat().st_size / 2**30, abs=5e-3)
-    assert re.search(r'saves the teachers\' [\d.]+ GFLOPs an image', text)
+    size = sum(file.stat().st_size for file in _files(tmp_path / 'cache'))
+    assert float(gib[1]) == pytest.approx(size / 2**30, abs=5e-3)
+    assert re.search(r'saves [\d.]+ GFLOPs of the teachers per', text)
 
 
 def test_a_folder_for_nothing(on_disk):

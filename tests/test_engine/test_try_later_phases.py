@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""What a later phase or the validation needs is tried before mimicking."""
+"""Later phases and the validation are tried before mimicking."""
 import copy
 import json
 import random
@@ -16,7 +16,7 @@ from mmpretrain.models import ImageClassifier, ResNet_CIFAR
 from sskd_mm.compat import load_checkpoint_file
 from sskd_mm.engine.hooks import phase_hook
 
-TRIED = 'Tried before mimicking'
+TRIED = 'Tried ahead of mimicking'
 STUDENT = dict(
     type='ResNet_CIFAR',
     depth=18,
@@ -29,7 +29,7 @@ STUDENT = dict(
 
 
 def _edit(cfg, key, change):
-    """Give a loader, or the evaluator, a changed copy of its file."""
+    """Give a loader, or the evaluator, a modified copy of its file."""
     if key == 'val_evaluator':
         path, holder = cfg.val_evaluator.ann_file, cfg.val_evaluator
     else:
@@ -38,7 +38,7 @@ def _edit(cfg, key, change):
     with open(path) as file:
         content = json.load(file)
     change(content)
-    # Beside the work directory, which it would be compared in.
+    # Beside the work directory, whose content is compared.
     new = f'{cfg.work_dir}_{key}.json'
     with open(new, 'w') as file:
         json.dump(content, file)
@@ -64,7 +64,7 @@ def _assert_refused(cfg, message):
 @pytest.mark.parametrize('evaluate_teacher', [False, True])
 def test_evaluator_lacks_a_field(distill_cfg, tmp_path, field,
                                  evaluate_teacher):
-    """Of one annotation, anywhere in its file."""
+    """Changes one annotation, anywhere in its file."""
     cfg = distill_cfg(tmp_path / 'run')
     cfg.train_cfg.evaluate_teacher = evaluate_teacher
     _edit(cfg, 'val_evaluator', _drop(field, slice(-1, None)))
@@ -102,7 +102,7 @@ class ReadsMasks(BaseMetric):
 
 
 def _load_masks(cfg):
-    """Which one of the objects does not have."""
+    """A key that one of the objects lacks."""
     _edit(cfg, 'train_dataloader', _drop('segmentation', slice(-1, None)))
     pipeline = cfg.train_dataloader.dataset.pipeline
     next(x for x in pipeline
@@ -144,7 +144,7 @@ def test_a_detector(distill_cfg, tmp_path, change, message):
 
 @MODELS.register_module(force=True)
 class NotesClassifier(ImageClassifier):
-    """Its loss draws at random and notes something in Python."""
+    """Its loss draws random numbers and keeps state in Python."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -158,8 +158,7 @@ class NotesClassifier(ImageClassifier):
 
 @TRANSFORMS.register_module(force=True)
 class Remembers:
-    """What it makes of an image depends on all before it, as in a cached
-    mosaic."""
+    """Its output depends on all images before, as in a cached mosaic."""
 
     def __init__(self):
         self.last = 0
@@ -172,7 +171,7 @@ class Remembers:
 
 @METRICS.register_module(force=True)
 class Sums(BaseMetric):
-    """Keeps sums of its own."""
+    """Keeps its own sums."""
 
     def __init__(self):
         super().__init__()
@@ -269,7 +268,7 @@ def _assert_equal(one, two, name=''):
 
 @pytest.mark.parametrize('num_workers', [0, 1])
 def test_run_is_left_as_it_is(classifiers, monkeypatch, num_workers):
-    """Bit by bit: weights, averages, notes, random states, Python values."""
+    """Bit by bit: weights, averages, records, random states, Python values."""
 
     def config(name):
         cfg = classifiers(name)
@@ -306,7 +305,7 @@ def _own_data(cfg):
 
 
 def _wrong_labels(cfg):
-    """Of a head that knows fewer classes than it says."""
+    """A head with fewer classes than it declares."""
     cfg.model.student.head.cal_acc = True
     cfg.model.student.head.topk = (1, 50)
 
@@ -336,8 +335,8 @@ def test_a_classifier(classifiers, change, message):
 
 
 def test_only_ahead_of_mimicking(classifiers):
-    """A run that is resumed behind it fails in its own time, and so does one
-    that mimics nothing."""
+    """A run resumed after mimicking fails when it gets there, and so does one
+    without mimicking."""
     cfg = classifiers('run')
     Runner.from_cfg(cfg).train()
     phases = json.loads(Path(cfg.work_dir, 'result.json').read_text())[
@@ -357,7 +356,7 @@ def test_only_ahead_of_mimicking(classifiers):
 
 @METRICS.register_module(force=True)
 class NeedsMany(Sums):
-    """As a metric of pairs or of neighbours does."""
+    """Like a metric of pairs or of neighbours."""
 
     def compute_metrics(self, results):
         assert len(results) == 10
@@ -375,7 +374,7 @@ def test_what_a_batch_cannot_judge(classifiers):
 
 @MODELS.register_module()
 class ChoosesForward(ResNet_CIFAR):
-    """Has no ``forward`` but the one that it chooses, as VMamba's blocks."""
+    """Sets its ``forward`` in the constructor, like VMamba's blocks."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

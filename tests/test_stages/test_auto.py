@@ -31,8 +31,8 @@ TWINS = dict(
     sr_ratios=[4, 2, 1, 1])
 NETWORK = ['network.0', 'network.2', 'network.4', 'network.6']
 
-# A family of mmpretrain: its config, its stages, and what of it lies behind
-# the last tap and so goes with the head.
+# A family of mmpretrain: its config, its stages, and its parameters after the
+# last tap, which belong to the head.
 CLASSIFIERS = {
     'ResNet': (dict(**RESNET), FOUR),
     'ResNetV1c': (dict(**RESNET), FOUR),
@@ -44,7 +44,7 @@ CLASSIFIERS = {
     'SEResNeXt': (dict(depth=50, groups=4, width_per_group=4), FOUR),
     'ResNet_CIFAR': (dict(**RESNET), FOUR),
     'RegNet': (dict(arch='regnetx_400mf'), FOUR),
-    # The last convolution goes with layer7.
+    # The last convolution belongs to layer7.
     'MobileNetV2':
     (dict(widen_factor=0.25), [f'layer{i}' for i in range(1, 7)] + ['conv2']),
     'MobileNetV3':
@@ -55,7 +55,7 @@ CLASSIFIERS = {
     'ShuffleNetV2': (dict(widen_factor=0.5),
                      ['layers.0', 'layers.1', 'layers.3']),
     'VGG': (dict(depth=11), [f'features.{i}' for i in (1, 3, 6, 9, 12)]),
-    # Its out_indices number the stages, not the layers.
+    # Its out_indices count stages, not layers.
     'VGG outputs':
     (dict(depth=11, norm_cfg=dict(type='BN'),
           out_indices=(1, 2)), ['features.1', 'features.3',
@@ -105,7 +105,7 @@ CLASSIFIERS = {
         patch_size=16,
         window_size=1,
         out_channels=0), QUARTERS),
-    # Its own backward pass would hide the graph from the taps.
+    # Its custom backward pass would hide the graph from the taps.
     'RevVisionTransformer': (dict(no_custom_backward=True,
                                   **VIT), QUARTERS, ['ln1']),
     'T2T_ViT': (dict(
@@ -174,7 +174,7 @@ CLASSIFIERS = {
     'VAN': (dict(arch='tiny'),
             ['blocks1.2', 'blocks2.2', 'blocks3.4', 'blocks4.1'], ['norm4']),
 }
-# What is not to be seen in the config.
+# Not visible in the config.
 SIZES = {'Vig': 224, 'EfficientFormer': 224, 'LeNet5': 32, 'TinyViT': 64}
 
 
@@ -184,7 +184,8 @@ def _fpn(*channels):
 
 
 SMALL = dict(type='ResNet', depth=18, base_channels=8, stem_channels=8)
-# A family of mmdet: its backbone, neck, stages, and what the neck leaves out.
+# A family of mmdet: its backbone, neck and stages, and the parameters of the
+# neck that no tap reads.
 DETECTORS = {
     'ResNet': (SMALL, _fpn(8, 16, 32, 64), FOUR),
     'PAFPN': (SMALL,
@@ -300,7 +301,7 @@ def _build(scope, **cfg):
     with DefaultScope.overwrite_default_scope(scope):
         model = MODELS.build(ConfigDict(cfg))
     for module in model.modules():
-        if type(module).__name__ == 'L2Norm':  # made of empty memory
+        if type(module).__name__ == 'L2Norm':  # uninitialised memory
             nn.init.ones_(module.weight)
     return model
 
@@ -329,12 +330,12 @@ def _detached(path, outputs):
 
 
 def _check(model, inputs, stages, beyond=()):
-    """What holds for the stages of any network."""
+    """Holds for the stages of any network."""
     assert find_stages(model) == stages
     partition = StagePartition(model, parse_stages('auto', model, [model]),
                                inputs)
 
-    # Nothing of the network is behind the last tap but what is known to be.
+    # Only the expected parameters come after the last tap.
     root = stages[0].split('.')[0]
     known = [f'{root}.{name}.' for name in beyond]
     behind = [
@@ -344,7 +345,7 @@ def _check(model, inputs, stages, beyond=()):
     assert [b for b in behind if not b.startswith(tuple(known))] == []
     assert [k for k in known if not any(b.startswith(k) for b in behind)] == []
 
-    # Each tap alone gives what all of them give together.
+    # Each tap alone yields the same as with all the others.
     model.eval()
     with torch.no_grad():
         together = run_prefix(model, stages, inputs)
@@ -353,7 +354,7 @@ def _check(model, inputs, stages, beyond=()):
             assert len(alone) == len(together[tap])
             assert all(map(torch.equal, alone, together[tap])), tap
 
-    # Whichever stage trains, its own tap's loss reaches all of it.
+    # Each stage is reached by the gradient of its own tap's loss.
     params = dict(model.named_parameters())
     for (name, own), tap in zip(partition.params.items(), stages):
         model.train()
@@ -385,7 +386,7 @@ def test_detectors(family):
 
 
 def test_hourglass():
-    # Its second output convolution lies behind the last hourglass.
+    # Its second output convolution comes after the last hourglass.
     model = _build(
         'mmdet',
         type='CenterNet',
@@ -437,7 +438,7 @@ def test_timm(cfg, stages):
 
 
 class Whole(nn.Module):
-    """Holds a whole model, as the wrappers for Hugging Face and timm do."""
+    """Wraps a whole model, like those for Hugging Face and timm."""
 
     def __init__(self, attribute):
         super().__init__()
@@ -465,9 +466,9 @@ def test_wrapped_models(attribute):
 
 
 def test_whole_stages_of_a_swin():
-    # They output the merged patches, which the next stage gets, and the same
-    # before, each with its size: only the first is compared, so that a loss
-    # on it reaches the merging too.
+    # They output the merged patches for the next stage, and the unmerged ones,
+    # each with its size. Only the former are compared, so that a loss on them
+    # reaches the merging, too.
     model = _detector(*DETECTORS['SwinTransformer'][:2])
     taps = [f'backbone.stages.{i}' for i in range(4)]
     partition = StagePartition(model, parse_stages(taps, model, [model]),

@@ -13,7 +13,7 @@ from sskd_mm.stages import (find_layouts, from_canonical, parse_stages,
 
 
 class Network(nn.Module):
-    """Outputs at its tap what a function makes of the images."""
+    """Applies a function to the images at its tap."""
 
     def __init__(self, function, size=None):
         super().__init__()
@@ -43,14 +43,14 @@ def find(network, size, **entry):
 @pytest.mark.parametrize('channels', [2, 7, 8, 9, 12, 24])
 @pytest.mark.parametrize('stride', [4, 8, 16])
 def test_a_map(size, channels, stride):
-    """Wherever its channels are, and however many."""
+    """For channels at either end, and any number of them."""
     for order, layout in (((0, 1, 2, 3), 'NCHW'), (NHWC, 'NHWC')):
         assert find(Network(pyramid(stride, channels, order)),
                     size) == (layout, )
 
 
 def test_sides_that_shrink_differently():
-    """As of networks that read text: neither layout has the proportions."""
+    """Neither layout has the image's proportions, as in text recognition."""
     for order, layout in (((0, 1, 2, 3), 'NCHW'), (NHWC, 'NHWC')):
         network = Network(pyramid((32, 4), 16, order))
         assert find(network, (32, 100)) == (layout, )
@@ -68,7 +68,7 @@ def test_a_single_channel():
     assert find(Network(pyramid(8, 1)), (64, 64)) == ('NCHW', )
     # Pooled over columns, these 8 channels look like rows.
     network = Network(lambda x: pyramid(8, 8)(x).mean(3, keepdim=True))
-    with pytest.raises(ValueError, match=r'\(8, 8, 1\).* does not tell'):
+    with pytest.raises(ValueError, match=r'\(8, 8, 1\).* does not decide'):
         find(network, (64, 64))
 
 
@@ -93,7 +93,7 @@ def test_levels_and_kinds_of_one_tap():
 
 
 def test_the_other_levels_tell():
-    """Of a network of one size, with as many channels as one level has
+    """A network of fixed input size, where one level has as many channels as
     rows."""
 
     def levels(order):
@@ -115,7 +115,7 @@ def test_convolutions_put_channels_first():
 
 
 def test_what_nothing_tells_is_asked_for():
-    """And the text to write, as it stands in the message, settles it."""
+    """Following the message settles it."""
     for role, number in (('student', 0), ('teacher', 1)):
         network = Network(pyramid(8, 8, NHWC), size=(64, 64))
         stages = parse_stages(['tap'], network, [network])
@@ -147,7 +147,7 @@ def test_what_was_said_before_stays_in_the_text():
 
 
 @pytest.mark.parametrize('function, message', [
-    (lambda x: pyramid(8, 16)(x)[:, None], r'(?s)not known.*whole backbone'
+    (lambda x: pyramid(8, 16)(x)[:, None], r'(?s)are unknown.*whole backbone'
      r".*layout=dict\(student='NLHWC'\)"),
     (lambda x: x.mean((1, 2, 3)), r'outputs \(2,\); features .* as maps'),
     (lambda x: pyramid(8, 16)(x).flatten(2).permute(2, 0, 1),
@@ -186,7 +186,7 @@ def test_said_holds(monkeypatch, caplog):
     ('NLHWC', (2, 6, 2, 2, 3)),
 ])
 def test_there_and_back(layout, shape):
-    """A feature goes on as the network made it, in memory too."""
+    """A feature is passed on in the network's own memory layout."""
     output = torch.rand(shape)
     feature, = to_canonical([output], [layout], (64, 96))
     assert feature.shape == {
@@ -233,7 +233,7 @@ def test_vit_sam(size):
             num_heads=1,
             feedforward_channels=8,
             global_attn_indexes=[1]),
-        # 4 x 4 x 8, and 8 x 8 x 8 twice the size.
+        # 4 x 4 x 8, and 8 x 8 x 8 at twice the size.
         patch_size=8,
         img_size=32,
         window_size=2,
@@ -247,7 +247,7 @@ def test_vit_sam(size):
 
 @pytest.mark.parametrize('size', [(64, 64), (32, 96)])
 def test_hivit(size):
-    """Its cells lie where the convolution before has put them."""
+    """Its cells are where the preceding convolution put them."""
     model = build(
         type='HiViT',
         arch=dict(embed_dims=32, depths=[1, 1, 8], num_heads=2),

@@ -6,7 +6,7 @@ from sskd_mm.stages import pair_levels
 
 
 def _maps(size, strides):
-    """As convolutions with padding give them: sizes are rounded up."""
+    """Sizes are rounded up, as by padded convolutions."""
     return [
         torch.empty(1, 1, *(-(-x // stride) for x in size))
         for stride in strides
@@ -29,7 +29,7 @@ def test_levels_of_one_stage_and_two_stage_detectors(size):
 
 
 def test_strides_count_in_pixels_of_each_network_s_own_input():
-    """A teacher that sees larger images has larger maps at a level."""
+    """Of a teacher with larger images, a level has larger maps."""
     assert pair_levels(
         _maps((128, 128), [8, 16]), _maps((256, 256), [8, 16]), (128, 128),
         (256, 256)) == [(0, 0), (1, 1)]
@@ -59,7 +59,7 @@ def test_no_maps_go_by_their_order():
     tokens = [torch.empty(1, 10, 4), torch.empty(1, 20, 4)]
     size = (64, 64)
     assert pair_levels(tokens, tokens, size, size) == [(0, 0), (1, 1)]
-    with pytest.raises(ValueError, match=r'\(10, 4\).*not as many'):
+    with pytest.raises(ValueError, match=r'\(10, 4\).*different'):
         pair_levels(tokens, tokens[:1], size, size)
 
 
@@ -75,5 +75,5 @@ def test_error_lists_the_strides_of_both():
 def test_a_vector_is_not_compared_with_positions(shape):
     vector, other = torch.rand(2, 4), torch.rand(shape)
     for pair in (([vector], [other]), ([other], [vector])):
-        with pytest.raises(ValueError, match='before the pooling.*behind it'):
+        with pytest.raises(ValueError, match='before the pooling.*after it'):
             pair_levels(*pair, (64, 64), (64, 64))

@@ -105,12 +105,12 @@ def test_order_of_execution(in_mmdet):
     student = _detector()
     stages = parse_stages(['backbone.layer2', 'backbone.layer1'], student,
                           [student])
-    with pytest.raises(ValueError, match='in the order of execution'):
+    with pytest.raises(ValueError, match='Write them in that order'):
         StagePartition(student, stages, torch.rand(1, 3, 64, 64))
 
 
 class Net(nn.Module):
-    """What the rules for modules without weights are for."""
+    """For the rules on modules without weights."""
 
     def __init__(self):
         super().__init__()
@@ -124,7 +124,7 @@ class Net(nn.Module):
 
     def forward(self, inputs, data_samples=None, mode='tensor'):
         x = self.one(inputs)
-        self.side(x)  # runs before the second tap, which does not use it
+        self.side(x)  # runs before the second tap, which does not depend on it
         return self.two(x)
 
 
@@ -158,7 +158,7 @@ def test_stage_without_parameters():
 
 
 class Biased(nn.Module):
-    """Attention that keeps its biases for evaluation, as a LeViT's."""
+    """Attention that caches its biases for evaluation, like LeViT's."""
 
     def __init__(self):
         super().__init__()
@@ -197,7 +197,7 @@ def test_what_is_read_in_training_only():
 
 
 def test_what_a_network_has_of_its_own_for_its_head():
-    """As a DINO its embedding of levels, beside a single stage."""
+    """A parameter beside a single stage, like DINO's level embedding."""
     net = nn.Module()
     net.neck, net.head = nn.Conv2d(3, 3, 1), nn.Linear(3, 3)
     net.embedding = nn.Parameter(torch.zeros(3))
@@ -264,9 +264,9 @@ def test_tap_within_a_checkpointed_block(in_mmdet):
     student = _detector(with_cp=True)
     stages = parse_stages(['backbone.layer2.1.conv1', 'neck'], student,
                           [student])
-    with pytest.raises(ValueError, match=r"'backbone.layer2.1.conv1' lies "
-                       'within .* Tap the block that holds it'):
+    with pytest.raises(ValueError, match=r"'backbone.layer2.1.conv1' is "
+                       'inside .* Tap the block around it'):
         StagePartition(student, stages, torch.rand(1, 3, 64, 64))
-    # What was in PyTorch's place is back.
+    # PyTorch's own class is restored.
     assert issubclass(torch.utils.checkpoint.CheckpointFunction,
                       torch.autograd.Function)

@@ -7,7 +7,7 @@ from sskd_mm.stages import run_prefix
 
 
 class Net(nn.Module):
-    """Three convolutions, called as OpenMMLab calls a model."""
+    """Three convolutions with OpenMMLab's call signature."""
 
     def __init__(self):
         super().__init__()
@@ -105,7 +105,7 @@ def test_tap_that_never_runs(net):
 
 
 def test_tap_behind_annotations(net):
-    """As in the RPN of a two-stage detector."""
+    """Like the RPN of a two-stage detector."""
     net.unused.register_forward_pre_hook(lambda *_: list(None))
     net.third = net.unused
     with pytest.raises(RuntimeError, match="annotations before.*'third'"):
@@ -134,21 +134,21 @@ def test_other_features_can_be_passed_on(net):
 
 
 class Detector(Net):
-    """Trains by ``loss``, as OpenMMLab's detectors do."""
+    """Trains by ``loss``, like OpenMMLab's detectors."""
 
     def extract_feat(self, inputs):
         return Net.forward(self, inputs)
 
 
 class Empty(Detector):
-    """As Co-DETR."""
+    """Like Co-DETR."""
 
     def forward(self, inputs, data_samples=None, mode='tensor'):
         pass
 
 
 class Unfinished(Detector):
-    """As mmdet's ``Detectron2Wrapper``."""
+    """Like mmdet's ``Detectron2Wrapper``."""
 
     def forward(self, inputs, data_samples=None, mode='tensor'):
         raise NotImplementedError

@@ -72,11 +72,11 @@ def test_explicit_stages():
 
 
 @pytest.mark.parametrize('stages, message', [
-    (['backbone.layr1'], "no module 'backbone.layr1'. Near it: .*layer1"),
+    (['backbone.layr1'], "no module 'backbone.layr1'. Similar ones: .*layer1"),
     ([dict(student='backbone.layer1')], 'keys student and teacher'),
     ([dict(student='a', teacher='b', nme='c')],
      "has the key 'nme'.*Did you mean 'name'"),
-    (['backbone.layer1', 'backbone.layer1'], 'taken twice'),
+    (['backbone.layer1', 'backbone.layer1'], 'used twice'),
     ([dict(student='backbone', teacher='backbone', name='head')], 'reserved'),
     ('backbone.layer1', "give 'auto' or a list"),
     ([], "give 'auto' or a list"),

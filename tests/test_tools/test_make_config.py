@@ -144,7 +144,7 @@ def test_what_is_missing(make, own_project, tmp_path):
     out = tmp_path / 'out.py'
     for args, message in (
             (('no.py', LARGE, TEACHER), "config 'no.py' is not there"),
-            ((SMALL, 'no.py', TEACHER), "teacher.cfg='no.py' is no file"),
+            ((SMALL, 'no.py', TEACHER), "teacher.cfg='no.py' does not exist"),
             ((SMALL, LARGE, 'no.pth'), "checkpoint 'no.pth' is not there")):
         with pytest.raises(FileNotFoundError, match=message):
             make(out, *args)

@@ -169,7 +169,7 @@ def test_missing_checkpoint(project, call_tool, monkeypatch):
 def test_checkpoint_of_another_network(project, call_tool, monkeypatch,
                                        teacher_checkpoint, config):
     monkeypatch.chdir(project)
-    with pytest.raises(ValueError, match=r'(?s)not loaded.*Another shape'):
+    with pytest.raises(ValueError, match=r'(?s)does not fit.*Another shape'):
         call_tool('tools/test.py', config, teacher_checkpoint)
 
 

@@ -11,18 +11,16 @@ from ...stages.frozen import thawing_advice
 
 @HOOKS.register_module()
 class LoadReportHook(Hook):
-    """Reports and checks what the student starts from.
+    """Reports and checks the weights that the student starts from.
 
-    That is ``init_cfg=dict(type='Pretrained', ...)`` of any of the student's
-    modules, and then ``load_from``, or the checkpoint that a run resumes
-    from; :class:`LoadReport` says what is an error. All but the latter may
-    have other classes. Layers that the student's config freezes though
-    nothing is loaded into them are warned of. It comes right after the models
-    are built, before anything is trained. :class:`StageByStageTrainLoop`
-    registers this hook by itself.
+    Those are ``init_cfg=dict(type='Pretrained', ...)`` of its modules, and
+    then ``load_from``, or the checkpoint to resume from;
+    :class:`LoadReport` defines the errors. All but the latter may have other
+    classes. Layers that the student's config freezes at random weights are
+    warned of. Registered by :class:`StageByStageTrainLoop`.
     """
 
-    # After EMAHook (NORMAL), whose copy of the model is not to be watched,
+    # After EMAHook (NORMAL), whose copy of the model must not be watched,
     # and before PhaseHook (LOW), which evaluates the teacher.
     priority = 'BELOW_NORMAL'
 
@@ -31,7 +29,7 @@ class LoadReportHook(Hook):
         self._reports: Optional[List[LoadReport]] = None
 
     def before_run(self, runner) -> None:
-        """Watch what the student's modules are about to be filled from."""
+        """Watch the modules that ``init_weights`` will load."""
         modules = list(pretrained_modules(runner.train_loop.distiller.student))
         self._reports = [
             LoadReport(
@@ -44,8 +42,7 @@ class LoadReportHook(Hook):
             _warn_of_random(runner, [name for name, *_ in modules])
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """See that these were, and watch what is about to be loaded over
-        them."""
+        """Check them, and watch the checkpoint being loaded."""
         if self._reports is None:
             return
         self._close()
@@ -54,12 +51,12 @@ class LoadReportHook(Hook):
                 runner.train_loop.distiller.student,
                 'student',
                 runner._load_from or f'the last one in {runner.work_dir}',
-                # Its optimizer has the shapes of its own classes.
+                # When resuming, the optimizer must fit, too.
                 other_classes=not runner._resume)
         ]
 
     def before_train(self, runner) -> None:
-        """See that all of it was loaded."""
+        """Check that all of it was loaded."""
         self._close()
         self._reports = None
 

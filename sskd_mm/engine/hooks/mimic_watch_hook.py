@@ -15,43 +15,40 @@ from ...stages import Phase, run_prefix
 
 @HOOKS.register_module()
 class MimicWatchHook(Hook):
-    """Watches whether a distillation learns, and says so when it does not.
+    """Watches whether a distillation learns.
 
     It stops the run
 
-    - when a loss of any phase is NaN or infinite. The losses stay on their
-      device and are read every 50 iterations, at the end of an epoch, and
-      before anything is saved; a checkpoint whose trained weights are not
-      finite is not written either, so a good one is never replaced by it. A
-      step that a gradient scaler skips is no error: its loss is finite.
-    - before training, when the teacher's feature at a tap is the same for
-      two different images, e.g. zero: there is nothing to learn from it.
+    - if a loss or a trained weight becomes NaN or infinite. Losses stay on
+      their device and are read every 50 iterations, at the end of an epoch
+      and before a checkpoint is saved, so a good checkpoint is never replaced
+      by a bad one. Steps skipped by a gradient scaler are no error.
+    - before training, if a teacher's feature at a tap is the same for two
+      different images, e.g. zero.
 
-    It warns, naming phase, tap and what to try,
+    It warns, with phase, tap and remedies,
 
-    - when a tap's loss explodes: its mean over 50 iterations is more than 10
-      times what the phase's first iteration had, before anything was
-      learned. Batches differ by far less than that. It is no more than a
-      warning since such a loss may still come back.
-    - when a stage does not learn: a tap's mean loss fell by less than 1 %
-      from the first to the last epoch of its phase. Epochs see the same
-      images, so little of that is chance. In a phase of one epoch its first
-      and last quarter are compared.
-    - when the student's feature at a tap is the same for two different images
-      at the end of the phase, as dead ReLUs make it.
+    - if a tap's loss explodes: its mean over 50 iterations is more than 10
+      times that of the phase's first iteration. It may still recover, so the
+      run goes on.
+    - if a stage does not learn: a tap's mean loss fell by less than 1 % from
+      the first to the last epoch of its phase, or from the first to the last
+      quarter of a phase of one epoch.
+    - if the student's feature at a tap is the same for two different images
+      at the end of the phase, e.g. because of dead ReLUs.
 
-    :class:`StageByStageTrainLoop` registers this hook by itself.
+    Registered by :class:`StageByStageTrainLoop`.
     """
 
-    # Before PhaseHook (LOW) and CheckpointHook (VERY_LOW): what is not finite
-    # is neither measured nor saved.
+    # Before PhaseHook (LOW) and CheckpointHook (VERY_LOW), so that nothing
+    # infinite is measured or saved.
     priority = 'BELOW_NORMAL'
 
-    #: Reading the losses waits for the GPU, so it is not done at every step.
+    #: Iterations between readings of the losses, which wait for the GPU.
     interval = 50
-    #: How many times its first value a loss has in an explosion.
+    #: A loss explodes at this multiple of its first value.
     explosion = 10.
-    #: What a loss must fall by, relative to where it began.
+    #: The least relative decrease of a loss that counts as learning.
     progress = 0.01
 
     def __init__(self) -> None:
@@ -60,7 +57,7 @@ class MimicWatchHook(Hook):
         self._losses: Dict[str, Any] = {}
 
     def before_train(self, runner) -> None:
-        """See that the teacher has something to teach at every tap."""
+        """Check the teachers' features at every tap."""
         loop = runner.train_loop
         ahead = [p for p in loop.phases[loop.state.index:] if p.is_mimic]
         if not ahead:
@@ -91,23 +88,23 @@ class MimicWatchHook(Hook):
                 'different images, so there is nothing to learn from it. '
                 f'Check that {teacher.checkpoint!r} holds trained weights and '
                 'that the data preprocessor (mean, std) is the one it was '
-                'trained with, or leave the tap out: model.stages=[...].')
+                'trained with, or remove the tap: model.stages=[...].')
             if len(dead) == len(levels):
                 raise ValueError(message)
             runner.logger.warning(message)
 
     def before_phase(self, runner, phase: Phase) -> None:
-        """Begin anew."""
+        """Reset the statistics."""
         self._phase = phase
         self._losses = dict(start={}, first={}, epoch={})
         self._unread = []
 
     def state_dict(self) -> Dict[str, Any]:
-        """dict: What was read of the phase's losses so far."""
+        """dict: The phase's losses read so far."""
         return self._losses
 
     def load_state_dict(self, losses: Dict[str, Any]) -> None:
-        """Go on where a resumed run was stopped."""
+        """Restore them in a resumed run."""
         self._losses = losses
 
     def after_train_iter(self,
@@ -115,7 +112,7 @@ class MimicWatchHook(Hook):
                          batch_idx: int,
                          data_batch=None,
                          outputs: Optional[dict] = None) -> None:
-        """Keep the losses on their device and read them now and then."""
+        """Collect the losses, and read them every ``interval`` iterations."""
         self._unread.append((batch_idx, {
             name: value.detach().float()
             for name, value in outputs.items() if 'loss' in name
@@ -124,7 +121,7 @@ class MimicWatchHook(Hook):
             self._read(runner)
 
     def after_train_epoch(self, runner) -> None:
-        """Read the rest; at a phase's end see what it has come to."""
+        """Read the rest; at the end of a phase, check its progress."""
         self._read(runner)
         phase = self._phase
         epoch, self._losses['epoch'] = self._losses['epoch'], {}
@@ -138,9 +135,9 @@ class MimicWatchHook(Hook):
         self._check_student(runner)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Let nothing be saved that is not finite."""
+        """Refuse to save losses or weights that are not finite."""
         self._read(runner)
-        # The loss before a step tells nothing of the weights after it.
+        # A step may spoil the weights though its loss was finite.
         bad = [
             name for name, x in runner.train_loop.distiller.named_parameters()
             if x.requires_grad and not torch.isfinite(x).all()
@@ -155,7 +152,7 @@ class MimicWatchHook(Hook):
     # --- Losses -------------------------------------------------------------
 
     def _losses_of_epoch(self, runner) -> Dict[str, List[float]]:
-        """Each tap's losses in this epoch so far. All are fetched at once.
+        """Each tap's losses in this epoch so far, all fetched at once.
 
         Raises:
             FloatingPointError: One of them is not finite.
@@ -170,7 +167,7 @@ class MimicWatchHook(Hook):
             values = {name: next(fetched) for name in losses}
             bad = {k: v for k, v in values.items() if not math.isfinite(v)}
             if bad:
-                # The sum of all tells less than its parts.
+                # The sum is less informative than its parts.
                 name = next((k for k in bad if k != 'loss'), 'loss')
                 raise FloatingPointError(
                     f'Phase {self._phase.name!r}: {_title(name)} became '
@@ -190,10 +187,10 @@ class MimicWatchHook(Hook):
             if window > self.explosion * abs(start):
                 runner.logger.warning(
                     f'Phase {self._phase.name!r}: the mimic loss of the tap '
-                    f'{tap!r} explodes. It began at {start:.4g} and is '
-                    f'{window:.4g} in epoch {runner.epoch + 1} '
+                    f'{tap!r} explodes. It began at {start:.4g} and is now '
+                    f'{window:.4g}, in epoch {runner.epoch + 1} '
                     f'{_circumstances(runner)}. {_advice(self._phase)}')
-                # Saying it once is enough.
+                # Warn once.
                 self._losses['start'][tap] = math.inf
 
     def _check_progress(self, runner, tap: str, losses: List[float]) -> None:
@@ -205,18 +202,18 @@ class MimicWatchHook(Hook):
             what = 'quarter of its epoch'
             first, last = fmean(losses[:quarter]), fmean(losses[-quarter:])
         else:
-            return  # Too short to tell.
+            return  # too short
         if first - last < self.progress * abs(first):
             runner.logger.warning(
                 f'Phase {self._phase.name!r}: the mimic loss of the tap '
                 f'{tap!r} fell by less than {self.progress:.0%} from the '
                 f'first ({first:.4g}) to the last {what} ({last:.4g}) '
                 f'{_circumstances(runner)}. If the phase\'s alignment is '
-                'good, all was learned early and fewer epochs do. If not, try '
-                f'another learning rate, {_lr_key(self._phase)}, a loss '
-                "without unit, model.mimic_loss=dict(type='L2MimicLoss', "
+                'good, it learned early and fewer epochs suffice. If not, try '
+                f'another learning rate, {_lr_key(self._phase)}, a '
+                "scale-free loss, model.mimic_loss=dict(type='L2MimicLoss', "
                 'normalize=True), another model.adapter, or a tap that the '
-                'student can follow.')
+                'student can match.')
 
     # --- Features -----------------------------------------------------------
 
@@ -236,15 +233,15 @@ class MimicWatchHook(Hook):
             dead = _dead_levels(images, levels)
             if dead:
                 runner.logger.warning(
-                    f'Phase {self._phase.name!r}: at its end the student\'s '
+                    f'Phase {self._phase.name!r} ended, and the student\'s '
                     f'feature at the tap {stage.name!r} ({stage.student}'
                     f'{_which(dead, levels)}) is the same for two different '
-                    'images, as dead ReLUs make it. What follows gets nothing '
-                    f'from it. {_advice(self._phase)}')
+                    'images, e.g. because of dead ReLUs. Later layers get no '
+                    f'information from it. {_advice(self._phase)}')
 
 
 def _two_images(distiller, feed) -> Tensor:
-    """Preprocessed, the first and the last of a training set."""
+    """The first and the last image of a training set, preprocessed."""
     samples = [feed.dataset[index] for index in (0, len(feed.dataset) - 1)]
     batch = feed.loader.collate_fn(samples)
     return distiller.data_preprocessor(batch, False)['inputs']
@@ -252,7 +249,7 @@ def _two_images(distiller, feed) -> Tensor:
 
 def _dead_levels(images: Tensor, levels: Sequence[Tensor]) -> List[int]:
     if torch.equal(images[0], images[1]):
-        return []  # A set of copies: nothing can be told.
+        return []  # copies of one image
     return [k for k, x in enumerate(levels) if torch.equal(x[0], x[1])]
 
 
@@ -284,11 +281,11 @@ def _lr_key(phase: Phase) -> str:
 
 
 def _advice(phase: Phase) -> str:
-    loss = (", a loss without unit, model.mimic_loss=dict(type='L2MimicLoss', "
+    loss = (", a scale-free loss, model.mimic_loss=dict(type='L2MimicLoss', "
             'normalize=True)' if phase.is_mimic else '')
     return (
         f'Try a smaller learning rate, {_lr_key(phase)}, a longer warm-up, '
         f'gradient clipping, optim_wrapper.clip_grad=dict(max_norm=10){loss}, '
-        'and float32 or bfloat16 if it is float16. Start again or --resume '
+        'and float32 or bfloat16 instead of float16. Start again, or --resume '
         'from the end of an earlier phase: within a phase the saved learning '
-        'rate counts.')
+        'rate is used.')

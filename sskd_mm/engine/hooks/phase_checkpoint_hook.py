@@ -13,23 +13,21 @@ from ...stages import Phase
 
 @HOOKS.register_module()
 class PhaseCheckpointHook(CheckpointHook):
-    """A ``CheckpointHook`` that knows of phases and loses nothing.
+    """A ``CheckpointHook`` that also saves at the end of each phase, and on
+    SIGTERM and Ctrl-C before it ends the run.
 
-    A checkpoint's ``state_dict`` is the student alone; what resuming needs
-    besides is added by :class:`RunState`.
+    A checkpoint's ``state_dict`` is the student's; :class:`RunState` adds
+    what resuming needs. An outdated file is removed after the new one is
+    written, not before.
 
-    Beyond what ``CheckpointHook`` does it saves at the end of every phase,
-    and on SIGTERM and Ctrl-C before it ends the run; and an outdated file is
-    removed once the new one is there, not before.
-
-    :class:`StageByStageTrainLoop` turns a run's ``CheckpointHook``, or one of
-    a class that inherits from it, into one, so a config need not name it.
+    :class:`StageByStageTrainLoop` turns the config's ``CheckpointHook``, or
+    its subclass, into one, so a config need not name it.
     """
 
     @classmethod
     def adopt(cls, hook: CheckpointHook) -> None:
-        """Turn a ``CheckpointHook`` into one of these, with its settings and
-        with what its own class adds."""
+        """Convert a ``CheckpointHook``, keeping its settings and the methods
+        of its own class."""
         kind = type(hook)
         if issubclass(kind, cls):
             return
@@ -37,14 +35,15 @@ class PhaseCheckpointHook(CheckpointHook):
             kind.__name__, (cls, kind), {})
 
     def before_train(self, runner) -> None:
-        """Find where to save, and what is there of a run that goes on."""
+        """Set up the output folder, and find earlier checkpoints of a resumed
+        run."""
         super().before_train(runner)
-        # A work directory may have been copied: the original's files stay.
+        # In a copied work directory, leave the original's files alone.
         if getattr(self, 'best_ckpt_path', None):
             self.best_ckpt_path = self._here(self.best_ckpt_path)
         for key, path in getattr(self, 'best_ckpt_path_dict', {}).items():
             self.best_ckpt_path_dict[key] = path and self._here(path)
-        # Processes can stop together in a validation as far as all are in it.
+        # Processes can agree on a stop only while all of them validate.
         self._val_batches = 0 if runner.val_loop is None else min(
             all_gather_object(len(runner.val_dataloader)))
 
@@ -56,7 +55,7 @@ class PhaseCheckpointHook(CheckpointHook):
                          batch_idx: int,
                          data_batch=None,
                          outputs=None) -> None:
-        """Save as ``CheckpointHook`` does, and when told to stop."""
+        """Save as ``CheckpointHook`` does, and on a stop request."""
         state = runner.train_loop.state
         if state.done + 1 < state.phase.max_iters:
             super().after_train_iter(runner, batch_idx, data_batch, outputs)
@@ -64,14 +63,14 @@ class PhaseCheckpointHook(CheckpointHook):
             self._save_and_stop(runner, runner.iter + 1)
 
     def after_train_epoch(self, runner) -> None:
-        """Save as ``CheckpointHook`` does, but leave the last epoch of a
-        phase to :meth:`after_phase`."""
+        """Save as ``CheckpointHook`` does; the last epoch of a phase is left
+        to :meth:`after_phase`."""
         state = runner.train_loop.state
         if state.done < state.phase.max_iters:
             super().after_train_epoch(runner)
 
     def after_phase(self, runner, phase: Phase) -> None:
-        """Save what the phase has come to."""
+        """Save the end of the phase."""
         self._save_checkpoint_with_step(
             runner, runner.epoch if self.by_epoch else runner.iter,
             dict(epoch=runner.epoch, iter=runner.iter))
@@ -81,18 +80,18 @@ class PhaseCheckpointHook(CheckpointHook):
                        batch_idx: int,
                        data_batch=None,
                        outputs=None) -> None:
-        """Save when told to stop; a resumed run validates anew."""
+        """Save on a stop request; a resumed run validates again."""
         number = batch_idx + 1
         stop = runner.train_loop.state.stop
         if number <= self._val_batches and stop.is_agreed(number):
             for hook in runner.hooks:
                 if isinstance(hook, EMAHook):
-                    # Gives the student back its own weights.
+                    # Swap back the student's own weights.
                     hook.after_val_epoch(runner)
             self._save_and_stop(runner, runner.iter)
 
     def _save_and_stop(self, runner, iteration: int) -> None:
-        """Save in the midst of an epoch and end the run."""
+        """Save in the middle of an epoch and end the run."""
         loop = runner.train_loop
         name = f'iter_{iteration}.pth'
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
@@ -108,7 +107,7 @@ class PhaseCheckpointHook(CheckpointHook):
             with open(osp.join(runner.work_dir, 'last_checkpoint'), 'w') as f:
                 f.write(self.last_ckpt)
         loop.state.stop.leave(
-            f'Saved {self.last_ckpt}; --resume goes on from there.')
+            f'Saved {self.last_ckpt}; --resume continues from there.')
 
     def _save_checkpoint_with_step(self, runner, step, meta) -> None:
         with (runner.train_loop.state.collected(),
@@ -117,7 +116,7 @@ class PhaseCheckpointHook(CheckpointHook):
 
     def _save_best_checkpoint(self, runner, metrics) -> None:
         if not self.save_best:
-            # Nothing is saved, so nothing has to be gathered.
+            # Nothing is saved: skip the gathering.
             super()._save_best_checkpoint(runner, metrics)
             return
         with (runner.train_loop.state.collected(),
@@ -126,8 +125,8 @@ class PhaseCheckpointHook(CheckpointHook):
 
     @contextmanager
     def _removing_afterwards(self) -> Iterator[None]:
-        """MMEngine removes an outdated checkpoint, then writes the new one.
-        A kill or a full disk in between would leave none."""
+        """Delay the removal of outdated checkpoints until the new one is
+        written: a kill or a full disk in between would leave none."""
         backend, outdated = self.file_backend, []  # type: ignore
         self.file_backend = copy.copy(backend)
         self.file_backend.remove = outdated.append

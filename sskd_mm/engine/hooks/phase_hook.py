@@ -24,30 +24,28 @@ from ..try_later_phases import try_later_phases
 
 @HOOKS.register_module()
 class PhaseHook(Hook):
-    """Watches over the phases and writes ``result.json``.
+    """Checks and measures each phase, and writes ``result.json``.
 
     At the end of each phase it asserts that everything frozen is bit-equal
-    to what it was at the beginning, measures how near the student has come
-    to the teacher, and notes both. The notes live in the message hub, so a
-    resumed run keeps them. Where the config has an ``EMAHook``, the student
-    takes its averaged weights first. :class:`StageByStageTrainLoop`
-    registers this hook by itself.
+    to what it was at the beginning, and measures the alignment of student and
+    teacher. With an ``EMAHook``, the student takes its averaged weights
+    first. Results are kept in the message hub, so a resumed run has them.
+    Registered by :class:`StageByStageTrainLoop`.
 
     ``result.json`` holds a list ``phases`` (name, epochs, iterations,
     seconds without validations, ``peak_memory_mib`` and ``peak_memory_of``
     (see :class:`PhaseMemoryHook`), mean loss of the first and the last epoch,
-    alignment of each tap, ``cached_passes`` if there are any), the metrics
-    of ``teacher`` (a list, if there are several), of the ``inherited_head``
-    on what was mimicked, before any training of it, and of the ``student``,
-    the seed and the versions.
+    alignment of each tap, ``cached_passes`` if any), the metrics of
+    ``teacher`` (a list, if there are several), of the ``inherited_head``
+    before it is trained, and of the ``student``, the seed and the versions.
 
     Args:
         alignment_batches (int): Validation batches on which alignment is
             measured. Defaults to 16.
     """
 
-    # Before CheckpointHook (VERY_LOW), so that a checkpoint at the end of a
-    # phase holds the phase's notes.
+    # Before CheckpointHook (VERY_LOW), so that the checkpoint at the end of a
+    # phase includes the phase's results.
     priority = 'LOW'
 
     def __init__(self, alignment_batches: int = 16) -> None:
@@ -57,7 +55,7 @@ class PhaseHook(Hook):
         self._reset()
 
     def _reset(self) -> None:
-        """Begin the sums of an epoch."""
+        """Reset the sums of an epoch."""
         self._loss_sum: Union[float, Tensor] = 0.
         self._iters = 0
         self._seconds = 0.
@@ -65,14 +63,14 @@ class PhaseHook(Hook):
         self._paused = False
 
     def state_dict(self) -> Dict[str, float]:
-        """dict: The sums of an epoch that is under way."""
+        """dict: The sums of the current epoch."""
         return dict(
             loss_sum=float(self._loss_sum),
             iters=self._iters,
             seconds=self._elapsed())
 
     def load_state_dict(self, sums: Dict[str, float]) -> None:
-        """Go on with the sums of an epoch."""
+        """Restore the sums of an epoch."""
         self._loss_sum = sums['loss_sum']
         self._iters = sums['iters']
         self._seconds = sums['seconds']
@@ -82,12 +80,11 @@ class PhaseHook(Hook):
         return self._seconds + running
 
     def before_train(self, runner) -> None:
-        """Try what later phases need, and report how good the teachers are,
-        before anything is trained.
+        """Try later phases, and evaluate the teachers.
 
         Raises:
             ValueError: A later phase or the validation would fail, see
-                :func:`try_later_phases`; or a teacher is as good as random,
+                :func:`try_later_phases`; or a teacher is no better than chance
                 and ``accept_weak_teacher`` is not set.
         """
         loop = runner.train_loop
@@ -106,16 +103,16 @@ class PhaseHook(Hook):
         loop, data = runner.train_loop, runner.val_dataloader.dataset
         heads = head_classes(teacher.model)
         misfits = misfit_heads(teacher.model, data)
-        # A head that fits is enough: another may be for other labels.
+        # One head that fits is enough: others may be for other labels.
         if misfits.keys() == heads.keys() and misfits and reads_classes(
                 runner.val_evaluator.metrics):
             path, number = next(iter(misfits.items()))
             runner.logger.warning(
-                f'The teacher is not evaluated: its {path} knows {number} '
+                f'The teacher is not evaluated: its {path} has {number} '
                 f'classes, the validation set '
-                f'{len(data.metainfo["classes"])} others, so no metric would '
-                'mean anything. Its features are learned from all the same; '
-                'see that its checkpoint and preprocessing are right.')
+                f'{len(data.metainfo["classes"])} others, so its metrics '
+                'would mean nothing. Its features are used all the same; '
+                'check its checkpoint and preprocessing yourself.')
             return None
         runner.logger.info('Evaluating the teacher ...')
         metrics = loop.validate_teacher(teacher)
@@ -129,7 +126,7 @@ class PhaseHook(Hook):
         return scalars
 
     def before_phase(self, runner, phase: Phase) -> None:
-        """Report the phase, and note how everything frozen looks."""
+        """Log the phase, and digest everything frozen."""
         loop = runner.train_loop
         self._phase = phase
         self._reset()
@@ -145,7 +142,7 @@ class PhaseHook(Hook):
             f'{length}, {trains:,} parameters train.')
 
     def before_train_epoch(self, runner) -> None:
-        """Start the epoch's clock."""
+        """Start the clock."""
         self._start = time.time()
 
     def before_val(self, runner) -> None:
@@ -168,7 +165,7 @@ class PhaseHook(Hook):
         self._iters += 1
 
     def after_train_epoch(self, runner) -> None:
-        """Note the epoch."""
+        """Record the epoch."""
         epoch = dict(
             phase=self._phase.name,
             loss=float(self._loss_sum) / max(self._iters, 1),
@@ -178,10 +175,10 @@ class PhaseHook(Hook):
         self._reset()
 
     def after_phase(self, runner, phase: Phase) -> None:
-        """Check the phase and note what it has come to.
+        """Check and measure the phase, and record it.
 
         Raises:
-            RuntimeError: Something frozen has changed.
+            RuntimeError: A frozen tensor has changed.
         """
         distiller = runner.train_loop.distiller
         self._take_average(runner)
@@ -209,9 +206,8 @@ class PhaseHook(Hook):
                 _drop_unadapted(note['alignment'], distiller)
             for tap, values in note['alignment'].items():
                 runner.logger.info(
-                    f'{phase.name}: after {len(epochs)} epochs the '
-                    f'student\'s {tap} is aligned with the teacher\'s: '
-                    f'{_line(values)}')
+                    f'{phase.name}: alignment of {tap} with the teacher '
+                    f'after {len(epochs)} epochs: {_line(values)}')
         notes = [*(self._notes(runner, 'phases') or []), note]
         runner.message_hub.update_info('sskd/phases', notes)
 
@@ -220,18 +216,14 @@ class PhaseHook(Hook):
         changed = [name for name in now if now[name] != self._frozen[name]]
         if changed:
             raise RuntimeError(
-                f'Phase {phase.name!r} changed {len(changed)} tensors that '
-                f'were frozen, e.g. {changed[:3]}. Some hook or module writes '
+                f'Phase {phase.name!r} changed {len(changed)} frozen '
+                f'tensors, e.g. {changed[:3]}. A hook or module writes '
                 'to them; a frozen stage must stay bit-equal.')
 
     @staticmethod
     def _take_average(runner) -> None:
-        """With an ``EMAHook``, let the student go on from its average.
-
-        What is frozen from here on is then what was averaged, what the
-        checkpoint holds and what later phases build on, and the next phase's
-        average starts from there.
-        """
+        """With an ``EMAHook``, load the average into the student, so that
+        later phases build on it, and restart the average."""
         for hook in runner.hooks:
             if isinstance(hook, EMAHook):
                 average = hook.ema_model
@@ -242,16 +234,16 @@ class PhaseHook(Hook):
     def after_val_epoch(self,
                         runner,
                         metrics: Optional[Dict[str, float]] = None) -> None:
-        """Note the student's metrics, and apart from them those that it has
-        before its inherited head is trained."""
+        """Record the student's metrics; those of an untrained inherited head
+        separately."""
         if self._phase is None:
             return
         if not runner.train_loop.state.done:
             note = scalar_metrics(metrics)
             runner.message_hub.update_info('sskd/inherited_head', note)
             runner.logger.info(
-                'The inherited head, before it is trained, on what was '
-                f'mimicked: {_line(note)}')
+                'The inherited head on the mimicked features, before it '
+                f'trains: {_line(note)}')
             return
         note = dict(
             epoch=runner.epoch,
@@ -261,7 +253,7 @@ class PhaseHook(Hook):
         runner.message_hub.update_info('sskd/student', curve)
 
     def after_train(self, runner) -> None:
-        """Write ``result.json`` into the work directory."""
+        """Write ``result.json``."""
         if not is_main_process():
             return
         curve = self._notes(runner, 'student') or []
@@ -292,8 +284,8 @@ class PhaseHook(Hook):
 
 
 def _drop_unadapted(alignment: Dict[str, dict], distiller) -> None:
-    """Leave of a tap only what does not depend on an adapter that has not
-    been trained, as none is beside joint losses."""
+    """Keep only CKA at taps whose adapter was never trained, as with joint
+    losses."""
     for tap, values in alignment.items():
         if next(distiller.adapters_of(tap).parameters(), None) is not None:
             for key in set(values) - {'cka'}:

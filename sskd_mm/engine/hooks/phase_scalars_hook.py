@@ -9,22 +9,21 @@ from ...stages import Phase
 
 @HOOKS.register_module()
 class PhaseScalarsHook(Hook):
-    """Tags what is logged with the phase that it belongs to.
+    """Logs each phase's loss under a name of its own.
 
-    Beside ``loss``, which all phases share, the log, ``scalars.json``,
-    TensorBoard and every other visualizer backend get the scalar
-    ``<phase>/loss``, e.g. ``mimic/layer1/loss``, so that phases have curves of
-    their own. What a phase logged is forgotten when the next one begins, or
-    the log would go on to smooth and show it.
-    :class:`StageByStageTrainLoop` registers this hook by itself.
+    Beside ``loss``, the log, ``scalars.json``, TensorBoard and every other
+    visualizer backend get ``<phase>/loss``, e.g. ``mimic/layer1/loss``, so
+    that each phase has its own curve. When a phase begins, the scalars of the
+    last one are dropped, or the log would keep smoothing and showing them.
+    Registered by :class:`StageByStageTrainLoop`.
     """
 
-    # After RuntimeInfoHook (VERY_HIGH), which notes the losses, and before
-    # LoggerHook (BELOW_NORMAL), which passes them on.
+    # Between RuntimeInfoHook (VERY_HIGH), which records the losses, and
+    # LoggerHook (BELOW_NORMAL), which writes them.
     priority = 'ABOVE_NORMAL'
 
     def before_phase(self, runner, phase: Phase) -> None:
-        """Forget the last phase's losses and distances."""
+        """Drop the last phase's losses and distances."""
         self._key = f'train/{phase.name}/loss'
         names = tuple(f'train/{p.name}/loss' for p in runner.train_loop.phases)
         scalars = runner.message_hub.log_scalars
@@ -37,6 +36,6 @@ class PhaseScalarsHook(Hook):
                          batch_idx: int,
                          data_batch=None,
                          outputs: Optional[dict] = None) -> None:
-        """Note the loss again, under the phase's name."""
+        """Record the loss again, under the phase's name."""
         hub = runner.message_hub
         hub.update_scalar(self._key, hub.get_scalar('train/loss').current())

@@ -18,26 +18,23 @@ from ..try_later_phases import load_apart, random_state_kept
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """One line a phase that tells how far a training is.
+    """Shows the progress of a training, one line per phase.
 
-    It shows the phase (k of n), epoch and iteration, the loss, the distance
-    to the teacher (in mimic phases, the mean over their taps of
-    ``distance_<stage>``, see :class:`StageByStageDistiller`), iterations a
-    second, and the time left for the phase and for the whole run, validations
-    not included. The current phase's speed is measured. That of later phases
-    is estimated from the FLOPs of their steps, counted before training, and
-    the time per FLOP so far; where FLOPs cannot be counted, later phases are
-    taken to be as fast as this one. The line says which. A training without
-    phases has one line.
+    It shows the phase (k of n), epoch and iteration, the loss, the mean
+    distance to the teacher in mimic phases (``distance_<stage>``, see
+    :class:`StageByStageDistiller`), iterations per second, and the time left
+    for the phase and for the whole run, without validations. The current
+    phase's speed is measured. That of later phases is estimated from the FLOPs
+    of their steps, counted before training, and the time per FLOP so far;
+    where FLOPs cannot be counted, later phases are taken to be as fast as this
+    one. The line says which. Training without phases has one line.
 
-    On a terminal the line moves, and those of finished phases stay above it.
-    Where the output is no terminal, a line is printed at the end of each
-    epoch instead. Of several processes the first one alone writes. It takes
-    the place of the log on the screen, so it goes well with
-    ``log_level='WARNING'``.
+    On a terminal the line is updated in place; otherwise a line is printed at
+    the end of each epoch. Only the first process writes. It replaces the log
+    on the screen, so it goes well with ``log_level='WARNING'``.
 
     Args:
-        title (str): What the line begins with.
+        title (str): The beginning of the line.
 
     Attributes:
         costs (list[PhaseCost], optional): What each phase computes; None while
@@ -48,7 +45,7 @@ class ProgressHook(Hook):
         >>> log_level = 'WARNING'
     """
 
-    #: Reading the loss waits for the GPU, so it is not done at every step.
+    #: Iterations between updates, which wait for the GPU.
     interval = 10
 
     def __init__(self, title: str = 'training') -> None:
@@ -84,7 +81,7 @@ class ProgressHook(Hook):
             return
         self._progress = Progress(
             BarColumn(bar_width=12),
-            # A narrow terminal breaks the line rather than cuts it.
+            # Wrap the line on a narrow terminal instead of truncating it.
             TextColumn(
                 '{task.description}',
                 markup=False,
@@ -118,8 +115,7 @@ class ProgressHook(Hook):
             completed=runner.iter - first)
 
     def before_train_epoch(self, runner) -> None:
-        """What lay between two epochs, such as validation, is no part of the
-        speed."""
+        """Restart the clock, so that validation does not count."""
         self._time = time.monotonic()
 
     def after_train_iter(self,
@@ -127,7 +123,7 @@ class ProgressHook(Hook):
                          batch_idx: int,
                          data_batch=None,
                          outputs: Optional[dict] = None) -> None:
-        """Move on."""
+        """Update the line."""
         if self._progress is None:
             return
         done = runner.iter + 1
@@ -139,7 +135,7 @@ class ProgressHook(Hook):
         self._progress.update(
             self._task, completed=done - self._iters[0], description=text)
         if last and not self.console.is_terminal:
-            # One line, however narrow the file is taken to be.
+            # Do not wrap in a file.
             self.console.print(
                 text, soft_wrap=True, markup=False, highlight=False)
 
@@ -158,7 +154,7 @@ class ProgressHook(Hook):
         ]
         if distances:
             parts.append(f'distance {fmean(distances):.3f}')
-        # Fetching the loss has waited for the GPU: now the clock is right.
+        # Read the clock after the loss, which waits for the GPU.
         now = time.monotonic()
         self._seconds += now - self._time
         self._time = now
@@ -195,11 +191,11 @@ class ProgressHook(Hook):
         return left, later, how if end < runner.max_iters else ''
 
     def before_val(self, runner) -> None:
-        """Say that it is validating."""
+        """Show that it is validating."""
         self._say(runner, 'validating')
 
     def after_val_epoch(self, runner, metrics: Optional[dict] = None) -> None:
-        """Show the first metric, which is the one that counts."""
+        """Show the first metric."""
         for name, value in list(scalar_metrics(metrics or {}).items())[:1]:
             self._say(runner, f'{name} {value:.3f}')
 

@@ -17,8 +17,8 @@ class StudentConfigHook(Hook):
     """Writes the student's plain config, ``student.py``, beside the
     checkpoints.
 
-    See :func:`student_config` for what is in it.
-    :class:`StageByStageTrainLoop` registers this hook by itself.
+    See :func:`student_config` for its content. Registered by
+    :class:`StageByStageTrainLoop`.
 
     Example:
         >>> # In any process, without sskd_mm:
@@ -27,7 +27,7 @@ class StudentConfigHook(Hook):
         >>>                       'work_dirs/my_distillation/epoch_12.pth')
     """
 
-    # After CheckpointHook (VERY_LOW), which says where checkpoints go.
+    # After CheckpointHook (VERY_LOW), which sets the output folder.
     priority = 'LOWEST'
 
     @master_only
@@ -35,7 +35,7 @@ class StudentConfigHook(Hook):
         """Write it."""
         if 'student' not in runner.cfg.get('model', {}):
             runner.logger.warning(
-                f'No {NAME} is written: the Runner was not built from a '
+                f'{NAME} is not written: the Runner was not built from a '
                 'config (Runner.from_cfg).')
             return
         cfg = student_config(runner.cfg, _metainfo(runner))
@@ -44,7 +44,7 @@ class StudentConfigHook(Hook):
                  if own else 'It does not need sskd_mm.')
         name = osp.basename(runner.cfg.filename or 'this run')
         comment = (f'The student of {name}, for testing and deployment with '
-                   f'the checkpoints beside it. {needs}')
+                   f'the checkpoints in this folder. {needs}')
         text = textwrap.fill(
             comment, 79, initial_indent='# ', subsequent_indent='# ')
         text += f'\n{cfg.pretty_text}'
@@ -57,8 +57,8 @@ class StudentConfigHook(Hook):
 
 
 def _metainfo(runner) -> dict:
-    """That of the training set, or of the validation set if images without
-    annotations are trained on."""
+    """Of the training set, or of the validation set if the training set has no
+    classes."""
     loops = [runner.train_loop]
     if runner.val_loop is not None:
         loops.append(runner.val_loop)

@@ -34,70 +34,61 @@ from ..seeding import seed_everything
 
 @LOOPS.register_module()
 class StageByStageTrainLoop(EpochBasedTrainLoop):
-    """Leads a :class:`StageByStageDistiller` through its phases.
+    """Runs the phases of a :class:`StageByStageDistiller`.
 
-    All mimic phases of the schedule come first, then the phase ``head``, and
-    ``finetune`` if it is asked for, in one run of one Runner. At each
-    phase's beginning it is set what trains; optimizer, learning-rate
-    schedule and DDP wrapper are built anew. Each phase ends with a
-    checkpoint.
+    The mimic phases of the schedule come first, then the phase ``head``, and
+    optionally ``finetune``, in one run of one Runner. Each phase sets what
+    trains, builds optimizer, learning-rate schedule and DDP wrapper, and
+    ends with a checkpoint.
 
     A phase's ``optim_wrapper`` and ``dataloader`` are merged into the
-    config's, so that only what differs has to be written; an ``optimizer`` or
-    ``dataset`` of another ``type`` and its ``param_scheduler`` replace the
-    config's. Epochs and iterations of a scheduler count from the beginning of
-    the phase, and it ends with the phase where ``end`` is not given. A phase
-    without a ``param_scheduler`` of its own runs through the config's in its
-    own length, see :func:`fit_schedule`. A phase whose length is
-    ``max_iters`` is one long epoch.
+    config's; an ``optimizer`` or ``dataset`` of another ``type``, and a
+    ``param_scheduler``, replace the config's. Schedulers count epochs and
+    iterations from the beginning of the phase, and end with it unless ``end``
+    is given. A phase without a ``param_scheduler`` runs through the config's
+    in its own length, see :func:`fit_schedule`. A phase of ``max_iters`` is
+    one long epoch.
 
     Args:
         runner (Runner): The runner.
         dataloader (DataLoader or dict): Training data.
-        mimic (dict): Of each mimic phase its length, ``max_epochs`` or
-            ``max_iters``, and optionally ``dataloader`` (what differs from
-            the config's training data), ``optim_wrapper``,
-            ``param_scheduler`` and ``cached_passes``: the teachers then run
-            in so many passes over the data only. Those that follow have the
-            same batches, augmented alike and in another order, and the
-            features that the teachers gave for them, see
-            :class:`TeacherCache`. Mimic phases in a row with the same data
-            share their passes.
-        head (dict): The same for the head phase. ``max_epochs=0`` leaves it
-            out. With ``cached_passes``, for a classifier of mmpretrain, the
-            frozen part runs in so many passes only, and the others train the
-            head on the features of these, see :class:`FeatureFeed`.
-        finetune (dict, optional): The same for a last phase in which the
-            whole student trains on its own task, what its config freezes
-            excepted, with the losses that a :class:`JointDistiller` adds. Not
-            in the paper, so there is none by default.
+        mimic (dict): Settings of each mimic phase: its length, ``max_epochs``
+            or ``max_iters`` (one long epoch), and optionally ``dataloader``,
+            ``optim_wrapper``, ``param_scheduler`` and ``cached_passes``. With
+            the latter the teachers run in that many passes over the data
+            only; later passes replay the same batches, augmented alike and in
+            another order, with cached features, see :class:`TeacherCache`.
+            Consecutive mimic phases with the same data share their passes.
+        head (dict): The same for the head phase; ``max_epochs=0`` skips it.
+            With ``cached_passes``, for a classifier of mmpretrain, the frozen
+            part runs in that many passes only, see :class:`FeatureFeed`.
+        finetune (dict, optional): The same for a last phase, in which the
+            whole student trains on its task, with the losses of a
+            :class:`JointDistiller` if any. Not part of the paper. Defaults to
+            None.
         phases (dict[str, dict], optional): The same for single phases by
-            their names, over what ``mimic``, ``head`` and ``finetune`` say.
-        schedule (str or list[str]): How mimic phases are ordered, see
-            :func:`plan_mimic_phases`. A list runs one schedule after the
-            other. Defaults to ``'sequential'``, the paper's form.
+            name; overrides ``mimic``, ``head`` and ``finetune``.
+        schedule (str or list[str]): The order of mimic phases, see
+            :func:`plan_mimic_phases`; a list chains several. Defaults to
+            ``'sequential'``, the paper's.
         evaluate_teacher (bool): Whether to validate the teacher before
             training. Defaults to True.
-        accept_weak_teacher (bool): Whether to train with a teacher that is
-            as good as random, see :func:`check_teacher_metrics`. Defaults to
+        accept_weak_teacher (bool): Whether to train with a teacher that is no
+            better than chance, see :func:`check_teacher_metrics`. Defaults to
             False.
-        accept_other_classes (bool): Whether to train, with a warning, where
-            the classes of the student's heads, the training set and the
-            validation set are not the same, see :func:`check_val_classes`.
-            Defaults to False.
-        val_begin (int): The first epoch of a phase behind mimicking, or of
-            the last one where no other follows, after which the student is
-            validated. Defaults to 1.
-        val_interval (int, optional): Epochs between two validations in these
-            phases; iterations in one whose length is ``max_iters``. Defaults
-            to 1 epoch or 1,000 iterations. Each phase ends with a validation.
-        cache_dir (str, optional): A folder in which the teachers' features
-            of cached passes are kept, instead of in memory, and read by later
-            runs that have the same teachers, data and settings, such
-            as those of another student, see :class:`DiskTeacherCache`.
-            Defaults to none.
-        cache_limit (float): GiB that this folder may have. A run that would
-            need more is refused. Defaults to 50.
+        accept_other_classes (bool): Whether to train, with a warning, if the
+            classes of heads, training set and validation set differ, see
+            :func:`check_val_classes`. Defaults to False.
+        val_begin (int): The first epoch to validate after, in phases after
+            mimicking, or in the last phase. Defaults to 1.
+        val_interval (int, optional): Epochs, or iterations with
+            ``max_iters``, between validations in these phases. Each also ends
+            with one. Defaults to 1 epoch or 1,000 iterations.
+        cache_dir (str, optional): A folder for the cached features of the
+            teachers, which later runs with the same teachers, data and
+            settings reuse. Defaults to None, which caches in memory.
+        cache_limit (float): Maximum size of that folder in GiB; a run that
+            needs more is refused. Defaults to 50.
 
     Example:
         >>> train_cfg = dict(
@@ -150,7 +141,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             val_begin=val_begin,
             val_interval=val_interval)
         if 'dataloader' not in head:
-            # Before a teacher is built, which takes longer.
+            # Before the teachers are built, which takes longer.
             check_classes(self, self.feed.dataset)
         self.distiller.prepare(self.feed.sample())
         self.phases = plan_phases(
@@ -178,8 +169,8 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         self._register_hooks()
 
     def _find_checkpoint(self, runner) -> None:
-        """Find what a run is resumed from and take up its seed, from which
-        the order of images is drawn."""
+        """Find the checkpoint to resume from and use its seed, which decides
+        the order of images."""
         if not runner._resume:
             return
         path, checkpoint = find_checkpoint(runner.work_dir, runner._load_from)
@@ -188,8 +179,8 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         if seed is not None and seed != runner.seed:
             if runner._randomness_cfg.get('seed') is not None:
                 runner.logger.warning(
-                    f'The checkpoint was saved with seed {seed}, which holds '
-                    f'instead of randomness.seed={runner.seed}.')
+                    f'The checkpoint was saved with seed {seed}, which '
+                    f'overrides randomness.seed={runner.seed}.')
             runner._randomness_cfg.update(seed=seed)
             runner.set_randomness(**runner._randomness_cfg)
 
@@ -206,48 +197,37 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             if isinstance(hook, CheckpointHook):
                 PhaseCheckpointHook.adopt(hook)
             elif isinstance(hook, EarlyStoppingHook):
-                waiting = EarlyStopHook(hook)
-                runner.register_hook(waiting)
-                self.state.add(f'early_stop_{number}', waiting)
+                per_phase = EarlyStopHook(hook)
+                runner.register_hook(per_phase)
+                self.state.add(f'early_stop_{number}', per_phase)
 
     # --- Data -------------------------------------------------------------
 
     def feed_of(self, phase: Phase) -> DataFeed:
-        """Where the images of a phase come from."""
+        """The training data of a phase."""
         return self.feeds.of(phase.dataloader)
 
-    def sample(self) -> dict:
-        """The first training image as a batch, twice over."""
-        return self.feeds.base.sample()
-
-    # --- Position, which the run state owns -------------------------------
+    # --- Position, owned by the run state ---------------------------------
 
     @property
     def phase(self) -> Phase:
-        """Phase: The one that the next iteration belongs to."""
+        """Phase: The phase of the next iteration."""
         return self.state.phase
 
     @property
-    def _epoch(self) -> int:
+    def epoch(self) -> int:
+        """int: Finished epochs of all phases."""
         return self.state.epoch
 
     @property
-    def _iter(self) -> int:
+    def iter(self) -> int:
+        """int: Finished iterations of all phases."""
         return self.state.iter
-
-    # MMEngine sets them when it resumes.
-    @_epoch.setter
-    def _epoch(self, value: int) -> None:
-        pass
-
-    @_iter.setter
-    def _iter(self, value: int) -> None:
-        pass
 
     # --- The life of a run ------------------------------------------------
 
     def run(self) -> torch.nn.Module:
-        """Run all phases, from wherever a resumed run has got to."""
+        """Run all phases; a resumed run continues where it stopped."""
         runner, state = self.runner, self.state
         self.check_optimizers()
         if not state.resumed:
@@ -270,8 +250,8 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         check_optimizers(self)
 
     def enter_phase(self, phase: Phase) -> None:
-        """Set what trains, build the DDP wrapper, optimizer and schedulers
-        anew, and load what a resumed run has saved of them."""
+        """Set what trains, build DDP wrapper, optimizer and schedulers, and
+        restore them in a resumed run."""
         runner, distiller = self.runner, self.distiller
         self.state.enter(phase)
         distiller.enter_phase(phase)
@@ -291,11 +271,11 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
     def _open_feed(self, phase: Phase) -> None:
         runner, data = self.runner, self.feed_of(phase)
         data.enter(phase, self.distiller.reads_annotations(phase))
-        # Hooks see the phase's own, and so does the scaling of rates.
+        # For hooks and for the scaling of learning rates.
         self.dataloader, runner._train_dataloader = (data.loader,
                                                      phase.dataloader)
         if phase.caches_features:
-            # The head is wrapped instead, which alone runs in an iteration.
+            # Only the head runs in an iteration: FeatureFeed wraps it.
             runner.model = self.distiller
             self.feed = FeatureFeed(data, phase, self.distiller, runner)
             return
@@ -307,8 +287,8 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
                 self.distiller)
 
     def _open_cache(self, phase: Phase) -> None:
-        """Keep the teachers' features, if the phase wants that, in the cache
-        of the phases that it shares its passes with."""
+        """Cache the teachers' features if the phase asks for it; phases that
+        share their passes share the cache."""
         teachers = self.distiller.teachers
         if not phase.caches_teachers:
             teachers.set_cache(None)
@@ -317,35 +297,32 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
             self._cache_begin = phase.cache_begin
 
     def run_phase(self, phase: Phase) -> None:
-        """Run a phase, or what a resumed run has left of it."""
+        """Run a phase, or the rest of it in a resumed run."""
         state = self.state
         while not state.ended:
             self._validate()
-            # An EarlyStoppingHook ends its phase, not those that follow.
+            # An EarlyStoppingHook ends its phase, not the later ones.
             if not (self.stop_training and phase.by_epoch and state.done):
                 self.run_epoch()
-            if self.stop_training or state.done == phase.max_iters:
-                self._end_phase(phase)
+            left = phase.max_iters - state.done
+            if self.stop_training or not left:
+                if left:
+                    self.runner.logger.warning(
+                        f'A hook stopped the phase {phase.name!r} '
+                        f'{left} iterations before its end.')
+                state.ended = True
+                self.runner.call_hook('after_phase', phase=phase)
         self._validate()
         self.stop_training = False
 
-    def _end_phase(self, phase: Phase) -> None:
-        left = phase.max_iters - self.state.done
-        if left:
-            self.runner.logger.warning(
-                f'A hook has stopped the phase {phase.name!r} '
-                f'{left} iterations before its end.')
-        self.state.ended = True
-        self.runner.call_hook('after_phase', phase=phase)
-
     def run_epoch(self) -> None:
-        """Run one epoch, or what a resumed run has left of it."""
+        """Run one epoch, or the rest of it in a resumed run."""
         runner, state = self.runner, self.state
         begin = state.epochs * state.phase.epoch_length
         seed_everything(runner.seed, self.epoch)
         runner.call_hook('before_train_epoch')
         runner.model.train()
-        # Told so in the validation that a resumed run begins with.
+        # Stopped by the validation that a resumed run begins with.
         stopped = self.stop_training and state.done > begin
         end = state.done if stopped else begin + state.phase.epoch_length
         for key, batch in self.feed.batches(state.done, end):
@@ -364,8 +341,7 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         Args:
             idx (int): Its number in the epoch.
             data_batch (dict): A batch of the feed.
-            key (tuple[int]): What the feed knows it by. Randomness follows
-                from it.
+            key (tuple[int]): The batch's key, which seeds the iteration.
         """
         runner, teachers = self.runner, self.distiller.teachers
         seed_everything(runner.seed, *key)
@@ -384,26 +360,25 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         self.state.done += 1
 
     def _report_cache(self) -> None:
-        """Say how much of the teachers' features is held, and whether it is
-        of use."""
+        """Log how much is cached, and how often that could not be used."""
         cache, logger = self.distiller.teachers.cache, self.runner.logger
         if cache is None:
             return
         if cache.missed:
             logger.warning(
-                f'cached_passes: {cache.missed} batches of this epoch were '
-                'not those whose features were kept, since a hook, the data '
-                'set or the data preprocessor made something else of their '
-                'images. The teachers computed them anew, so nothing is wrong '
-                'but the time. Leave cached_passes out if this goes on.')
+                f'cached_passes: {cache.missed} batches of this epoch '
+                'differed from the cached ones, because a hook, the data set '
+                'or the data preprocessor changed their images. The teachers '
+                'ran again, so only time is lost. Remove cached_passes if '
+                'this continues.')
             cache.missed = 0
         done = self.state.done // len(self.feed_of(self.phase))
         if self.phase.begin_pass + done - self.phase.cache_begin <= (
                 self.phase.cached_passes):
             logger.info(
-                f'{done} of {self.phase.cached_passes} cached passes over the '
-                "training set: the teachers' features are held "
-                f'{cache.location}, {cache.num_bytes / 2**20:.1f} MiB in each '
+                f'{done} of {self.phase.cached_passes} passes over the '
+                f"training set cached: the teachers' features are held "
+                f'{cache.location}, {cache.num_bytes / 2**20:.1f} MiB per '
                 'process.')
 
     # --- Validation -------------------------------------------------------
@@ -413,13 +388,12 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         if self.runner.val_loop is None or state.validated == state.done:
             return False
         if not state.done:
-            # How good was the mimicking? See what the teacher's head scores
-            # before it is trained.
+            # Score the mimicked features with the inherited head, untrained.
             before = self.phases[:state.index]
             return bool(before and before[-1].is_mimic and not phase.is_mimic
                         and self.distiller.inherits_head)
         if phase.is_mimic and phase is not self.phases[-1]:
-            return False  # Heads are yet to be trained.
+            return False  # The head is not trained yet.
         if state.done == phase.max_iters or state.ended:
             return state.ended
         if phase.by_epoch:
@@ -431,18 +405,15 @@ class StageByStageTrainLoop(EpochBasedTrainLoop):
         return done >= self.val_begin and done % interval == 0
 
     def _validate(self) -> bool:
-        """Validate the student, if it is time to."""
+        """Validate the student if it is due; return whether it was."""
         due = self._is_validation_due()
         if due:
             self.runner.val_loop.run()
         return due
 
     def validate_teacher(self, teacher: Teacher) -> Dict[str, float]:
-        """A teacher's metrics on the validation set.
-
-        The hooks of the student's validation take no part in it: its best
-        checkpoint must not be measured against the teacher.
-        """
+        """A teacher's metrics on the validation set. No validation hooks run,
+        so that the teacher is not taken for the student's best."""
         loop = self.runner.val_loop
         evaluator: Evaluator = loop.evaluator
         for batch in loop.dataloader:
@@ -467,9 +438,9 @@ def _check_arguments(cls: type, unknown: dict) -> None:
     if plain & set(unknown):
         raise ValueError(
             f'train_cfg has {", ".join(sorted(plain & set(unknown)))}, which '
-            'a plain training takes; here each phase has its own: '
-            'mimic=dict(max_epochs=...). If it is the base config\'s, write '
-            'train_cfg=dict(_delete_=True, ...).')
+            'is for plain training; here each phase has its own length: '
+            "mimic=dict(max_epochs=...). If it comes from the base config, "
+            'write train_cfg=dict(_delete_=True, ...).')
     valid = [
         name for name in arguments(cls, StageByStageTrainLoop)
         if name not in ('runner', 'dataloader')

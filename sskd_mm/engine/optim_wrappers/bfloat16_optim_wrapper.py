@@ -12,9 +12,9 @@ from torch import nn
 class BFloat16OptimWrapper(OptimWrapper):
     """Trains under autocast to bfloat16, on a CPU too.
 
-    MMEngine's ``AmpOptimWrapper`` refuses a CPU, where current ones compute
-    in bfloat16 about twice as fast as in float32. bfloat16 has the range of
-    float32, so no loss is scaled.
+    MMEngine's ``AmpOptimWrapper`` refuses a CPU, though current ones compute
+    about twice as fast in bfloat16 as in float32. bfloat16 has the range of
+    float32, so the loss is not scaled.
 
     Example:
         >>> optim_wrapper = dict(
@@ -24,7 +24,7 @@ class BFloat16OptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module):
-        """The context in which a step's forward pass runs."""
+        """The context of a step's forward pass."""
         with super().optim_context(model), torch.autocast(
                 get_device(), torch.bfloat16):
             yield
