@@ -90,6 +90,10 @@ def make_cfg(classifier_cfg, tmp_path_factory):
 def _outcome(work_dir):
     path = Path(work_dir, Path(work_dir, 'last_checkpoint').read_text())
     checkpoint = load_checkpoint_file(str(path))
+    hub = checkpoint['message_hub']
+    # MMEngine warns of any others.
+    assert {*hub['resumed_keys']} <= {*hub['log_scalars'], *hub['runtime_info']
+                                      }
     result = json.loads(Path(work_dir, 'result.json').read_text())
     for phase in result['phases']:
         del phase['seconds'], phase['peak_memory_mib']

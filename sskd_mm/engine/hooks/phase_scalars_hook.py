@@ -39,3 +39,13 @@ class PhaseScalarsHook(Hook):
         """Record the loss again, under the phase's name."""
         hub = runner.message_hub
         hub.update_scalar(self._key, hub.get_scalar('train/loss').current())
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Leave out the names of what was forgotten, of each of which a
+        resumed run would warn."""
+        hub = checkpoint['message_hub']
+        hub['resumed_keys'] = {
+            key: value
+            for key, value in hub['resumed_keys'].items()
+            if key in hub['log_scalars'] or key in hub['runtime_info']
+        }
