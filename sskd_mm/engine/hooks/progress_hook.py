@@ -26,9 +26,9 @@ class ProgressHook(Hook):
     second, and the time left for the phase and for the whole run, validations
     not included. The current phase's speed is measured. Those of later phases
     are estimated by the FLOPs of a step in each, which are counted before
-    training, and the seconds that a FLOP has taken so far; where they cannot be counted, later phases are taken to be
-    as fast as this one. The line says which. A training without phases has one
-    line.
+    training, and the seconds that a FLOP has taken so far. Where FLOPs cannot
+    be counted, later phases are taken to be as fast as this one. The line says
+    which. A training without phases has one line.
 
     On a terminal the line moves, and those of finished phases stay above it.
     Where the output is no terminal, a line is printed at the end of each
