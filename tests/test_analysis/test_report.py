@@ -168,8 +168,9 @@ def test_a_choice_of_axes(report):
 
 
 def _with_seed(folder, copy, seed, **metrics):
-    """The same run with another seed and score."""
+    """The same run with another seed and score, without its networks."""
     shutil.copytree(folder, copy)
+    (copy / 'last_checkpoint').unlink()
     (file, ) = copy.glob('*/vis_data/config.py')
     cfg = Config.fromfile(file)
     cfg.merge_from_dict({'work_dir': str(copy), 'randomness.seed': seed})
