@@ -7,6 +7,7 @@ The tables of those pages are the only record: write a new result into its
 table, run this, and the figure has it. Like docs/images/method.svg, figures
 have no background, and their colours stand out from white and from black.
 """
+import io
 import re
 import textwrap
 from pathlib import Path
@@ -342,8 +343,11 @@ def main(folder=DOCS / 'images/benchmarks'):
     with matplotlib.rc_context(STYLE):
         for name, draw in FIGURES.items():
             draw()
-            plt.savefig(folder / f'{name}.svg', metadata=dict(Date=None))
+            picture = io.StringIO()
+            plt.savefig(picture, format='svg', metadata=dict(Date=None))
             plt.close('all')
+            lines = map(str.rstrip, picture.getvalue().splitlines())
+            (folder / f'{name}.svg').write_text('\n'.join(lines) + '\n')
 
 
 if __name__ == '__main__':
