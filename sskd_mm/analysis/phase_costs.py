@@ -110,7 +110,7 @@ def count_training(cfg: Config) -> List[PhaseCost]:
     with quiet(), dry_runner(cfg) as runner:
         loop = runner.train_loop
         if hasattr(loop, 'phases'):
-            costs = count_phases(loop, loop.sample())
+            costs = count_phases(loop, loop.feeds.base.sample())
         else:
             sample = loop.dataloader.dataset[0]
             batch = loop.dataloader.collate_fn(
