@@ -51,4 +51,5 @@ def check_schedule(name, cfg):
             # the warm-up.
             assert max(rates) > 0.25 * rate, phase.name
             assert max(rates) / 3 < rates[len(rates) // 2], phase.name
-            assert rates[-1] < 0.01 * max(rates), phase.name
+            # A few images of COCO make a phase of seven iterations.
+            assert rates[-1] < 0.1 * max(rates), phase.name
