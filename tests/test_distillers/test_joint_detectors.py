@@ -434,7 +434,7 @@ def test_no_boxes(joint_cfg):
     cfg = joint_cfg([FOREGROUND])
     cfg.train_dataloader.dataset.pipeline[1].with_bbox = False
     cfg.train_dataloader.dataset.pipeline[1].with_label = False
-    with pytest.raises(ValueError, match='without gt_instances.bboxes'):
+    with pytest.raises(ValueError, match='no gt_instances.bboxes'):
         Runner.from_cfg(cfg).train_loop
 
 
