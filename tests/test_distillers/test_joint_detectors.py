@@ -426,7 +426,7 @@ def test_a_head_without_distributions(make):
         type='ATSSHead', reg_max=None, loss_cls=dict(type='FocalLoss'))
     teacher['bbox_head'].pop('reg_max')
     with pytest.raises(ValueError, match=r'the teacher\'s head \(ATSSHead\) '
-                       'has none. Give a GFL'):
+                       'has none. Use GFL'):
         make([dict(type='LDLoss')], teacher=teacher)
 
 
