@@ -87,11 +87,11 @@ def convert_checkpoint(config: str, src: str, dst: str,
 
 def convert_from_command_line(
         description: str, rename: Callable[[str, nn.Module], str]) -> None:
-    """Run a converter of ``tools/model_converters``.
+    """What a converter of ``tools/model_converters`` does when it is called.
 
     Args:
-        description (str): Help text: what it converts.
-        rename (callable): See :func:`convert_checkpoint`.
+        description (str): What it converts.
+        rename (callable): As :func:`convert_checkpoint` has it.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('config', help='plain config of the network')
