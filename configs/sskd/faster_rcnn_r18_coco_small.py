@@ -1,4 +1,4 @@
-# faster_rcnn_r18_coco.py for machines without a GPU.
+# faster_rcnn_r18_coco.py for a machine without a GPU.
 _base_ = '../baselines/faster_rcnn_r18_coco_small.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# gfl_r18_coco.py for machines without a GPU.
+# gfl_r18_coco.py for a machine without a GPU.
 _base_ = ['../baselines/gfl_r18_coco_small.py', '../_base_/sskd_bccd.py']
 
 model = dict(

@@ -1,6 +1,6 @@
 # Mimicking only, which needs no labels: here on the training images without
-# theirs; everyone.txt also lists images of the verified people. The student has
-# no class centres, and there is no head phase.
+# theirs; everyone.txt also lists images of the verified people. The student
+# has no class centres, and there is no head phase.
 _base_ = './iresnet18_mobilefacenet_orl.py'
 
 model = dict(
