@@ -4,9 +4,9 @@ README.
 
 python benchmarks/compatibility.py PYTHON [PYTHON ...]
 
-Each PYTHON is the interpreter of an environment with torch, one OpenMMLab stack
-and the extra `dev`. A row of the table is a set of versions; rows of other
-versions are kept.
+Each PYTHON is the interpreter of an environment with torch, one OpenMMLab
+stack and the extra `dev`. A row of the table is a set of versions; rows of
+other versions are kept.
 """
 import argparse
 import json

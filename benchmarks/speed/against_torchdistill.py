@@ -3,8 +3,8 @@
 
 ResNet-56 to -20, 2,560 noise images in CIFAR-10's format, batches of 128, one
 or four epochs per stage, no validation. torchdistill uses its own networks,
-truncated after the tap, torchvision's transforms and two workers; sskd_mm keeps
-its data in memory, as in its configs. Needs
+truncated after the tap, torchvision's transforms and two workers; sskd_mm
+keeps its data in memory, as in its configs. Needs
 ``pip install torchdistill==1.1.5``.
 """
 import subprocess
