@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Distil or train a model of mmdet or mmpretrain.
+"""Distil or train an mmdet or mmpretrain model.
 
 python tools/train.py configs/sskd/faster_rcnn_r18_coco.py
 python tools/train.py CONFIG --method configs/_base_/methods/kd.py
@@ -72,7 +72,7 @@ def parse_args():
 
 
 def load_config(args) -> Config:
-    """The config with what the command line says about it."""
+    """Load the config and apply the command line."""
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
     name = osp.splitext(osp.basename(args.config))[0]

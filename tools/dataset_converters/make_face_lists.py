@@ -1,18 +1,19 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Split a folder a person into people to train on and people to verify.
+"""Split images in one folder per person into people for training and people
+for verification.
 
 python tools/dataset_converters/make_face_lists.py data/orl_faces [--unseen 10]
 
-Writes lists beside the folders, or into --out:
+Writes lists next to the folders, or to --out:
 
 - train.txt: an image and the number of its person a line, for mmpretrain's
   CustomDataset, and unlabelled.txt: the images alone; everyone.txt: those of
   all people;
-- unseen.txt: the same of the last people by name, who are not in train.txt;
-- pairs.txt: pairs of the unseen people's images, 1 for one person and 0 for
-  two, parted by tabs. Person after person, all pairs of two images of one and
-  as many, drawn at random, with an image of another; with ten people these
-  are the ten folds.
+- unseen.txt: the same for the last people by name, who are not in train.txt;
+- pairs.txt: pairs of the unseen people's images, with 1 for the same person
+  and 0 for two, separated by tabs. For each person in turn, all pairs of their
+  images and the same number of random pairs with another person's image; with
+  ten people these are the ten folds.
 """
 import argparse
 import itertools
@@ -24,7 +25,7 @@ EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.pgm')
 
 
 def find_people(root: Path) -> Dict[str, List[str]]:
-    """Each person's images, relative to the root."""
+    """List each person's images, relative to the root."""
     people = {}
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         images = [
@@ -37,7 +38,7 @@ def find_people(root: Path) -> Dict[str, List[str]]:
 
 
 def make_pairs(people: Dict[str, List[str]]) -> List[str]:
-    """Lines of pairs, person after person."""
+    """Write lines of pairs, person by person."""
     rng = random.Random(0)
     lines = []
     for name, images in people.items():
@@ -51,7 +52,7 @@ def make_pairs(people: Dict[str, List[str]]) -> List[str]:
 
 
 def number(people: Dict[str, List[str]]) -> List[str]:
-    """Lines of an image and the number of its person."""
+    """Write lines of an image and the number of its person."""
     return [
         f'{image} {label}' for label, images in enumerate(people.values())
         for image in images
@@ -61,7 +62,7 @@ def number(people: Dict[str, List[str]]) -> List[str]:
 def main():
     parser = argparse.ArgumentParser(
         description='Split a folder a person into lists')
-    parser.add_argument('root', type=Path, help='holds a folder a person')
+    parser.add_argument('root', type=Path, help='has one folder per person')
     parser.add_argument(
         '--unseen', type=int, default=10, help='people to verify')
     parser.add_argument('--out', type=Path, help='default: the root')
