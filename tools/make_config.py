@@ -104,7 +104,7 @@ def import_modules(args) -> None:
 
 def choose_settings(args, cfg: Config,
                     checkpoint: Dict[str, Any]) -> Dict[str, Any]:
-    """Collect what :func:`write_config` needs to know about both networks."""
+    """What :func:`write_config` needs to know of the two networks."""
     with naming_import():
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
             loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)

@@ -6,12 +6,10 @@ python tools/study.py studies/cifar10_methods.yaml
 Everything to be trained is built first, so that mistakes show before training
 begins. Then teachers, if the study says so, and students are trained. Finished
 runs of an earlier call are kept, and interrupted ones resumed; if the study's
-settings have changed since, see --changed. The table
-and the plots in the study's folder, written anew after each training, show all
-that is finished there. Stopped by Ctrl-C or
-SIGTERM, it stops the trainings that are under way, which save first. With
-several --jobs they share the CPU's cores; OMP_NUM_THREADS, if set, is how many
-threads each has instead.
+settings have changed since, see --changed. The table and the plots in the
+study's folder are rewritten after each run and show everything finished there.
+On Ctrl-C or SIGTERM, running processes save and stop. With several --jobs they
+share the CPU's cores, unless OMP_NUM_THREADS sets the threads of each.
 """
 import argparse
 import os
@@ -39,7 +37,7 @@ def parse_args():
     parser.add_argument(
         '--work-dir', type=Path, help='default: work_dirs/STUDY')
     parser.add_argument(
-        '--seeds', type=int, nargs='+', help='seeds to use instead of the study\'s')
+        '--seeds', type=int, nargs='+', help='instead of the study\'s')
     parser.add_argument(
         '--only', nargs='+', metavar='METHOD', help='run only these methods')
     parser.add_argument(
@@ -80,7 +78,7 @@ def stop(signum: int, frame) -> None:
 
 
 def train(cfg: Config, work_dir: Path, jobs: int) -> None:
-    """Train in a separate process, resuming from an earlier one."""
+    """Train in a process of its own, from where an earlier one has got to."""
     cfg.work_dir = str(work_dir)
     cfg.dump(work_dir / 'trial.py')
     resume = ['--resume'] if (work_dir / 'last_checkpoint').exists() else []

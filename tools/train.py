@@ -72,7 +72,7 @@ def parse_args():
 
 
 def load_config(args) -> Config:
-    """Load the config and apply the command line."""
+    """The config with what the command line says about it."""
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
     name = osp.splitext(osp.basename(args.config))[0]
