@@ -1,11 +1,11 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""What each declared choice is worth, on the embedded data set.
+"""Ablations of the design choices, on the embedded data set.
 
 python benchmarks/ablations.py [--seeds 0] [--only sequential joint ...]
 
 Trains a Faster R-CNN R50 teacher once, then every config of
-configs/sskd/ablations with it. Prints a table in Markdown and writes it into
---work-dir. What an earlier call has finished is kept, so a second seed can be
+configs/sskd/ablations with it. Prints a Markdown table and writes it to
+--work-dir. Finished runs of an earlier call are kept, so a second seed can be
 added later.
 """
 import argparse

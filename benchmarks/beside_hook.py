@@ -9,30 +9,30 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from side_by_side import now
 
-#: Iterations at the beginning of a phase that do not count.
+#: Iterations at the beginning of a phase that are not timed.
 WARMUP = 4
 
 
 class BesideHook(Hook):
-    """Runs, before each iteration of the engine, a step of each rival.
+    """Runs a step of each rival before each iteration of the engine.
 
-    So all share the machine from one second to the next. An iteration of the
-    engine lasts from the end of the rivals' steps to the beginning of the
-    next: loading, preprocessing, hooks and logging are in it. The rivals have
-    a batch at hand.
+    All thus run under the same load at any time. An iteration of the engine
+    lasts from the end of the rivals' steps to the beginning of the next, and
+    includes loading, preprocessing, hooks and logging. The rivals get a
+    loaded batch.
 
     Args:
-        rivals (dict[str, Callable]): For each a function of the distiller,
-            the number of the stage that trains, and the optimizer, whose
-            result is called with a batch of images.
+        rivals (dict[str, Callable]): For each rival, a function of the
+            distiller, the index of the stage in training and the optimizer;
+            its result is called with a batch of images.
 
     Attributes:
-        seconds (dict[str, dict[str, list]]): For each phase those of
-            ``engine``, of each rival, and of ``loading``, which is a part of
+        seconds (dict[str, dict[str, list]]): For each phase, the times of
+            ``engine``, of each rival, and of ``loading``, which is part of
             the engine's.
     """
 
-    # After IterTimerHook, which has noted by then how long loading took.
+    # After IterTimerHook, which records the loading time.
     priority = 'LOWEST'
 
     def __init__(self, rivals: Dict[str, Callable]) -> None:
@@ -71,12 +71,12 @@ class BesideHook(Hook):
 
 def measure_beside(pair: Callable[..., Config], iters: int,
                    rivals: Dict[str, Callable]) -> Dict[str, dict]:
-    """Run a pair's phases with rivals beside.
+    """Run a pair's phases side by side with rivals.
 
     Args:
         pair (Callable): One of ``pairs``.
-        iters (int): Iterations of a phase that count.
-        rivals (dict[str, Callable]): As :class:`BesideHook` has them.
+        iters (int): Timed iterations per phase.
+        rivals (dict[str, Callable]): See :class:`BesideHook`.
 
     Returns:
         dict[str, dict[str, list]]: Seconds in each phase.

@@ -1,15 +1,14 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""What a head phase loses and saves when features are computed once.
+"""What a head phase on cached features loses and saves.
 
 python benchmarks/cached_head.py CONFIG [--passes 1 2 4] [--seeds 0 1 2]
     [--cfg-options ...]
 
-CONFIG is a distillation of one of mmpretrain's classifiers. For each seed its
-mimic phases run once; then the head phase is trained from there, in the
-ordinary way and on the features of so many passes, one after the other in this
-process. Prints a table in Markdown, mean and deviation over the seeds, and
-writes it, with every result.json, into --work-dir. Mimic phases that an
-earlier call has finished are kept.
+CONFIG distills an mmpretrain classifier. For each seed its mimic phases run
+once; from there the head phase is trained as usual and on features cached from
+the given numbers of passes, all in this process. Prints a Markdown table with
+mean and deviation over the seeds, and writes it, with every result.json, to
+--work-dir. Finished mimic phases of an earlier call are kept.
 """
 import argparse
 import copy

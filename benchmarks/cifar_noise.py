@@ -6,8 +6,7 @@ import numpy as np
 
 
 def write_noise(root: Path) -> None:
-    """Write 50,000 training images and as many labels of noise in CIFAR-10's
-    format."""
+    """Write 50,000 noise images with random labels in CIFAR-10's format."""
     folder = root / 'cifar-10-batches-py'
     folder.mkdir()
     rng = np.random.default_rng(0)

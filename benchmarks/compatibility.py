@@ -1,12 +1,12 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Run a part of the tests with other versions, and note in the README what
-came of it.
+"""Run part of the tests with other versions and record the results in the
+README.
 
 python benchmarks/compatibility.py PYTHON [PYTHON ...]
 
-Each PYTHON is of an environment with torch, one stack of OpenMMLab and the
-extra `dev`. A row of the table is a set of versions; rows of versions that
-are not run now stay as they are.
+Each PYTHON is the interpreter of an environment with torch, one OpenMMLab
+stack and the extra `dev`. A row of the table is a set of versions; rows of
+other versions are kept.
 """
 import argparse
 import json
@@ -17,8 +17,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
-#: What depends on the versions most: operators, checkpoints, and the training
-#: loop of a detector with all that it asserts.
+#: The most version-dependent parts: operators, checkpoints, and the training
+#: loop of a detector with all its assertions.
 TESTS = ('tests/test_compat',
          'tests/test_engine/test_stage_by_stage_train_loop.py')
 START, END = '<!-- compatibility -->\n', '<!-- end of compatibility -->\n'
@@ -43,7 +43,7 @@ def parse_args():
 
 
 def try_out(python: str) -> list:
-    """Run the tests; the cells of a row, the versions first."""
+    """Run the tests; return a row, versions first."""
     env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
     versions = subprocess.run([python, '-c', VERSIONS],
                               env=env,
@@ -66,7 +66,7 @@ def try_out(python: str) -> list:
 
 
 def write(row: list, file: Path) -> None:
-    """Put a row into the table, in the place of one of the same versions."""
+    """Insert a row into the table, or replace that of the same versions."""
     before, _, rest = file.read_text().partition(START)
     table, _, after = rest.partition(END)
     rows = {}

@@ -6,9 +6,9 @@ python benchmarks/detection.py {bccd,digits} [--data-root DIR] [--seeds 0 1 2]
 bccd: 205 + 87 real images of blood cells (MIT licence). digits: the embedded
 data set, see tools/dataset_converters/make_digits.py. A Faster R-CNN R50
 teacher is trained once; then for each seed the R18 student from scratch, by
-the shipped SSKD config and by the paper's strict form, all with as much
-computing. Prints a table in Markdown and writes it, with every figure, into
---work-dir. What an earlier call has finished is kept.
+the shipped SSKD config and by the paper's strict form, all with the same
+compute. Prints a Markdown table and writes it, with all metrics, to
+--work-dir. Finished runs of an earlier call are kept.
 """
 import argparse
 import json
@@ -35,7 +35,7 @@ METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
 
 
 def add_arguments(parser, dataset=None, name=None):
-    """Add what the benchmarks on detection share, and parse."""
+    """Add the arguments shared by the detection benchmarks, and parse."""
     parser.add_argument('--data-root', type=Path, help='default: data/DATASET')
     parser.add_argument(
         '--work-dir', type=Path, help='default: work_dirs/benchmark_DATASET')
@@ -51,13 +51,13 @@ def add_arguments(parser, dataset=None, name=None):
 
 
 def run_all(job, arguments: list, jobs: int) -> dict:
-    """Run a job for each of these arguments, so many at a time."""
+    """Run a job for each of these arguments, several at a time."""
     with ThreadPoolExecutor(jobs) as pool:
         return dict(zip(arguments, pool.map(lambda a: job(*a), arguments)))
 
 
 def train(config: str, name: str, args, *options: str) -> dict:
-    """Train in a process of its own; return the last validation."""
+    """Train in a separate process; return the last validation."""
     work_dir = args.work_dir / name
     done = work_dir / 'benchmark.json'
     if done.exists():

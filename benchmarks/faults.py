@@ -1,12 +1,12 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Fault injection: training processes are killed at random instants.
+"""Fault injection: kills training processes at random times.
 
 python benchmarks/faults.py [--kills 25]
 
 Runs the tests of tests/test_engine/test_kill_and_resume.py with more kills
-than they do by default: a distillation of six phases gets a SIGKILL, SIGTERM
-or SIGINT at a random instant of two random phases, is resumed each time until
-it is done, and must end with the bits of one that nothing has happened to.
+than by default: a distillation of six phases gets a SIGKILL, SIGTERM or SIGINT
+at a random time of two random phases, is resumed each time until it finishes,
+and must end bit-identical to an uninterrupted run.
 """
 import argparse
 import os
@@ -23,7 +23,7 @@ def main():
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        '--kills', type=int, default=25, help='trainings to kill twice each')
+        '--kills', type=int, default=25, help='runs to kill twice each')
     args = parser.parse_args()
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     sys.exit(

@@ -1,6 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 """Three pairs of networks with shipped configs, on noise: sequential mimicking
-as the paper has it."""
+as in the paper."""
 from pathlib import Path
 from typing import List, Tuple
 
@@ -24,14 +24,14 @@ CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 
 @DATASETS.register_module()
 class NoiseImages(BaseDataset):
-    """Images of noise, ready for the network, so that no file is read.
+    """Noise images, ready for the network, so that no file is read.
 
     Args:
-        number (int): Images.
-        size (tuple[int]): Their height and width.
-        classes (int): Of the data set.
-        boxes (bool): Whether they are a detector's. Defaults to False: a
-            classifier's.
+        number (int): Number of images.
+        size (tuple[int]): Height and width.
+        classes (int): Number of classes.
+        boxes (bool): Whether images have boxes for a detector instead of
+            labels for a classifier. Defaults to False.
     """
 
     def __init__(self,
@@ -67,7 +67,7 @@ class NoiseImages(BaseDataset):
 
 
 def _with_teacher(cfg: Config, work_dir: Path) -> Config:
-    """With random weights for the teacher, and without validation."""
+    """Use a teacher with random weights, and no validation."""
     teacher = cfg.model.teacher.cfg
     whole = read_teacher_config(teacher)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
@@ -88,12 +88,12 @@ def _with_teacher(cfg: Config, work_dir: Path) -> Config:
 
 
 def cifar(work_dir: Path, iters: int, batch_size: int = 128) -> Config:
-    """CIFAR ResNet-56 to -20, by the in-memory path that the configs have.
+    """CIFAR ResNet-56 to -20, with data in memory as in the configs.
 
     Args:
-        work_dir (Path): For weights, data and logs.
-        iters (int): Iterations of each phase.
-        batch_size (int): Defaults to the configs'.
+        work_dir (Path): Folder for weights, data and logs.
+        iters (int): Iterations per phase.
+        batch_size (int): Defaults to that of the configs.
     """
     cfg = Config.fromfile(CONFIGS /
                           'sskd/cifar10/resnet56_resnet20_cifar10.py')
@@ -114,9 +114,9 @@ def detector(work_dir: Path, iters: int, batch_size: int = 2) -> Config:
     """Faster R-CNN R50-FPN to R18-FPN, five phases.
 
     Args:
-        work_dir (Path): For weights and logs.
-        iters (int): Iterations of each phase.
-        batch_size (int): Defaults to the configs'.
+        work_dir (Path): Folder for weights and logs.
+        iters (int): Iterations per phase.
+        batch_size (int): Defaults to that of the configs.
     """
     cfg = Config.fromfile(CONFIGS / 'sskd/faster_rcnn_r18_coco_paper.py')
     cfg.model.student.backbone.init_cfg = None
@@ -131,9 +131,9 @@ def imagenet(work_dir: Path, iters: int, batch_size: int = 8) -> Config:
     """ResNet-50 to -18 at 224 x 224, four phases.
 
     Args:
-        work_dir (Path): For weights and logs.
-        iters (int): Iterations of each phase.
-        batch_size (int): Defaults to 8, as much as a small machine bears.
+        work_dir (Path): Folder for weights and logs.
+        iters (int): Iterations per phase.
+        batch_size (int): Defaults to 8, which fits a small machine.
     """
     cfg = Config.fromfile(CONFIGS / 'sskd/imagenet/resnet34_resnet18_in1k.py')
     lay_method_over(cfg, CONFIGS / '_base_/methods/sskd_paper.py')
@@ -151,16 +151,16 @@ def siblings(work_dir: Path,
              batch_size: int = 16,
              images: int = 0,
              schedule: str = 'sequential') -> Config:
-    """CIFAR ResNet-56 to another of its depth, 27 blocks.
+    """CIFAR ResNet-56 to another of the same depth, 27 blocks.
 
     Args:
-        work_dir (Path): For weights and logs.
-        iters (int): Iterations of each phase.
-        stages (int): As many taps, at equal distances: 1, 3, 9 or 27.
-            Defaults to 3, of nine blocks each.
+        work_dir (Path): Folder for weights and logs.
+        iters (int): Iterations per phase.
+        stages (int): Number of equally spaced taps: 1, 3, 9 or 27. Defaults
+            to 3, of nine blocks each.
         size (int): Height and width of an image. Defaults to 32.
-        batch_size (int): Of each process. Defaults to 16.
-        images (int): In the data set, if others than ``iters`` need.
+        batch_size (int): Batch size per process. Defaults to 16.
+        images (int): Size of the data set. Defaults to what ``iters`` needs.
         schedule (str): Defaults to ``'sequential'``.
     """
     cfg = Config.fromfile(CONFIGS /
@@ -196,8 +196,8 @@ def _take_noise(cfg: Config, iters: int, batch_size: int,
 
 
 def stages_of(model: nn.Module) -> List[nn.Module]:
-    """The parts of a network between its taps, to be called in turn: each
-    with what the one before gave, an FPN with the outputs of all."""
+    """Split a network at its taps. Each part is called with the output of the
+    previous one, an FPN with the outputs of all."""
     net = model.backbone
     parts = [net.conv1, net.bn1, net.relu]
     if hasattr(net, 'maxpool'):

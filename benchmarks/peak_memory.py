@@ -5,10 +5,10 @@ import torch
 
 
 class PeakMemory:
-    """How much more memory is in use at the most than at the beginning.
+    """Measures the peak memory since the beginning.
 
-    On a GPU that is what PyTorch has allocated there, otherwise what of this
-    process is resident (Linux only).
+    On a GPU this is memory allocated by PyTorch, otherwise the resident memory
+    of this process (Linux only).
 
     Example:
         >>> memory = PeakMemory()
@@ -22,12 +22,12 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats()
             self._begin = torch.cuda.memory_allocated()
         else:
-            # Forgets the highest mark so far.
+            # Resets the peak.
             Path('/proc/self/clear_refs').write_text('5')
             self._begin = _status('VmRSS')
 
     def mib(self) -> float:
-        """MiB since the beginning."""
+        """Return the increase since the beginning, in MiB."""
         now = torch.cuda.max_memory_allocated() if self._cuda else _status(
             'VmHWM')
         return (now - self._begin) / 2**20

@@ -1,11 +1,11 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Time and memory, each beside its rival in the same run.
+"""Time and memory, side by side with a rival in the same run.
 
 python benchmarks/run.py [--only NAME ...] [--work-dir DIR]
 
-Each benchmark runs in a process of its own. Its tables are printed in
-Markdown and, with machine and versions, written to DIR/NAME.json and
-DIR/NAME.md. Nothing else should run on the machine.
+Each benchmark runs in its own process. Its tables are printed in Markdown and,
+with machine and versions, written to DIR/NAME.json and DIR/NAME.md. Nothing
+else should run on the machine.
 """
 import argparse
 import importlib
@@ -20,8 +20,8 @@ from pathlib import Path
 
 import torch
 
-#: In the order in which they run: modules of the folder speed/, whose ``run``
-#: returns a list of tables.
+#: Modules of the folder speed/ in running order; their ``run`` returns a list
+#: of tables.
 BENCHMARKS = [
     path.stem
     for path in sorted(Path(__file__).with_name('speed').glob('*.py'))
@@ -33,7 +33,7 @@ PACKAGES = ('torch', 'torchvision', 'mmengine', 'onedl-mmengine', 'mmcv',
 
 
 def processor() -> str:
-    """The processor's name."""
+    """Get the processor's name."""
     info = Path('/proc/cpuinfo')
     names = [
         line.split(':')[1].strip() for line in info.read_text().splitlines()
@@ -43,7 +43,7 @@ def processor() -> str:
 
 
 def machine() -> dict:
-    """On what, and with which versions, the figures came out."""
+    """Describe the machine and the versions."""
     versions = {}
     for name in PACKAGES:
         try:
@@ -61,7 +61,7 @@ def machine() -> dict:
 
 
 def run(name: str, work_dir: Path) -> None:
-    """Run one of them in this process."""
+    """Run one benchmark in this process."""
     tables = importlib.import_module(f'speed.{name}').run()
     where = machine()
     line = (f'Machine: {where["processor"]}, {where["cores"]} cores, '

@@ -5,13 +5,13 @@ from typing import Any, List, Sequence
 
 @dataclass
 class Table:
-    """What a benchmark found.
+    """The result of a benchmark.
 
     Args:
-        title (str): What is compared, under which circumstances.
-        columns (list[str]): Names of the columns, units in them.
-        rows (list[list]): Numbers and texts, as many as columns.
-        notes (str): What a reader has to know besides.
+        title (str): What is compared, and under which conditions.
+        columns (list[str]): Column names with units.
+        rows (list[list]): Numbers and texts, one per column.
+        notes (str): Notes for the reader.
     """
 
     title: str
@@ -20,7 +20,7 @@ class Table:
     notes: str = ''
 
     def __str__(self) -> str:
-        """In Markdown."""
+        """Format as Markdown."""
         rows = [self.columns, ['---'] * len(self.columns), *self.rows]
         table = '\n'.join(f'| {" | ".join(map(_cell, row))} |'
                           for row in rows)

@@ -1,12 +1,12 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Sequential mimicking by torchdistill, as speed/against_torchdistill.py runs
-it: a process of its own.
+"""Sequential mimicking by torchdistill, the process that
+speed/against_torchdistill.py runs.
 
 python benchmarks/torchdistill_driver.py DATA_ROOT IMAGES EPOCHS OUT TAP ...
 
-One stage of a DistillationBox for each tap. Teacher and student are cut behind
-it (``sequential``), the stages before it are frozen, as torchdistill's own
-configs do where they train in stages.
+Each tap is one stage of a DistillationBox. Teacher and student are truncated
+after it (``sequential``) and the earlier stages are frozen, as in
+torchdistill's own multi-stage configs.
 """
 import argparse
 import pickle
@@ -25,7 +25,7 @@ NORM = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class CIFAR10(datasets.CIFAR10):
-    """Torchvision's, of files whose MD5 is another."""
+    """Torchvision's CIFAR10 without the MD5 check."""
 
     def __init__(self, root: Path, images: int, transform) -> None:
         batches = [
@@ -39,7 +39,7 @@ class CIFAR10(datasets.CIFAR10):
 
 
 def stage(tap: str, previous: str, epochs: int) -> dict:
-    """The config of a stage."""
+    """Build the config of a stage."""
     parts = PARTS[:PARTS.index(tap) + 1]
     frozen = PARTS[:PARTS.index(previous) + 1] if previous else []
     frozen = [part for part in frozen if part != 'relu']
@@ -89,7 +89,7 @@ def main():
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('data_root', type=Path)
     parser.add_argument('images', type=int)
-    parser.add_argument('epochs', type=int, help='of a stage')
+    parser.add_argument('epochs', type=int, help='epochs per stage')
     parser.add_argument('out')
     parser.add_argument('taps', nargs='+', choices=PARTS)
     args = parser.parse_args()

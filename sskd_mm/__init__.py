@@ -1,9 +1,9 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Knowledge distillation, stage by stage, as a plug-in for OpenMMLab.
+"""Stage-by-stage knowledge distillation as a plug-in for OpenMMLab.
 
-``custom_imports = dict(imports=['sskd_mm'])`` in a config is all that an
-mmdet or mmpretrain project needs: importing the package registers its
-components in MMEngine's root registries.
+An mmdet or mmpretrain project only needs
+``custom_imports = dict(imports=['sskd_mm'])`` in its config: importing the
+package registers its components in MMEngine's root registries.
 """
 from . import compat
 from .version import __version__

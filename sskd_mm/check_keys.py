@@ -5,16 +5,16 @@ from typing import Iterable, List
 
 
 def check_keys(where: str, keys: Iterable[str], valid: Iterable[str]) -> None:
-    """See that a config has no key that nobody reads.
+    """Check that a config has no unknown key.
 
     Args:
-        where (str): What has the keys, as the user knows it.
-        keys (Iterable[str]): Those that are there.
-        valid (Iterable[str]): Those that may be there.
+        where (str): The place of the keys, as the user knows it.
+        keys (Iterable[str]): The keys in the config.
+        valid (Iterable[str]): The valid keys.
 
     Raises:
-        ValueError: Names the first one that may not be there, those that
-            may, and the nearest of them.
+        ValueError: Names the first unknown key, the valid ones, and the
+            closest of them.
 
     Example:
         >>> check_keys('train_cfg', ['mimc'], ['mimic', 'head'])
@@ -29,29 +29,29 @@ def check_keys(where: str, keys: Iterable[str], valid: Iterable[str]) -> None:
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """A sentence with the name that is nearest, or nothing if none is near.
+    """Suggest the closest valid name.
 
     Args:
-        name (str): What was written.
-        valid (Iterable[str]): What could have been meant.
+        name (str): The name in the config.
+        valid (Iterable[str]): The valid names.
 
     Returns:
-        str: To be put behind an error message.
+        str: A sentence to append to an error message; empty if none is close.
     """
     close = difflib.get_close_matches(str(name), list(valid), n=1)
     return f' Did you mean {close[0]!r}?' if close else ''
 
 
 def arguments(cls: type, base: type) -> List[str]:
-    """What a class takes when it is built.
+    """List the arguments of a class.
 
     Args:
         cls (type): The class.
-        base (type): The one that it inherits from, or itself, which refuses
-            what nobody has taken.
+        base (type): Its base class, or itself, that rejects unknown
+            arguments.
 
     Returns:
-        list[str]: Names of the arguments of both and of what lies between.
+        list[str]: Argument names of both and of the classes in between.
     """
     names = []
     for each in cls.__mro__[:cls.__mro__.index(base) + 1]:

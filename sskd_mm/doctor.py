@@ -22,33 +22,32 @@ from .compat.mmcv_ext import EXT_NAME
 from .compat.versions import DISTRIBUTIONS, OPTIONAL
 from .version import __version__
 
-#: Where the configs look for data, what has to be there, and how it gets
-#: there.
+#: Where configs look for data, what must be there, and how to get it.
 DATA = {
     'data/digits':
     ('annotations', 'python tools/dataset_converters/make_digits.py '
      'data/digits'),
-    'data/coco': ('annotations', 'COCO 2017, laid out as mmdet has it'),
+    'data/coco': ('annotations', "COCO 2017 in mmdet's layout"),
     'data/cifar10': ('cifar-10-batches-py', "CIFAR-10's python version"),
     'data/cifar100': ('cifar-100-python', "CIFAR-100's python version"),
-    'data/imagenet': ('train', 'ImageNet, laid out as mmpretrain has it'),
+    'data/imagenet': ('train', "ImageNet in mmpretrain's layout"),
 }
 
-#: What some tools, tests or configs need besides.
+#: Optional packages that some tools, tests or configs need.
 EXTRAS = ('timm', 'onnx', 'onnxruntime', 'onnxscript', 'faster-coco-eval')
 
 GIB = 2**30
 
 
 class Finding(NamedTuple):
-    """What was found of one thing.
+    """The result of one check.
 
     Attributes:
-        name (str): What was looked at.
-        found (str): What it is.
-        status (str): ``'ok'``, ``'note'`` where something is left out, or
-            ``'problem'``.
-        remedy (str): What to do, unless it is ok.
+        name (str): What was checked.
+        found (str): What was found.
+        status (str): ``'ok'``, ``'note'`` if something optional is missing,
+            or ``'problem'``.
+        remedy (str): What to do, unless ok.
     """
 
     name: str
@@ -58,10 +57,10 @@ class Finding(NamedTuple):
 
 
 def examine() -> List[Finding]:
-    """Look at everything.
+    """Run all checks.
 
     Returns:
-        list[Finding]: In the order in which they are printed.
+        list[Finding]: The results, in the order of printing.
     """
     return [
         Finding('sskd_mm', f'{__version__}, Python '
@@ -135,7 +134,7 @@ def _operators() -> List[Finding]:
 
 
 def _all_operators() -> set:
-    """The compiled operators that mmcv's Python files load."""
+    """List the compiled operators that mmcv's Python files load."""
     names = set()
     folder = Path(find_spec('mmcv').origin).parent / 'ops'
     for file in folder.glob('*.py'):
@@ -166,7 +165,7 @@ def _torch() -> List[Finding]:
     elif built:
         findings.append(
             Finding(
-                'GPU', 'there is one, which torch cannot use', 'problem',
+                'GPU', 'present, but torch cannot use it', 'problem',
                 'Most likely the driver is older than CUDA '
                 f'{built}, or CUDA_VISIBLE_DEVICES hides it. Compare with '
                 'nvidia-smi; update the driver, or install a torch that is '
@@ -174,7 +173,7 @@ def _torch() -> List[Finding]:
     else:
         findings.append(
             Finding(
-                'GPU', 'there is one, but torch is built without CUDA',
+                'GPU', 'present, but torch is built without CUDA',
                 'problem', 'pip uninstall torch torchvision, then install '
                 'the build for your CUDA: https://pytorch.org'))
     return findings
@@ -197,12 +196,12 @@ def _machine() -> List[Finding]:
          'another disk, or max_keep_ckpts=1 of the CheckpointHook'),
         ('disk, downloads', get_dir(), 1, "Teachers' checkpoints are kept "
          'there: set TORCH_HOME to another disk'),
-        ('shared memory', '/dev/shm', 0.5, 'Workers hand over images there: '
+        ('shared memory', '/dev/shm', 0.5, 'Workers pass images through it: '
          'docker run --shm-size 8g, or num_workers=0')):
         path = Path(path).resolve()
         if path == Path('/dev/shm') and not path.exists():
             continue
-        # Of a folder that is not there yet the next one above counts.
+        # If a folder does not exist yet, its nearest parent counts.
         usage = shutil.disk_usage(
             next(p for p in (path, *path.parents) if p.exists()))
         findings.append(
@@ -226,7 +225,7 @@ def _data() -> List[Finding]:
             findings.append(Finding(root, f'there, {Path(root).resolve()}'))
         elif Path(root).exists():
             findings.append(
-                Finding(root, f'there, but has no {part} in it', 'problem',
+                Finding(root, f'exists, but has no {part} in it', 'problem',
                         f'Put there: {remedy}'))
         else:
             findings.append(Finding(root, 'not there', 'note', remedy))

@@ -1,19 +1,19 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Export a student to ONNX, and see that ONNX Runtime computes the same.
+"""Export a student to ONNX, and check that ONNX Runtime computes the same.
 
 python tools/export_onnx.py CONFIG CHECKPOINT -o student.onnx
 
-The config may be the distiller's or the student's plain one. What is exported
-takes images that are normalised and padded already; how is printed, and kept
-in the file's metadata. It outputs
+The config is either the distiller's or the student's plain one. The exported
+network takes normalised and padded images; the preprocessing is printed, and
+stored in the file's metadata. It outputs
 
-- of a classifier its logits,
-- of a network for faces the embedding, not normalised,
-- of a one-stage detector what its head outputs, level by level,
-- of any other detector what its neck outputs.
+- for a classifier, the logits;
+- for a face network, the embedding, not normalised;
+- for a one-stage detector, the outputs of its head, level by level;
+- for any other detector, the outputs of its neck.
 
-Boxes are not decoded in it, since mmdet branches on what NMS finds, which
-no graph holds. For whole detectors see MMDeploy, which rewrites that.
+Boxes are not decoded, since mmdet branches on the result of NMS, which a graph
+cannot express. For complete detectors see MMDeploy, which rewrites that part.
 """
 import os.path as osp
 from importlib.util import find_spec

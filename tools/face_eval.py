@@ -5,14 +5,14 @@ python tools/face_eval.py CONFIG CHECKPOINT --protocol bin --data lfw.bin
 python tools/face_eval.py CONFIG CHECKPOINT --protocol ijbc --data data/IJBC
 python tools/face_eval.py --embeddings x.npy --protocol folder --data faces
 
-The config may be a distiller's or the student's plain one; its test pipeline
-says how an image is loaded, to which size a face is cut (AlignFace, CropFace)
-and what is done to it then.
+The config is either a distiller's or the student's plain one; its test
+pipeline says how images are loaded, to which size faces are cropped
+(AlignFace, CropFace), and what follows.
 
     bin     insightface's pickles of pairs, one or several
     pairs   lists of pairs, with the images below --image-root
-    folder  a folder a person: all pairs, and the first images of each person
-            as gallery
+    folder  one folder per person: all pairs, and the first images of each
+            person as gallery
     ijba    IJB-A's own metadata files; images below --image-root
     ijbb, ijbc   metadata and images as insightface publishes them
 """
@@ -47,7 +47,7 @@ def parse_args():
         '--gallery',
         type=int,
         default=1,
-        help='images of each person in the gallery, for folder')
+        help='images per person in the gallery, for folder')
     parser.add_argument(
         '--embeddings',
         nargs='+',
@@ -56,7 +56,7 @@ def parse_args():
     parser.add_argument(
         '--no-mirror',
         action='store_true',
-        help='leave out the mirrored images, whose embeddings are added')
+        help='do not add the embeddings of mirrored images')
     parser.add_argument(
         '--quality-weights',
         action='store_true',

@@ -3,15 +3,13 @@
 
 python tools/study.py studies/cifar10_methods.yaml
 
-All that is going to train is built first, so that a mistake shows before
-anything has trained. Then teachers are trained, where the study says so, and
-students. What an earlier call has finished is kept, and what was stopped goes
-on; if the study's settings for it are others by now, see --changed. The table
-and the plots in the study's folder, written anew after each training, show all
-that is finished there. Stopped by Ctrl-C or
-SIGTERM, it stops the trainings that are under way, which save first. With
-several --jobs they share the CPU's cores; OMP_NUM_THREADS, if set, is how many
-threads each has instead.
+Everything to be trained is built first, so that mistakes show before training
+begins. Then teachers, if the study says so, and students are trained. Finished
+runs of an earlier call are kept, and interrupted ones resumed; if the study's
+settings have changed since, see --changed. The table and the plots in the
+study's folder are rewritten after each run and show everything finished there.
+On Ctrl-C or SIGTERM, running processes save and stop. With several --jobs they
+share the CPU's cores, unless OMP_NUM_THREADS sets the threads of each.
 """
 import os
 import signal
@@ -23,7 +21,7 @@ from typing import List, Optional, Set
 from sskd_cli import ToolParser, add_pickle_option, run_tool
 
 ROOT = Path(__file__).resolve().parent.parent
-#: The trainings that are under way.
+#: Running training processes.
 RUNNING: Set[subprocess.Popen] = set()
 
 
@@ -35,9 +33,9 @@ def parse_args():
     parser.add_argument(
         '--seeds', type=int, nargs='+', help='instead of the study\'s')
     parser.add_argument(
-        '--only', nargs='+', metavar='METHOD', help='these methods alone')
+        '--only', nargs='+', metavar='METHOD', help='run only these methods')
     parser.add_argument(
-        '--pairs', nargs='+', metavar='PAIR', help='these pairs alone')
+        '--pairs', nargs='+', metavar='PAIR', help='run only these pairs')
     parser.add_argument('--jobs', type=int, default=1, help='runs at a time')
     parser.add_argument(
         '--plan',
@@ -58,7 +56,7 @@ def parse_args():
 
 
 def keep_only(entries: dict, wanted: Optional[List[str]], where: str) -> dict:
-    """Those of a study's entries that the command line asks for."""
+    """Keep the entries of a study that the command line names."""
     for name in wanted or ():
         if name not in entries:
             raise ValueError(f'{where} are {", ".join(entries)}, and there is '
@@ -67,7 +65,7 @@ def keep_only(entries: dict, wanted: Optional[List[str]], where: str) -> dict:
 
 
 def stop(signum: int, frame) -> None:
-    """Stop the trainings, then this process; those that wait never begin."""
+    """Stop running training processes, then this one; start no others."""
     for training in list(RUNNING):
         training.terminate()
     sys.exit(128 + signum)
@@ -80,7 +78,7 @@ def train(cfg, work_dir: Path, jobs: int) -> None:
     resume = ['--resume'] if (work_dir / 'last_checkpoint').exists() else []
     env = dict(os.environ)
     if jobs > 1:
-        # More threads than cores would wait for each other in each operation.
+        # More threads than cores would wait for each other in every operation.
         env.setdefault('OMP_NUM_THREADS', str(max(1, os.cpu_count() // jobs)))
     with open(work_dir / 'output.txt', 'a') as output, subprocess.Popen(
         [

@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Distil or train a model of mmdet or mmpretrain.
+"""Distil or train an mmdet or mmpretrain model.
 
 python tools/train.py configs/sskd/faster_rcnn_r18_coco.py
 python tools/train.py CONFIG --method configs/_base_/methods/kd.py

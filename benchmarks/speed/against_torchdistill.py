@@ -1,11 +1,10 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""The same work as torchdistill 1.1.5: whole processes, from start to finished
-checkpoint.
+"""sskd_mm and torchdistill 1.1.5 on the same work, end to end.
 
-ResNet-56 to -20, 2,560 images of noise in CIFAR-10's format, batches of 128,
-one or four epochs for each stage, no validation. torchdistill has its own
-networks, cut behind the tap, torchvision's transforms and two workers; sskd_mm
-the path in memory that its configs have. Needs
+ResNet-56 to -20, 2,560 noise images in CIFAR-10's format, batches of 128, one
+or four epochs per stage, no validation. torchdistill uses its own networks,
+truncated after the tap, torchvision's transforms and two workers; sskd_mm
+keeps its data in memory, as in its configs. Needs
 ``pip install torchdistill==1.1.5``.
 """
 import subprocess
@@ -23,7 +22,7 @@ from table import Table
 ROOT = Path(__file__).resolve().parent.parent.parent
 BATCHES = 20
 STAGES = ('layer1', 'layer2', 'layer3')
-# What a teacher computed is used again, by the later stages and epochs.
+# Later stages and epochs reuse the teacher's features.
 CACHED = {
     'sskd_mm, channels_last, cached_passes=1': {
         'model.channels_last': True,
@@ -31,7 +30,7 @@ CACHED = {
     }
 }
 AS_SHIPPED: Dict[str, dict] = {'sskd_mm': {}}
-# Stages, epochs of each, ways to set sskd_mm.
+# Stages, epochs per stage, settings of sskd_mm.
 WORK = {
     'layer3, 1 epoch': (STAGES[2:], 1, AS_SHIPPED),
     'three stages, 1 epoch each': (STAGES, 1, AS_SHIPPED | CACHED),
@@ -41,7 +40,7 @@ WORK = {
 
 
 def call(*command) -> None:
-    """Run a process, and show what it says only if it fails."""
+    """Run a process; show its output only if it fails."""
     result = subprocess.run([sys.executable, *map(str, command)],
                             stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT,
@@ -78,17 +77,17 @@ def run() -> List[Table]:
             ] for form, values in seconds.items()]
     return [
         Table(
-            f'ResNet-56 to -20, {BATCHES} batches of 128 images an epoch, '
-            'from start to finished checkpoint',
+            f'ResNet-56 to -20, {BATCHES} batches of 128 images per epoch, '
+            'end to end',
             ['work', 'tool', 's', 'ratio'], rows,
             'Three runs each, in turn; medians with quartiles. sskd_mm: '
             '`tools/train.py` with the shipped config, CIFAR in memory, '
             'batches cropped, flipped and normalised at once. torchdistill: '
             'its own networks and MultiStagesDistillationBox (one stage: '
-            'DistillationBox), cut behind the tap by `sequential`, earlier '
-            'stages frozen, teacher without gradients, torchvision\'s '
-            'transforms in two workers. Both: SGD, MSE of one tap a stage, '
-            'no validation. cached_passes=1: the batches of the first epoch, '
-            'as they were cropped and flipped, are replayed with the '
+            'DistillationBox), truncated after the tap by `sequential`, '
+            'earlier stages frozen, teacher without gradients, torchvision\'s '
+            'transforms in two workers. Both: SGD, MSE of one tap per stage, '
+            'no validation. cached_passes=1: the cropped and flipped batches '
+            'of the first epoch are replayed with the '
             'teacher\'s features.')
     ]

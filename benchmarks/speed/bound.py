@@ -1,8 +1,8 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Mimic phases beside a bare loop of PyTorch that does the same arithmetic.
+"""Mimic phases compared with a bare PyTorch loop of the same arithmetic.
 
-The engine is a Runner with a shipped config, with loading, preprocessing,
-hooks and logging; the bare loop has a batch at hand and nothing else.
+The engine is a Runner with a shipped config, including loading, preprocessing,
+hooks and logging; the bare loop only computes on a loaded batch.
 """
 import copy
 from typing import List
@@ -22,13 +22,13 @@ PAIRS = {
 
 
 class BareStep:
-    """A step of a sequential mimic phase: the teacher as far as the tap, the
-    student's frozen stages, the stage that trains, L2, SGD.
+    """A step of a sequential mimic phase: the teacher up to the tap, the
+    student's frozen stages, the stage in training, L2, SGD.
 
     Args:
-        distiller (nn.Module): Whose networks are copied.
-        index (int): Which stage trains.
-        optimizer (torch.optim.SGD): Whose settings are taken.
+        distiller (nn.Module): Its networks are copied.
+        index (int): Index of the stage in training.
+        optimizer (torch.optim.SGD): Its settings are copied.
     """
 
     def __init__(self, distiller: nn.Module, index: int,

@@ -1,9 +1,9 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 """Throughput of the evaluators.
 
-COCO's figures of 1,000 images of 80 classes by pycocotools and by
-faster-coco-eval, which must agree in all of them; 10,000 faces searched among
-100,000, in blocks and as one matrix.
+COCO metrics of 1,000 images with 80 classes by pycocotools and
+faster-coco-eval, which must agree; 10,000 faces searched among 100,000, in
+blocks and as one matrix.
 """
 import json
 import sys
@@ -25,7 +25,7 @@ IMAGES, CLASSES = 1000, 80
 
 
 def detections(root: Path) -> list:
-    """Annotations of noise in a file, and predictions near them."""
+    """Write random annotations to a file; return predictions near them."""
     rng = np.random.default_rng(0)
     images, annotations, samples = [], [], []
     for i in range(IMAGES):
@@ -64,7 +64,7 @@ def detections(root: Path) -> list:
 
 
 def coco() -> Table:
-    """COCO's bounding boxes."""
+    """Time COCO evaluation of boxes."""
     with tempfile.TemporaryDirectory() as tmp:
         samples = detections(Path(tmp))
         figures = {}
@@ -105,7 +105,7 @@ def coco() -> Table:
 
 
 def faces() -> Table:
-    """Identification among many."""
+    """Time identification in a large gallery."""
     generator = torch.Generator().manual_seed(0)
     probes, gallery = (
         torch.nn.functional.normalize(

@@ -1,12 +1,11 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Sequential mimic phases beside code that runs both networks in full.
+"""Sequential mimic phases compared with code that runs both networks in full.
 
-Two rivals, in plain PyTorch and with a batch at hand: joint distillation of
-features (cross entropy and a loss at every tap, so the whole student is
-differentiated), and stage-by-stage mimicking as it is usually written (both
-networks run to their ends, only the stage that trains is differentiated). The
-engine is a Runner with a shipped config. Memory is measured in a process for
-each.
+Two rivals in plain PyTorch, on a loaded batch: joint feature distillation
+(cross entropy and a loss at every tap, so the whole student is
+differentiated), and stage-by-stage mimicking as usually written (both networks
+run completely, but only the stage in training is differentiated). The engine
+is a Runner with a shipped config. Memory is measured in separate processes.
 """
 import copy
 import os
@@ -38,12 +37,12 @@ PAIRS = {
 
 
 class FullStep:
-    """A step that runs both networks to their ends.
+    """A step that runs both networks completely.
 
     Args:
-        distiller (nn.Module): Whose networks are copied.
-        index (int): Which stage trains.
-        optimizer (torch.optim.SGD): Whose settings are taken.
+        distiller (nn.Module): Its networks are copied.
+        index (int): Index of the stage in training.
+        optimizer (torch.optim.SGD): Its settings are copied.
         joint (bool): Whether the whole student trains, on all taps and the
             labels.
     """
@@ -96,7 +95,7 @@ RIVALS = {
 
 
 class MemoryHook(Hook):
-    """Notes each phase's peak, of the engine or of a rival in its place."""
+    """Records the peak of each phase, of the engine or a rival."""
 
     priority = 'LOWEST'
 
@@ -129,10 +128,10 @@ class MemoryHook(Hook):
 
 
 def peak_memory(title: str, rival: str) -> Dict[str, float]:
-    """MiB in each phase above what the networks themselves take."""
+    """Measure the MiB of each phase in addition to the networks."""
     hook = MemoryHook(rival)
     with tempfile.TemporaryDirectory() as tmp:
-        # A rival runs in the engine's place, which trains one iteration.
+        # A rival replaces the engine, which trains for one iteration.
         runner = Runner.from_cfg(PAIRS[title][0](Path(tmp), 1 if rival else 3))
         runner.register_hook(hook)
         runner.train()
@@ -144,7 +143,7 @@ def run() -> List[Table]:
     for title, (pair, iters) in PAIRS.items():
         seconds = measure_beside(pair, iters, RIVALS)
         peaks = {}
-        # What is freed shall leave the process at once, to be seen.
+        # Return freed memory to the system at once, so that it shows.
         os.environ.update(
             MALLOC_MMAP_THRESHOLD_='65536', MALLOC_TRIM_THRESHOLD_='65536')
         for rival in ('', *RIVALS):

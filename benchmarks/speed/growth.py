@@ -1,9 +1,9 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Time and memory of mimic phases as a run grows in one direction: stages,
-image size, batch, data set, processes.
+"""How time and memory of mimic phases grow with the number of stages, image
+size, batch size, data set size and number of processes.
 
-Two CIFAR ResNet-56 of one form on noise, three stages on 16 images of 32 x 32
-unless said otherwise. Each point is a Runner in a process of its own.
+Two equal CIFAR ResNet-56 on noise, three stages on 16 images of 32 x 32 unless
+stated otherwise. Each point is a Runner in its own process.
 """
 import os
 import socket
@@ -29,12 +29,12 @@ BEGIN = ['seconds to the first step', 'a step, ms', 'peak of a phase, MiB']
 
 
 class _Enough(Exception):
-    """Ends a run in the midst of an epoch."""
+    """Ends a run in the middle of an epoch."""
 
 
 class GrowthHook(Hook):
-    """Times the steps, the first of a phase left out, and notes the peak of
-    memory in each phase; ends an epoch that is too long to be waited for."""
+    """Times the steps of each phase except the first, records its peak
+    memory, and ends long epochs early."""
 
     # After IterTimerHook and the engine's own hooks.
     priority = 'LOWEST'
@@ -93,7 +93,7 @@ def _train(pipe, environment: Dict[str, str], options: dict) -> None:
 
 
 def measure(processes: int = 1, **options) -> Dict[str, Any]:
-    """What :class:`GrowthHook` tells of one run, of its first process."""
+    """Get the results of :class:`GrowthHook` in a run's first process."""
     environments: List[Dict[str, str]] = [{}]
     if processes > 1:
         with socket.socket() as free:
@@ -107,7 +107,7 @@ def measure(processes: int = 1, **options) -> Dict[str, Any]:
                 MASTER_ADDR='localhost',
                 MASTER_PORT=str(port)) for rank in range(processes)
         ]
-    # Forked from one that has imported everything and run nothing.
+    # Forked from a process that has imported everything but run nothing.
     context = get_context('forkserver')
     started = []
     for environment in environments:
@@ -136,7 +136,7 @@ def _grow(title: str,
 
 
 def run() -> List[Table]:
-    # What is freed shall leave the process at once, to be seen.
+    # Return freed memory to the system at once, so that it shows.
     os.environ.update(
         MALLOC_MMAP_THRESHOLD_='65536', MALLOC_TRIM_THRESHOLD_='65536')
     get_context('forkserver').set_forkserver_preload(

@@ -1,8 +1,8 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 """The head phase on frozen features: computed in each iteration, or cached.
 
-The same config twice, with and without ``cached_passes`` of the head, through
-the Runner, on a student as it is initialised.
+The same config with and without ``cached_passes`` of the head, run by the
+Runner on an untrained student.
 """
 import statistics
 import tempfile
@@ -21,12 +21,11 @@ EPOCHS = 5
 
 
 class EpochHook(Hook):
-    """Notes what epochs take.
+    """Records time and memory of epochs.
 
     Attributes:
-        seconds (list[float]): Of each epoch, what is done for it before its
-            first iteration included.
-        memory (PeakMemory): Since the first of them.
+        seconds (list[float]): Time of each epoch, including its preparation.
+        memory (PeakMemory): Peak since the first epoch.
     """
 
     priority = 'LOWEST'
@@ -57,7 +56,7 @@ def _measure(work_dir: Path, passes: int) -> EpochHook:
 def run() -> List[Table]:
     rows = []
     with tempfile.TemporaryDirectory() as tmp:
-        # What is loaded and allocated once is not one way's.
+        # Warm up, so that one-time loading and allocation do not count.
         _measure(Path(tmp, 'warm-up'), 0)
         for name, passes in (('in each iteration', 0), ('once, cached', 1)):
             hook = _measure(Path(tmp, name), passes)

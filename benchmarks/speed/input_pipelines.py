@@ -1,12 +1,11 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""How many images a second reach a network, without one.
+"""Throughput of the input pipelines, without a network.
 
-CIFAR: images in memory, a batch cropped, flipped and normalised at once,
-beside the pipeline that mmpretrain's configs have. Detection: mimic phases,
-which load no annotations, beside phases of the head, which do, boxes alone
-and with masks as polygons. Faces: the records of a set in its own format,
-beside files. The images are noise. How much of an iteration is loading under
-training, ``bound`` shows.
+CIFAR: images in memory, cropped, flipped and normalised by batch, compared
+with the pipeline of mmpretrain's configs. Detection: mimic phases, which load
+no annotations, compared with head phases, which load boxes, or boxes and
+polygon masks. Faces: records in insightface's format compared with image
+files. The images are noise. ``bound`` shows the share of loading in training.
 """
 import copy
 import json
@@ -138,7 +137,7 @@ def detection(root: Path) -> Dict[str, Callable]:
 
 
 def faces(root: Path) -> Dict[str, Callable]:
-    """1,000 photographs of 112 x 112, as records and in a folder a person."""
+    """1,000 photos of 112 x 112, as records and in one folder per person."""
     rng = np.random.default_rng(0)
     index, offset = [], 0
     with open(root / 'train.rec', 'wb') as records:
@@ -148,7 +147,7 @@ def faces(root: Path) -> Dict[str, Callable]:
             folder = root / f'person{i % 50}'
             folder.mkdir(exist_ok=True)
             (folder / f'{i}.jpg').write_bytes(jpeg.tobytes())
-            # As MXNet has them, see RecordFile.
+            # MXNet's format, see RecordFile.
             record = struct.pack('<IfQQ', 0, i % 50, i, 0) + jpeg.tobytes()
             record = struct.pack('<II', 0xced7230a, len(record)) + record
             index.append(f'{i}\t{offset}\n')

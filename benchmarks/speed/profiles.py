@@ -1,10 +1,10 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 """Where the time of a mimic phase goes.
 
-A Runner with a shipped config, whose parts are timed from the outside. What a
-part calls of another is the other's; what none of them has is left for hooks,
-logging and Python. On a GPU it waits for each part to end, so that the sum is
-more than a step takes.
+Times the parts of a Runner with a shipped config from the outside. Time in a
+nested part counts for that part only; the rest is hooks, logging and Python.
+On a GPU it synchronises after each part, so the sum exceeds the time of a
+step.
 """
 import functools
 import tempfile
@@ -31,11 +31,11 @@ class ProfileHook(Hook):
     """Times the parts of each iteration.
 
     Attributes:
-        seconds (dict[str, dict[str, list]]): For each phase, for each part,
-            of each iteration that counts.
+        seconds (dict[str, dict[str, list]]): For each phase and part, the
+            times of the measured iterations.
     """
 
-    # After IterTimerHook, which has noted by then how long loading took.
+    # After IterTimerHook, which records the loading time.
     priority = 'LOWEST'
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class ProfileHook(Hook):
         self._spent: Dict[str, float] = defaultdict(float)
 
     def watch(self, part: str, owner: object, name: str) -> None:
-        """Time what is called as ``owner.name``."""
+        """Time calls of ``owner.name``."""
         function: Callable = getattr(owner, name)
 
         @functools.wraps(function)
@@ -70,7 +70,7 @@ class ProfileHook(Hook):
         self.watch('measured distance', stage_by_stage, '_distance')
 
     def before_phase(self, runner, phase) -> None:
-        # Each phase has an optimizer of its own.
+        # Each phase has its own optimizer.
         self.watch('backward', runner.optim_wrapper, 'backward')
         for name in ('step', 'zero_grad'):
             self.watch('optimizer', runner.optim_wrapper, name)

@@ -1,9 +1,9 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""From the start of a process to its first iteration, for the small configs.
+"""Startup time of the small configs, up to the first iteration.
 
-Each in a process of its own, three times: Python and imports, the config, the
-Runner with data and networks, and the way to the end of the first iteration.
-Teachers have random weights and are not evaluated.
+Each runs three times in its own process: Python and imports, the config, the
+Runner with data and networks, and the rest of the first iteration. Teachers
+have random weights and are not evaluated.
 """
 import json
 import statistics
@@ -71,7 +71,7 @@ runner.train()
 
 
 def write_cifar(root: Path) -> None:
-    """Noise in CIFAR-10's format, its test images included."""
+    """Write noise in CIFAR-10's format, including test images."""
     root.mkdir()
     write_noise(root)
     folder = root / 'cifar-10-batches-py'
@@ -80,12 +80,12 @@ def write_cifar(root: Path) -> None:
 
 
 def write_digits(root: Path) -> None:
-    """A fifth of the embedded set."""
+    """Write a fifth of the embedded data set."""
     make_digits_detection(root, num_train=200, num_val=50)
 
 
 def write_faces(root: Path) -> None:
-    """Noise in the place of ORL's 30 people, ten images each."""
+    """Write noise images instead of ORL's: 30 people, ten images each."""
     rng = np.random.default_rng(0)
     for person in range(30):
         folder = root / f'person{person:02}'
@@ -102,7 +102,7 @@ def write_faces(root: Path) -> None:
                    stdout=subprocess.DEVNULL)
 
 
-#: For each config the function that writes its data.
+#: Configs, each with the function that writes its data.
 CONFIGS = {
     'CIFAR ResNet-56 to -20': ('sskd/cifar10/resnet56_resnet20_cifar10.py',
                                write_cifar),
@@ -114,7 +114,7 @@ CONFIGS = {
 
 
 def start(config: str, folder: Path) -> List[float]:
-    """Seconds of each step."""
+    """Measure the seconds of each step."""
     result = subprocess.run([
         sys.executable, '-c', PROCESS,
         str(ROOT / 'configs' / config),
@@ -137,7 +137,7 @@ def run() -> List[Table]:
         with tempfile.TemporaryDirectory() as tmp:
             folder = Path(tmp)
             write_data(folder / 'data')
-            start(config, folder)  # writes the teacher, warms the disk's cache
+            start(config, folder)  # writes the teacher, warms the disk cache
             times = [start(config, folder) for _ in range(3)]
         steps = [statistics.median(step) for step in zip(*times)]
         rows.append([name, *steps, statistics.median(map(sum, times))])

@@ -1,9 +1,10 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""What the teacher costs, and what makes it cheaper.
+"""What the teacher costs, and how to make it cheaper.
 
-A pass of it as it is, in ``inference_mode``, in channels_last, in bfloat16,
-compiled; one pass for all taps beside one for each; a step of a mimic phase
-with the teacher computed, its features held in memory and on disk.
+A plain forward pass, and one in ``inference_mode``, in channels_last, in
+bfloat16, and compiled; one pass for all taps compared with one per tap; a step
+of a mimic phase with the teacher's features computed, cached in memory, and
+cached on disk.
 """
 import functools
 import tempfile
@@ -32,7 +33,7 @@ class Setting:
 
     Args:
         pair (Callable): One of ``pairs``.
-        work_dir (Path): For its files.
+        work_dir (Path): Folder for its files.
         compile (bool): Whether the stages are compiled. Defaults to False.
     """
 
@@ -54,19 +55,19 @@ class Setting:
         self.distiller.compile_stages()
 
     def look(self, taps=None) -> Callable[[], None]:
-        """A pass of its teacher."""
+        """Return a function that runs the teacher once."""
         inputs = self.inputs
         return lambda: self.teacher.features(inputs, taps or self.taps)
 
     def step(self, cache: Optional[TeacherCache] = None) -> None:
-        """A training step, of the same batch each time.
+        """Run a training step, always with the same batch.
 
         Args:
-            cache (TeacherCache, optional): Where the teacher's features are
-                kept. Defaults to none.
+            cache (TeacherCache, optional): Cache of the teacher's features.
+                Defaults to none.
         """
         key = (0, 0)
-        # A batch whose preprocessing might draw otherwise is another one.
+        # Seeded, since a batch with other random preprocessing is a new one.
         seed_everything(0, *key)
         teachers = self.distiller.teachers
         teachers.cache = cache

@@ -1,4 +1,4 @@
 _base_ = 'mmpretrain::_base_/default_runtime.py'
 custom_imports = dict(imports=['sskd_mm'])
-# Of 240 epochs few are worth keeping.
+# Keep only a few of 240 epochs.
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=2))

@@ -1,6 +1,6 @@
-# How detectors are distilled on BCCD: as much computing in all as 12 epochs
-# from scratch. One mimic phase, against the neck: an epoch has 52 iterations
-# there, so that a phase for each stage would be all warm-up.
+# Distills detectors on BCCD, with the total compute of 12 epochs from scratch.
+# There is one mimic phase, for the neck: at 52 iterations per epoch, a phase
+# per stage would be all warm-up.
 sskd = dict(
     model=dict(
         type='StageByStageDistiller',
@@ -8,10 +8,10 @@ sskd = dict(
         mimic_loss=dict(type='L2MimicLoss', normalize=True)),
     train_cfg=dict(
         type='StageByStageTrainLoop',
-        # Mimicking bears a higher learning rate than training does.
+        # Mimicking tolerates a higher learning rate than training.
         mimic=dict(
             max_epochs=5, optim_wrapper=dict(optimizer=dict(lr=0.01))),
-        # An inherited head is nearly there.
+        # An inherited head needs little training.
         head=dict(
             max_epochs=1, optim_wrapper=dict(optimizer=dict(lr=0.001))),
         finetune=dict(

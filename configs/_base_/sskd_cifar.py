@@ -1,7 +1,7 @@
-# How pairs of classifiers for images of 32 x 32 are distilled, as the studies
-# in docs/benchmarks.md found best. First the backbone's stages mimic the
-# teacher's, all at once; then the whole backbone mimics what the teacher's
-# classifier reads; then the head trains, from the teacher's where it fits.
+# Distills classifiers for 32 x 32 images, by the recipe that the studies in
+# docs/benchmarks.md found best. First all stages of the backbone mimic the
+# teacher's together; then the whole backbone mimics the input of the teacher's
+# classifier; then the head trains, starting from the teacher's if it fits.
 cosine = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=50),
     dict(type='CosineAnnealingLR', by_epoch=True, convert_to_iter_based=True)
@@ -16,12 +16,12 @@ sskd = dict(
         schedule=['joint', 'last'],
         mimic=dict(
             max_epochs=185,
-            # A mean over all elements of a feature is a small loss: this makes
-            # up for it, and keeps the decay of the weights as it was.
+            # The mean over all elements is a small loss: this compensates
+            # for it and leaves the effective weight decay unchanged.
             optim_wrapper=dict(optimizer=dict(lr=1.0, weight_decay=1e-5)),
             param_scheduler=cosine),
         phases={'mimic/last': dict(max_epochs=35)},
-        # On the features of so many passes over the training set.
+        # Train on cached features of this many passes over the data.
         head=dict(
             max_epochs=20,
             cached_passes=4,

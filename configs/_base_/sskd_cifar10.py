@@ -1,4 +1,4 @@
-# 200 epochs in all, as mmpretrain trains on CIFAR-10.
+# 200 epochs in total, as in mmpretrain for CIFAR-10.
 _base_ = './sskd_cifar_siblings.py'
 
 sskd = dict(

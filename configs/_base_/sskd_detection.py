@@ -1,6 +1,6 @@
-# How detectors are distilled in 12 epochs: the best that docs/benchmarks.md
-# found on small sets. Nobody has run it on COCO yet. First the student's neck
-# mimics the teacher's; then the head trains, and then the whole student.
+# Distills detectors in 12 epochs, by the recipe that docs/benchmarks.md found
+# best on small data sets. It has not been run on COCO yet. First the student's
+# neck mimics the teacher's; then the head trains, and then the whole student.
 warmup = dict(
     type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500)
 cosine = dict(
@@ -13,8 +13,8 @@ sskd = dict(
     train_cfg=dict(
         type='StageByStageTrainLoop',
         mimic=dict(max_epochs=5, param_scheduler=[warmup, cosine]),
-        # An inherited head is nearly there: a third of the learning rate that
-        # training from scratch has.
+        # An inherited head needs little training: a third of the learning rate
+        # for training from scratch.
         head=dict(
             max_epochs=1,
             param_scheduler=[dict(warmup, end_factor=0.35), cosine]),

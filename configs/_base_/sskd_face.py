@@ -1,10 +1,10 @@
-# How pairs of networks for faces are distilled, in as many epochs as training
-# from scratch takes; studies/orl_faces.yaml has measured it on a small set.
-# Nobody has run it on MS1MV3 or CASIA-WebFace yet.
+# Distills face networks, in as many epochs as training from scratch.
+# studies/orl_faces.yaml measures it on a small data set; it has not been run
+# on MS1MV3 or CASIA-WebFace yet.
 #
-# All stages and the embedding are mimicked at once, then the embedding alone.
-# Class centres start from the teacher's, and the head phase trains nothing
-# else: embeddings, and so verification, are what mimicking left.
+# All stages and the embedding are mimicked together, then the embedding alone.
+# The head phase trains only class centres, starting from the teacher's, so
+# embeddings, and thus verification, result from mimicking alone.
 sskd = dict(
     model=dict(
         type='StageByStageDistiller',
@@ -13,11 +13,11 @@ sskd = dict(
     train_cfg=dict(
         type='StageByStageTrainLoop',
         schedule=['joint', 'last'],
-        # Of each of the two.
+        # For each of the two phases.
         mimic=dict(
             max_epochs=9,
-            # A mean over all elements of a feature is a small loss: this makes
-            # up for it, and keeps the decay of the weights as it was.
+            # The mean over all elements is a small loss: this compensates
+            # for it and leaves the effective weight decay unchanged.
             optim_wrapper=dict(
                 optimizer=dict(lr=1.0, weight_decay=1e-5, nesterov=True)),
             param_scheduler=[

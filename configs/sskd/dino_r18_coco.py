@@ -1,11 +1,11 @@
-# DINO R50 -> R18 on COCO; its transformer starts from the teacher's.
+# DINO R50 -> R18 on COCO; the transformer starts from the teacher's.
 _base_ = [
     '../baselines/dino-4scale_r18_8xb2-12e_coco.py',
     '../_base_/sskd_detection.py',
 ]
 
 student = _base_.model
-# Every stage mimics the teacher, so the config must freeze none.
+# Every stage mimics the teacher, so none may be frozen.
 student.backbone.update(
     frozen_stages=-1, norm_eval=False, norm_cfg=dict(type='BN'))
 model = dict(
@@ -25,7 +25,7 @@ model = dict(
 del student
 
 recipe = _base_.sskd.train_cfg
-# Otherwise a tenth of the learning rate, as behind a transformer.
+# Overrides DINO's tenfold lower learning rate of the backbone.
 recipe.mimic.optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=1.0))))
 train_cfg = dict(_delete_=True, **recipe)

@@ -1,6 +1,6 @@
-# The paper's strict form: each stage is fixed once it was mimicked, plain L2,
-# the head starts from nothing. More computing than faster_rcnn_r18_bccd.py,
-# since a stage gets but a share of it.
+# The paper's strict form: each stage is frozen after mimicking, plain L2, head
+# from random weights. Uses more compute than faster_rcnn_r18_bccd.py, since
+# each stage gets only a share of it.
 _base_ = './faster_rcnn_r18_bccd.py'
 
 model = dict(

@@ -6,7 +6,7 @@ _base_ = [
 ]
 
 student = _base_.model
-# Every stage mimics the teacher, so the config must freeze none.
+# Every stage mimics the teacher, so none may be frozen.
 student.backbone.update(frozen_stages=-1, norm_eval=False)
 model = dict(
     _delete_=True,

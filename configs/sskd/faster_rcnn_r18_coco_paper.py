@@ -1,5 +1,5 @@
-# The paper's strict form: each stage is fixed once it was mimicked, plain L2,
-# the head starts from nothing.
+# The paper's strict form: each stage is frozen after mimicking, plain L2, head
+# from random weights.
 _base_ = './faster_rcnn_r18_coco.py'
 
 model = dict(

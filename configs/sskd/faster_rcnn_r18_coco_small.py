@@ -12,14 +12,14 @@ model = dict(
     mimic_loss=dict(type='L2MimicLoss', normalize=True),
     inherit=['neck', 'rpn_head', 'roi_head'])
 
-# As much computing in all as the 7 epochs from scratch.
+# The total compute equals that of 7 epochs from scratch.
 train_cfg = dict(
     _delete_=True,
     type='StageByStageTrainLoop',
-    # Mimicking bears a higher learning rate than training does.
+    # Mimicking tolerates a higher learning rate than training.
     mimic=dict(
         max_epochs=4, optim_wrapper=dict(optimizer=dict(lr=0.01))),
-    # An inherited head is nearly there.
+    # An inherited head needs little training.
     head=dict(
         max_epochs=1, optim_wrapper=dict(optimizer=dict(lr=0.001))),
     val_interval=4,

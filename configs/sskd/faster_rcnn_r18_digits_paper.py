@@ -1,5 +1,5 @@
-# The paper's strict form: each stage is fixed once it was mimicked, plain L2,
-# the head starts from nothing. As much computing as faster_rcnn_r18_digits.py.
+# The paper's strict form: each stage is frozen after mimicking, plain L2, head
+# from random weights. The same compute as faster_rcnn_r18_digits.py.
 _base_ = './faster_rcnn_r18_digits.py'
 
 model = dict(

@@ -1,11 +1,11 @@
-# FCOS R50-FPN -> R18-FPN on COCO. Each has its own normalisation of images.
+# FCOS R50-FPN -> R18-FPN on COCO. Each normalises images in its own way.
 _base_ = [
     '../baselines/fcos_r18_fpn_1x_coco.py',
     '../_base_/sskd_detection.py',
 ]
 
 student = _base_.model
-# Every stage mimics the teacher, so the config must freeze none.
+# Every stage mimics the teacher, so none may be frozen.
 student.backbone.update(frozen_stages=-1, norm_eval=False)
 model = dict(
     _delete_=True,

@@ -6,17 +6,17 @@ from torch import Tensor
 
 
 class Alignment:
-    """How near a student's features are to a teacher's, over many batches.
+    """Similarity of a student's features to a teacher's, over many batches.
 
-    Three figures, each over all positions of all images seen:
+    Three metrics, each over all positions of all images seen:
 
     - ``relative_l2``: :math:`\\lVert s-t \\rVert / \\lVert t \\rVert` of the
-      adapted feature; 0 is a perfect copy, 1 what zeros score.
+      adapted feature; 0 for a perfect copy, 1 for all zeros.
     - ``cosine``: mean cosine between the channel vectors of the adapted
       feature and the teacher's; 1 is best.
     - ``cka``: linear CKA (Kornblith et al., arXiv 1905.00414, equation 3)
-      of the student's own feature, before the adapter; 1 is best. It does
-      not change with rotation or scale of the channels.
+      of the student's own feature, before the adapter; 1 is best. Rotating
+      or scaling the channels does not change it.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Alignment:
             self._sums[name] = self._sums.get(name, 0) + value
 
     def compute(self) -> Dict[str, float]:
-        """The three figures over everything seen."""
+        """Compute the three metrics over everything seen."""
         x, n = self._sums, self._count
         ss = x['ss'] - torch.outer(x['s'], x['s']) / n
         tt = x['tt'] - torch.outer(x['t'], x['t']) / n
@@ -63,13 +63,13 @@ class Alignment:
 
 
 def _vectors(feature: Tensor) -> Tensor:
-    """The channel vectors of all positions of all images, (M, C)."""
+    """Flatten to the channel vectors of all positions, (M, C)."""
     if feature.dim() == 4:
         feature = feature.flatten(2).transpose(1, 2)
     return feature.flatten(0, -2)
 
 
-# A compiled stage would be compiled anew for images of other shapes.
+# A compiled stage would be recompiled for every image shape.
 @torch.compiler.set_stance('force_eager')
 @torch.no_grad()
 def measure_alignment(distiller, dataloader: Iterable, stages: Sequence[str],
@@ -77,14 +77,14 @@ def measure_alignment(distiller, dataloader: Iterable, stages: Sequence[str],
     """Measure the alignment of a distiller's taps on a data set.
 
     Args:
-        distiller (StageByStageDistiller): With its teacher.
+        distiller (StageByStageDistiller): A distiller with its teacher.
         dataloader (Iterable): Yields batches for its data preprocessor.
         stages (Sequence[str]): Names of the stages.
-        batches (int): How many batches to look at.
+        batches (int): Number of batches to use.
 
     Returns:
-        dict[str, dict[str, float]]: The figures of :class:`Alignment` by
-        stage; of a tap with several levels the mean over them.
+        dict[str, dict[str, float]]: The metrics of :class:`Alignment` by
+        stage; for a tap with several levels, their mean.
     """
     mode = distiller.training
     distiller.eval()

@@ -8,19 +8,19 @@ import numpy as np
 # mAP, bbox_mAP_50, AR@100, single-label/precision, mIoU; but not MAPE.
 _SHARE = re.compile('(?<![A-Z])AP(?![A-Za-z])|(?<![A-Za-z])AR(?![A-Za-z])|'
                     'PQ|(?i:precision|recall|f1|IoU)')
-# Of mmpretrain, whose names go on with _micro or a threshold.
+# mmpretrain's, whose names may end in _micro or a threshold.
 _TOP = re.compile(r'top(\d+)(?![^_])')
 _OF_CLASSES = re.compile('(precision|recall|f1-score)(?![^_])')
-#: Metrics of these prefixes are in percent, as small as they may be.
+#: Metrics with these prefixes are in percent, however small.
 _IN_PERCENT = ('single-label', 'multi-label', 'retrieval', 'coco_panoptic')
 
 
 class Chance(NamedTuple):
-    """What a metric gives without any knowledge.
+    """What an untrained network would score.
 
     Attributes:
-        limit (float): Up to this it may be luck.
-        words (str): What it is that gives so much.
+        limit (float): Values up to this may be luck.
+        words (str): The baseline behind the limit, for messages.
     """
     limit: float
     words: str
@@ -31,37 +31,36 @@ def check_teacher_metrics(metrics: Dict[str, Any],
                           labels: Optional[np.ndarray] = None) -> None:
     """Refuse a teacher that is hardly better than a random one.
 
-    Only the main metric counts: a top-k accuracy where there is one, else
-    the first that ends in ``mAP``, else the ``AUC`` of a
-    :class:`~sskd_mm.evaluation.FaceVerification`, which stands beside an
-    ``EER``, else the first that is known here. It is as good as random where
-    it is
+    Only the main metric counts: a top-k accuracy if there is one, else the
+    first that ends in ``mAP``, else the ``AUC`` of a
+    :class:`~sskd_mm.evaluation.FaceVerification` (recognised by its ``EER``),
+    else the first that is known here. It is no better than random if it is
 
-    - NaN, or not there at all (a detector that finds nothing),
-    - in percent and at most 1.5 times chance, or, where that is much, at most
-      a tenth of the way from chance to 100. Chance of a top-k accuracy is k
-      of the classes; of precision, recall and F1 of single labels one of the
-      classes; of several labels an image what follows from how frequent they
-      are; of the AUC of faces 50 (here only the tenth of the way counts),
+    - NaN or missing (a detector that finds nothing);
+    - in percent and at most 1.5 times chance or, if chance is high, at most a
+      tenth of the way from chance to 100. Chance is k of the classes for a
+      top-k accuracy; one of the classes for precision, recall and F1 of
+      single labels; derived from the class frequencies for several labels per
+      image; and 50 for the AUC of faces (where only the tenth of the way
+      counts);
     - another average precision or recall, precision, F1, IoU or PQ below 1 %.
 
-    A share is told from percent by values above 1, and by the prefixes that
-    mmpretrain's metrics have by default. What other metrics mean is not known
-    here, so they pass, and so does recall of several labels, which is 100 for
-    who says yes to all.
+    Percentages are recognised by values above 1 and by the default prefixes
+    of mmpretrain's metrics. Other metrics are unknown here and pass. So does
+    the recall of several labels, which is 100 for predicting every label.
 
     Args:
-        metrics (dict[str, Any]): The teacher's, on the validation set.
-            Of one value a class, the mean counts.
-        num_classes (int, optional): What chance follows from. Without it an
-            accuracy passes.
-        labels (np.ndarray, optional): Of a validation set of several labels
-            an image, which has which, bool, (N, C), see
+        metrics (dict[str, Any]): The teacher's metrics on the validation set.
+            Per-class values are averaged.
+        num_classes (int, optional): Determines chance. Without it an accuracy
+            passes.
+        labels (np.ndarray, optional): In a multi-label validation set, which
+            image has which label, bool, (N, C), see
             :func:`~sskd_mm.datasets.read_multi_labels`.
 
     Raises:
-        ValueError: Says what the metric is, what chance would give, the usual
-            causes and how to go on anyway.
+        ValueError: Names the metric, what chance would give, the usual causes
+            and how to continue anyway.
     """
     values = _scalars(metrics)
     chances = {
@@ -85,19 +84,19 @@ def check_teacher_metrics(metrics: Dict[str, Any],
         'The usual causes:\n'
         '  teacher.cfg is not the config that teacher.checkpoint was trained '
         'with, though the weights fit;\n'
-        '  the images are prepared otherwise than for its training: mean, '
+        '  the images are not prepared as in its training: mean, '
         'std, bgr_to_rgb of its data_preprocessor, or the size in '
         'val_dataloader.dataset.pipeline;\n'
-        '  its classes are in another order than those of '
+        '  its classes are in a different order from those of '
         'val_dataloader.dataset.metainfo;\n'
         '  val_dataloader.dataset.ann_file or val_evaluator.ann_file belongs '
         'to other images.\n'
-        'To train with it nevertheless, set '
+        'To train with it anyway, set '
         'train_cfg.accept_weak_teacher=True.')
 
 
 def _scalars(metrics: Dict[str, Any]) -> Dict[str, float]:
-    """Numbers, and means of lists of numbers."""
+    """Keep numbers, and average lists of numbers."""
     values = {}
     for name, value in metrics.items():
         value = np.asarray(value)
@@ -114,7 +113,7 @@ def _main_metric(known: Dict[str, float]) -> Optional[str]:
     for pattern in (r'top1(_.*)?', r'top\d+(_.*)?', '.*mAP', 'AUC', '.*'):
         names = [name for name in known if re.fullmatch(pattern, _last(name))]
         if names and pattern.startswith('top'):
-            # Of several thresholds, the one that leaves the most.
+            # Of several thresholds, the one that keeps the most.
             return max(names, key=known.get)
         if names:
             return names[0]
@@ -124,7 +123,7 @@ def _main_metric(known: Dict[str, float]) -> Optional[str]:
 def _find_chance(name: str, values: Dict[str, float],
                  num_classes: Optional[int],
                  labels: Optional[np.ndarray]) -> Optional[Chance]:
-    """The chance of one metric; None where it is not known."""
+    """Find the chance level of a metric; None if unknown."""
     last = _last(name)
     top, of_classes = _TOP.match(last), _OF_CLASSES.match(last)
     if top:
@@ -163,7 +162,7 @@ def _chance_of_labels(last: str, labels: np.ndarray) -> Optional[Chance]:
     num_images, positives = len(labels), labels.sum(0)
     frequency = positives / num_images
     if _SHARE.search(last)[0] == 'AP':
-        # The mean average precision of a random order of N images, R of them
+        # Expected average precision of a random order of N images, R of them
         # positive (Bestgen, Exact Expected Average Precision of the Random
         # Baseline for System Evaluation, 2015): above R / N in a small set.
         harmonic = (1 / np.arange(1, num_images + 1)).sum()

@@ -13,17 +13,17 @@ from .count_flops import count_flops, gflops_of
 
 @torch.no_grad()
 def describe_parts(model: nn.Module, batch: dict) -> List[Dict[str, float]]:
-    """Size and cost of a network, part by part.
+    """Measure size and cost of a network, part by part.
 
     Args:
-        model (BaseModel): A model of MMEngine, in eval mode.
+        model (BaseModel): An MMEngine model in eval mode.
         batch (dict): A collated batch of a data set.
 
     Returns:
-        list[dict]: ``part`` (the backbone's stages, what it has besides, and
-        the other modules of the network), ``parameters``, and ``gflops`` of
-        the forward pass for each image, two for each multiply-add, or None
-        if they are unknown, see :func:`count_flops`.
+        list[dict]: ``part`` (the backbone's stages, the rest of the backbone,
+        and the network's other modules), ``parameters``, and ``gflops`` of
+        the forward pass per image, two per multiply-add, or None if unknown,
+        see :func:`count_flops`.
     """
     data = model.data_preprocessor(batch, False)
     root = type(model).__name__
@@ -35,7 +35,7 @@ def describe_parts(model: nn.Module, batch: dict) -> List[Dict[str, float]]:
             return 0.
         if f'{root}.{path}' in counts:
             return gflops_of(counts, len(data['inputs']), f'{root}.{path}')
-        # It is not called itself, such as a list, or mmdet's dense heads.
+        # Never called itself, such as a list or mmdet's dense heads.
         return sum(
             count(f'{path}.{name}')
             for name, _ in model.get_submodule(path).named_children())
@@ -61,7 +61,7 @@ def describe_parts(model: nn.Module, batch: dict) -> List[Dict[str, float]]:
                 key: whole[key] - sum(stage[key] for stage in stages)
                 for key in ('parameters', 'gflops')
             })
-        # What counts for nothing, such as a data preprocessor, is left out.
+        # Skip parts without cost, such as a data preprocessor.
         parts += [
             part for part in (rest, *stages)
             if part['parameters'] or part['gflops'] > 0
@@ -73,11 +73,11 @@ def describe_parts(model: nn.Module, batch: dict) -> List[Dict[str, float]]:
 
 def plot_complexity(networks: Dict[str, List[dict]],
                     file: Union[str, Path]) -> None:
-    """Draw what the parts of networks cost, beside each other.
+    """Plot the cost of the parts of networks side by side.
 
     Args:
-        networks (dict[str, list[dict]]): :func:`describe_parts` of each, by
-            its role.
+        networks (dict[str, list[dict]]): :func:`describe_parts` of each
+            network, by role.
         file (str or Path): The picture to write.
     """
     unknown = ' (unknown)'

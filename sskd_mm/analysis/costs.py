@@ -10,18 +10,18 @@ from .plan import describe_network
 
 def measure_costs(models: Dict[str, nn.Module], batches: Sequence[dict],
                   repeats: int, device: str) -> Dict[str, Dict[str, Any]]:
-    """Size, FLOPs and speed of networks, side by side.
+    """Measure size, FLOPs and speed of networks side by side.
 
     Args:
-        models (dict[str, nn.Module]): Networks of mmdet or mmpretrain by
-            name, in eval mode; they are moved to the device.
-        batches (Sequence[dict]): Of the test set.
+        models (dict[str, nn.Module]): mmdet or mmpretrain networks by name,
+            in eval mode; they are moved to the device.
+        batches (Sequence[dict]): Batches of the test set.
         repeats (int): How often each network is timed.
-        device (str): Where.
+        device (str): The device to run on.
 
     Returns:
-        dict[str, dict]: Of each network what :func:`describe_network` and
-        :func:`measure_latency` tell.
+        dict[str, dict]: For each network, the results of
+        :func:`describe_network` and :func:`measure_latency`.
     """
     rows = {
         name: describe_network(model, batches[0])
@@ -35,8 +35,8 @@ def measure_costs(models: Dict[str, nn.Module], batches: Sequence[dict],
 
 
 def name_device(device: str) -> str:
-    """What a device is, as a reader of figures has to know it: a GPU's name,
-    or of a CPU the number of threads."""
+    """Describe a device in a table: the name of a GPU, or the number of
+    threads of a CPU."""
     if device.startswith('cuda'):
         return torch.cuda.get_device_name(device)
     return f'{device}, {torch.get_num_threads()} thread(s)'

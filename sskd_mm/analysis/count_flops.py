@@ -12,19 +12,19 @@ from .fixed_proposals import fixed_proposals
 
 def count_flops(run: Callable[[], Any], what: str,
                 models: Sequence[nn.Module]) -> Optional[Dict[str, dict]]:
-    """Count what a function computes, two FLOPs for each multiply-add.
+    """Count the FLOPs of a function, two per multiply-add.
 
-    Two-stage detectors compute with :func:`fixed_proposals`.
+    Two-stage detectors run under :func:`fixed_proposals`.
 
     Args:
         run (callable): Runs the models.
-        what (str): What it is, for a warning.
-        models (list[nn.Module]): Those that run.
+        what (str): Description for warnings.
+        models (list[nn.Module]): The models that run.
 
     Returns:
-        dict or None: For ``'Global'`` and each module the FLOPs by operator,
-        as ``FlopCounterMode`` calls them. None, with a warning, where that
-        fails or nothing is counted, as by a detector without ``_forward``.
+        dict or None: FLOPs by operator for ``'Global'`` and each module, as in
+        ``FlopCounterMode``. None, with a warning, if this fails or counts
+        nothing, e.g. for a detector without ``_forward``.
     """
     count = {torch.ops.aten.convolution_backward: _conv_backward}
     counter = FlopCounterMode(display=False, custom_mapping=count)
@@ -33,7 +33,7 @@ def count_flops(run: Callable[[], Any], what: str,
             run()
         if counter.get_total_flops():
             return counter.get_flop_counts()
-        error = 'nothing that is counted ran'
+        error = 'no countable operator ran'
     except Exception as raised:
         error = f'{type(raised).__name__}: {raised}'
     print_log(
@@ -46,15 +46,15 @@ def count_flops(run: Callable[[], Any], what: str,
 def gflops_of(counts: Optional[Dict[str, dict]],
               images: int,
               module: str = 'Global') -> Optional[float]:
-    """GFLOPs for each image.
+    """Get the GFLOPs per image.
 
     Args:
-        counts (dict, optional): What :func:`count_flops` returns.
-        images (int): Of the batch that ran.
-        module (str): Defaults to all of them.
+        counts (dict, optional): The result of :func:`count_flops`.
+        images (int): Number of images in the batch that ran.
+        module (str): Name of the module. Defaults to the whole model.
 
     Returns:
-        float or None: None if they are unknown.
+        float or None: None if unknown.
     """
     if counts is None:
         return None
@@ -62,15 +62,15 @@ def gflops_of(counts: Optional[Dict[str, dict]],
 
 
 def format_gflops(gflops: Optional[float], spec: str = '.2f') -> str:
-    """As tables show them: ``'unknown'`` for None."""
+    """Format for tables: ``'unknown'`` for None."""
     return 'unknown' if gflops is None else format(gflops, spec)
 
 
 def _conv_backward(grad_shape, x_shape, weight_shape, _bias, _stride, _padding,
                    _dilation, transposed, _output_padding, _groups,
                    output_mask, **kwargs) -> int:
-    """Each of the two gradients computes as much as the forward pass. By
-    torch's own count those of a grouped convolution's weights are of a full
-    one's."""
+    """Count a convolution's backward pass: each of the two gradients costs as
+    much as the forward pass. Torch's own count treats the weight gradient of
+    a grouped convolution like that of a full one."""
     return sum(output_mask[:2]) * conv_flop_count(x_shape, weight_shape,
                                                   grad_shape, transposed)

@@ -15,44 +15,44 @@ from .plan import describe_plan
 
 @contextmanager
 def dry_runner(cfg: Config) -> Iterator[Runner]:
-    """The Runner of a config, built to be looked at.
+    """Build the Runner of a config for inspection.
 
-    It says nothing, resumes nothing and leaves no file: its work directory
-    is gone with this context.
+    It logs nothing, resumes nothing and leaves no file: its work directory is
+    deleted when the context ends.
 
     Args:
-        cfg (Config): Of any training; it is left as it is.
+        cfg (Config): Any training config; it is not changed.
 
     Yields:
-        Runner: It has not trained.
+        Runner: The Runner before training.
     """
     cfg = copy.deepcopy(cfg)
     cfg.log_level = 'WARNING'
     cfg.load_from, cfg.resume = None, False
-    # A config's has a name of its own, so it would be shared by all runs.
+    # A config's visualizer has a fixed name, so all runs would share it.
     cfg.visualizer = None
-    # MMEngine tells runs apart by name and second.
+    # MMEngine identifies runs by name and second.
     cfg.experiment_name = uuid.uuid4().hex
     with tempfile.TemporaryDirectory() as cfg.work_dir:
         yield Runner.from_cfg(cfg)
 
 
 def dry_run(cfg: Config) -> Dict[str, Any]:
-    """Plan a distillation: everything is built, nothing is trained.
+    """Plan a distillation: build everything, train nothing.
 
-    Every file on this machine that the training will open is looked for, and
-    what the student starts from is loaded.
+    This checks that every local file of the training run exists, and loads
+    the student's initial weights.
 
     Args:
-        cfg (Config): Of a distillation. Data, teacher and its checkpoint
-            have to be there.
+        cfg (Config): A distillation config. Data, teacher and its checkpoint
+            must exist.
 
     Returns:
         dict: The plan, see :func:`describe_plan`.
 
     Raises:
-        FileNotFoundError: Names each file that is not there.
-        ValueError: The training has no phases, or ``load_from`` or an
+        FileNotFoundError: Names every missing file.
+        ValueError: The config has no phases, or ``load_from`` or an
             ``init_cfg`` does not fit the student.
 
     Example:

@@ -10,7 +10,7 @@ from matplotlib.ticker import PercentFormatter
 
 from ..evaluation import Identification, RocCurve, Verification
 
-#: Ranks that a CMC shows at most.
+#: Maximum number of ranks in a CMC.
 RANKS = 20
 
 
@@ -20,16 +20,16 @@ def plot_faces(file: Union[str, Path],
                title: str = '') -> None:
     """Plot ROC, DET, score histograms and CMC of one or several results.
 
-    Rates are the strict ones: at each FAR the largest TAR that keeps it.
-    What lies left of one in all impostor pairs was not measured and is not
-    drawn.
+    Rates are strict: at each FAR, the largest TAR that does not exceed it.
+    FARs below one over the number of impostor pairs cannot be measured and
+    are not drawn.
 
     Args:
         file (str or Path): The picture to write.
-        verifications (dict[str, Verification]): By name.
-        identifications (dict[str, Identification], optional): By name;
-            without them there is no CMC.
-        title (str): Above all. Defaults to none.
+        verifications (dict[str, Verification]): Results by name.
+        identifications (dict[str, Identification], optional): Results by
+            name; without them there is no CMC.
+        title (str): Title of the figure. Defaults to none.
     """
     panels = [_roc, _det, _histogram] + [_cmc] * bool(identifications)
     with matplotlib.rc_context({'axes.grid': True, 'grid.alpha': .3}):
@@ -44,13 +44,13 @@ def plot_faces(file: Union[str, Path],
             if draw is not _histogram:
                 axes.legend(fontsize='small')
                 axes.set_ylim(top=1.2 if draw is _det else 1.01)
-            if draw in (_roc, _cmc):  # There is no rate above 100 %.
+            if draw in (_roc, _cmc):  # Rates end at 100 %.
                 axes.set_yticks([y for y in axes.get_yticks() if y <= 1.001])
         figure.savefig(file, dpi=120)
 
 
 def _strict(curve: RocCurve) -> Tuple[np.ndarray, np.ndarray]:
-    """FARs along a logarithmic axis, and the best TAR with at most each."""
+    """Get FARs on a logarithmic axis and the best TAR for each."""
     far = np.geomspace(1 / curve.impostors, 1, 1000)
     return far, curve.tar[np.searchsorted(curve.far, far, 'right') - 1]
 
@@ -69,8 +69,8 @@ def _roc(axes: Axes, result: Verification, name: str, colour) -> None:
 
 def _det(axes: Axes, result: Verification, name: str, colour) -> None:
     far, tar = _strict(result.roc)
-    # A logarithmic axis has no 0: without a false rejection a curve runs
-    # along a floor, below one in all genuine pairs.
+    # A logarithmic axis has no 0: without false rejections a curve runs along
+    # a floor, below one over the number of genuine pairs.
     floor = 0.7 / result.roc.genuine
     axes.plot(
         far,
@@ -102,7 +102,7 @@ def _histogram(axes: Axes, result: Verification, name: str, colour) -> None:
 
 
 def _cmc(axes: Axes, result: Identification, name: str, colour) -> None:
-    # Up to the first rank at which all are identified, and one more.
+    # Up to the first rank with all probes identified, plus one.
     ranks = 1 + max(int(found.rank.max()) for found in result.results)
     rates = result.cmc(min(ranks, RANKS))
     axes.plot(

@@ -16,18 +16,18 @@ from ..stages import tokens_to_map
 @torch.no_grad()
 def draw_feature_maps(distiller, dataloader: Iterable, images: int,
                       file: Union[str, Path]) -> None:
-    """Draw a teacher's features above its student's, over the images.
+    """Overlay a teacher's features, above its student's, on the images.
 
-    For each image there are two rows; a column is a level of a tap that has
-    places, be they of a map or tokens. What is drawn is the mean over
-    channels, each map from its least to its largest value.
+    Each image takes two rows; each level of a tap with positions (maps or
+    tokens) takes a column. Drawn is the mean over channels, each map scaled
+    from its minimum to its maximum.
 
     Args:
-        distiller (StageByStageDistiller): Prepared, in eval mode. Of several
-            teachers the first that teaches a tap is drawn.
-        dataloader (Iterable): Yields batches for its data preprocessor; of
-            each the first image is taken.
-        images (int): How many images to draw.
+        distiller (StageByStageDistiller): A prepared distiller in eval mode.
+            If several teachers teach a tap, the first is drawn.
+        dataloader (Iterable): Yields batches for its data preprocessor; the
+            first image of each is drawn.
+        images (int): Number of images to draw.
         file (str or Path): The picture to write.
     """
     rows = []
@@ -44,7 +44,7 @@ def draw_feature_maps(distiller, dataloader: Iterable, images: int,
                 1, len([t for t in distiller.stages[name].teachers if t]))
             for number, pair in enumerate(levels[:count]):
                 if pair.teacher.dim() == 2:
-                    continue  # a vector has no places
+                    continue  # a vector has no positions
                 title = name if count == 1 else f'{name}[{number}]'
                 columns.append((title, *(_draw(x, image, size)
                                          for x in (pair.teacher,
@@ -65,12 +65,12 @@ def draw_feature_maps(distiller, dataloader: Iterable, images: int,
 
 
 def _restore(image: Tensor, data_preprocessor: nn.Module) -> np.ndarray:
-    """The picture (H, W, 3) of a normalised image."""
+    """Undo the normalisation of an image, giving (H, W, 3)."""
     mean, std = (getattr(data_preprocessor, key, None)
                  for key in ('mean', 'std'))
     if mean is not None and std is not None:
         image = image * std.view(-1, 1, 1) + mean.view(-1, 1, 1)
-    # As a single channel would be drawn in grey.
+    # Expand a single channel, which is drawn in grey.
     return image.clamp(0, 255).byte().permute(1, 2, 0).expand(
         -1, -1, 3).cpu().numpy()
 

@@ -9,18 +9,18 @@ from torch import nn
 
 @contextmanager
 def fixed_proposals(*models: nn.Module) -> Iterator[None]:
-    """Let two-stage detectors propose as many boxes as they may at most.
+    """Make two-stage detectors propose their maximum number of boxes.
 
-    How many remain after NMS follows from the weights, and with it what the
-    second stage computes: of random ones a student can look dearer than its
-    teacher. Within this context an RPN runs as ever, but proposes
-    ``max_per_img`` boxes of one pixel in the corner of each image. So in
-    training as many are sampled as the config says, and which of them are
-    positive follows from the annotations.
+    The number of boxes after NMS, and with it the cost of the second stage,
+    depends on the weights: with random ones a student can look more expensive
+    than its teacher. Within this context the RPN runs as usual, but proposes
+    ``max_per_img`` boxes of one pixel in the corner of each image. In
+    training, the configured number is then sampled, and the annotations
+    decide which are positive.
 
     Args:
-        *models (nn.Module): Detectors with ``rpn_head`` and ``roi_head``;
-            others stay as they are. Those within a larger module are found.
+        *models (nn.Module): Detectors with ``rpn_head`` and ``roi_head``,
+            also inside a larger module; other models are not changed.
 
     Example:
         >>> with fixed_proposals(detector), FlopCounterMode() as counter:
@@ -28,7 +28,7 @@ def fixed_proposals(*models: nn.Module) -> Iterator[None]:
     """
     heads = [
         head for model in models for part in model.modules()
-        # Not hasattr: a distiller answers for its student.
+        # Not hasattr: a distiller forwards attributes to its student.
         if part._modules.get('rpn_head') and part._modules.get('roi_head')
         for head in part.rpn_head.modules() if hasattr(head, 'predict_by_feat')
     ]
@@ -39,7 +39,7 @@ def fixed_proposals(*models: nn.Module) -> Iterator[None]:
         yield
     finally:
         for head in heads:
-            # The method of its class is there again.
+            # Restores the method of the class.
             vars(head).pop('predict_by_feat', None)
 
 

@@ -13,31 +13,31 @@ def measure_latency(models: Dict[str, nn.Module],
                     batches: Sequence[dict],
                     repeats: int = 50,
                     warm_up: int = 5) -> Dict[str, Dict[str, float]]:
-    """Time networks on the same images, in turn.
+    """Time networks alternately on the same images.
 
-    A prediction is timed as users have it: data preprocessor, forward pass
-    and what makes results of it, NMS included; reading and augmenting the
-    image are not. Networks take turns image by image, so that a machine that
-    becomes slower or busier does so for all of them.
+    Timed is a prediction as users see it: data preprocessor, forward pass and
+    post-processing including NMS, but not reading and augmenting the image.
+    Networks alternate image by image, so that changes in the machine's speed
+    affect all of them.
 
     Args:
-        models (dict[str, nn.Module]): Networks of mmdet or mmpretrain by
-            name, in eval mode on their device.
-        batches (Sequence[dict]): Of the test set; they are taken in turn.
+        models (dict[str, nn.Module]): mmdet or mmpretrain networks by name,
+            in eval mode on their device.
+        batches (Sequence[dict]): Batches of the test set, used in turn.
         repeats (int): How often each network is timed. Defaults to 50.
-        warm_up (int): How often each runs before. Defaults to 5.
+        warm_up (int): Runs of each network before timing. Defaults to 5.
 
     Returns:
-        dict[str, dict[str, float]]: Of each network ``median_ms``,
-        ``p5_ms`` and ``p95_ms`` of a batch (the times that 5 % and 95 % stay
-        below), and ``fps``, images a second at the median.
+        dict[str, dict[str, float]]: For each network, ``median_ms``,
+        ``p5_ms`` and ``p95_ms`` (5th and 95th percentile) per batch, and
+        ``fps``, images per second at the median.
     """
     seconds = {name: [] for name in models}
     images = len(batches[0]['inputs'])
     for number in range(-warm_up, repeats):
         batch = batches[number % len(batches)]
         for name, model in models.items():
-            # Some networks write into the samples that they get.
+            # Some networks write into their input samples.
             data = copy.deepcopy(batch)
             _wait()
             start = time.perf_counter()
@@ -57,6 +57,6 @@ def measure_latency(models: Dict[str, nn.Module],
 
 
 def _wait() -> None:
-    """A GPU works on while Python has gone ahead."""
+    """Wait for the GPU, which runs asynchronously."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -4,14 +4,14 @@ from typing import Sequence
 
 
 def mean_and_deviation(values: Sequence[float], digits: int) -> str:
-    """Write the mean of several runs and, of more than one, its deviation.
+    """Format the mean of several runs and, if more than one, the deviation.
 
     Args:
-        values (Sequence[float]): At least one.
-        digits (int): Behind the decimal point.
+        values (Sequence[float]): At least one value.
+        digits (int): Decimal places.
 
     Returns:
-        str: The mean and the deviation of a sample.
+        str: The mean and the sample standard deviation.
 
     Example:
         >>> mean_and_deviation([1, 2, 3], 2)

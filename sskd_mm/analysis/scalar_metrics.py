@@ -6,18 +6,18 @@ import torch
 
 
 def scalar_metrics(metrics: Mapping[str, Any]) -> Dict[str, float]:
-    """The metrics that are a single number.
+    """Keep the metrics that are a single number.
 
     An evaluator may return others, such as the matrix of mmpretrain's
-    ``ConfusionMatrix``, a list with a value for each class, or a text. They
-    have no place on a line of a log, in ``result.json`` or in a curve.
+    ``ConfusionMatrix``, a list of per-class values, or text. They do not
+    belong in a log line, in ``result.json`` or in a curve.
 
     Args:
-        metrics (dict[str, Any]): What an evaluator returns.
+        metrics (dict[str, Any]): The result of an evaluator.
 
     Returns:
-        dict[str, float]: In the same order: numbers, and tensors and arrays
-        of one element, as JSON and ``weights_only`` loading take them.
+        dict[str, float]: Numbers, and one-element tensors and arrays as
+        numbers, for JSON and ``weights_only`` loading; in the same order.
 
     Example:
         >>> scalar_metrics({

@@ -19,37 +19,37 @@ _RUNNER = list(inspect.signature(Runner.__init__).parameters)[1:]
 
 @dataclass
 class Study:
-    """Methods x seeds x pairs of networks, as a YAML file says.
+    """Methods x seeds x pairs of networks, defined in a YAML file.
 
-    The file may inherit from another with ``_base_``, as configs do.
+    Like a config, the file can inherit from another with ``_base_``.
 
     Attributes:
-        title (str): What is asked.
-        pairs (dict[str, dict]): ``config`` (of a distillation, relative to
-            where the study is run), ``teacher`` (which of ``teachers``) and
+        title (str): The question of the study.
+        pairs (dict[str, dict]): ``config`` (a distillation config, relative
+            to the current directory), ``teacher`` (one of ``teachers``) and
             optionally ``options``, e.g. ``max_epochs``, the length of
             training from scratch.
-        methods (dict[str, dict]): ``method`` (a file that is laid over each
-            pair, see :func:`lay_method_over`; without it a pair is distilled
-            as its config says), ``options``, ``seeds`` where they are others,
-            ``pairs`` where it is not for all of them, and ``sweep``: an
-            option's name and a list of values, each of which is trained with.
-            A value may be anything that a config holds.
+        methods (dict[str, dict]): ``method`` (a file merged into each pair's
+            config, see :func:`lay_method_over`; without it a pair is
+            distilled by its own config), ``options``, ``seeds`` and ``pairs``
+            if they differ from the study's, and ``sweep``: the name of an
+            option and a list of values, each of which is trained. A value can
+            be anything that a config can hold.
         teachers (dict[str, dict]): ``config`` and ``checkpoint``, and
-            ``options`` with which the teacher is trained once, before all
-            else; without them it is taken as it is.
+            ``options`` for training the teacher once before everything else;
+            without them it is used as is.
         seeds (list[int]): The seeds.
         options (dict[str, Any]): Settings of every student's config, e.g.
             ``train_dataloader.dataset.indices: 10000``.
-        metric (str): What is compared; more is better. Defaults to
+        metric (str): The metric to compare; higher is better. Defaults to
             ``accuracy/top1``.
-        also (list[str]): Other metrics that the table shows, of the last
-            epoch, e.g. ``face/rank-1``.
+        also (list[str]): Other metrics to show, from the last epoch, e.g.
+            ``face/rank-1``.
         equal_compute (str, optional): A method. All others are lengthened or
-            shortened to as many FLOPs as it spends, see :func:`fit_epochs`.
-        about (str): What a reader of the table has to know.
-        allow_pickle (list[str]): Checkpoints that are trusted to run code; no
-            study file says so, but whoever runs it.
+            shortened to the same FLOPs, see :func:`fit_epochs`.
+        about (str): Notes for readers of the table.
+        allow_pickle (list[str]): Checkpoints trusted to run code; set by
+            whoever runs the study, never by its file.
 
     Example:
         >>> study = Study.from_file('studies/cifar10_methods.yaml')
@@ -71,26 +71,25 @@ class Study:
 
     @classmethod
     def from_file(cls, file: Union[str, Path]) -> 'Study':
-        """Read a study and check it, without what it names; for that see
-        :func:`check_study`.
+        """Read a study and check the file itself; :func:`plan_study` checks
+        what it trains.
 
         Args:
             file (str or Path): The YAML file.
 
         Raises:
-            FileNotFoundError: There is no such file, or none of those that
-                it names.
+            FileNotFoundError: The file, or one that it names, does not exist.
             InvalidYamlError: It holds more than plain data.
-            ValueError: Keys are missing, unknown or of the wrong kind, or two
-                trainings would have one folder.
+            ValueError: Keys are missing, unknown or of the wrong type, or two
+                runs would share a folder.
         """
         study = cls(**read_study(file))
         check_folders(file, study.trials(), study.teachers)
         return study
 
     def trials(self) -> List[Trial]:
-        """All trainings of students: one seed of everything, then the
-        next."""
+        """List all training runs of students: one seed of everything, then
+        the next."""
         every = sorted({
             *self.seeds,
             *itertools.chain(*(m.get('seeds', ())
@@ -106,18 +105,18 @@ class Study:
         ]
 
     def config(self, trial: Trial, checkpoint: str) -> Config:
-        """What a trial trains with, before its length is fitted.
+        """Build a trial's config, before its length is fitted.
 
         Args:
             trial (Trial): One of :meth:`trials`.
-            checkpoint (str): The teacher's.
+            checkpoint (str): The teacher's checkpoint.
 
         Raises:
-            ValueError: An option is none that the config may have.
+            ValueError: An option does not exist in the config.
         """
         pair, method = self.pairs[trial.pair], self.methods[trial.method]
         cfg = Config.fromfile(pair['config'])
-        # Before the method, which asks how long training from scratch is.
+        # Before the method, which reads the length of training from scratch.
         _merge(cfg, {**self.options, **pair.get('options', {})})
         if 'method' in method:
             lay_method_over(cfg, method['method'])
@@ -125,7 +124,7 @@ class Study:
             cfg, {
                 **method.get('options', {}), 'randomness.seed': trial.seed,
                 'model.teacher.checkpoint': checkpoint,
-                # Once is enough, and that is not here.
+                # Evaluated once for the whole study instead.
                 'train_cfg.evaluate_teacher': False,
                 'default_hooks.checkpoint.max_keep_ckpts': 1
             })
@@ -137,13 +136,13 @@ class Study:
         return cfg
 
     def teacher_config(self, name: str) -> Config:
-        """What a teacher is trained and scored with.
+        """Build the config by which a teacher is trained and scored.
 
         Args:
             name (str): One of ``teachers``.
 
         Raises:
-            ValueError: An option is none that the config may have.
+            ValueError: An option does not exist in the config.
         """
         entry = self.teachers[name]
         cfg = Config.fromfile(entry['config'])
@@ -170,13 +169,13 @@ class Study:
 def _merge(cfg: Config, options: Dict[str, Any]) -> None:
     for path in options:
         _check_path(cfg, path)
-    # Merging takes `_delete_` out of what it merges.
+    # Merging removes `_delete_` from its argument.
     cfg.merge_from_dict(copy.deepcopy(options))
 
 
 def _check_path(cfg: Config, path: str) -> None:
-    """See that an option leads to where a config can have a setting. Whether
-    somebody reads it shows when all is built."""
+    """Check that an option's path exists in the config. Whether it is used
+    only shows when everything is built."""
     here, done = cfg, ''
     keys = path.split('.')
     for number, key in enumerate(keys):

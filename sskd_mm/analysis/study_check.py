@@ -16,33 +16,32 @@ from .study_trial import Trial
 from .training_cost import count_cost, fit_epochs, spent
 from .training_settings import describe_settings
 
-#: Pair, method and value of a trial: all of its seeds cost as much.
+#: Pair, method and value of a trial; all seeds cost the same.
 Key = Tuple[str, str, Optional[Union[float, str]]]
 
 
 def plan_study(study: Study, trials: Sequence[Trial],
                checkpoints: Dict[str, str]) -> Dict[Key, List[dict]]:
-    """Build all that a study trains, and say what each computes.
+    """Build everything that a study trains, and compute its costs.
 
-    So what cannot be trained shows before anything has. Networks, data,
-    phases, optimizers and evaluators are built, and one training step of each
-    phase is run.
+    This finds what cannot be trained before training begins: networks, data,
+    phases, optimizers and evaluators are built, and one step of each phase is
+    run.
 
     Args:
         study (Study): The study.
-        trials (list[Trial]): Those of its trials that are going to train.
-        checkpoints (dict[str, str]): A file of weights for each teacher that
-            they need; any weights that fit will do, see
-            :func:`check_teacher`.
+        trials (list[Trial]): The trials to be trained.
+        checkpoints (dict[str, str]): Weights for each teacher that they need;
+            any fitting weights will do, see :func:`check_teacher`.
 
     Returns:
-        dict[tuple, list[dict]]: By pair, method and swept value what
-        :func:`describe_cost` returns, with epochs that
-        ``study.equal_compute`` leaves.
+        dict[tuple, list[dict]]: By pair, method and swept value, the result
+        of :func:`describe_cost`, with epochs adjusted to
+        ``study.equal_compute``.
 
     Raises:
-        ValueError: Some cannot be trained, or values of a sweep have no
-            effect; it names all of them.
+        ValueError: Names all trials that cannot be trained and all swept
+            values without effect.
 
     Example:
         >>> plan_study(study, study.trials(), dict(resnet56='resnet56.pth'))
@@ -73,17 +72,16 @@ def plan_study(study: Study, trials: Sequence[Trial],
 
 
 def check_teacher(study: Study, name: str, file: Union[str, Path]) -> None:
-    """Build what a study trains a teacher with, and write weights that fit it.
+    """Build a study's teacher for training, and write fitting weights.
 
     Args:
         study (Study): The study.
         name (str): One of its teachers.
-        file (str or Path): Where to write the weights that it begins with,
-            for :func:`plan_study` as long as there are no others.
+        file (str or Path): Where to write its initial weights, for
+            :func:`plan_study` until it is trained.
 
     Raises:
-        FileNotFoundError: Its data or the weights that it is trained from
-            are not there.
+        FileNotFoundError: Its data or initial weights do not exist.
         ValueError: It cannot be trained.
     """
     try:
@@ -104,13 +102,13 @@ def check_teacher(study: Study, name: str, file: Union[str, Path]) -> None:
 
 def fitted_config(study: Study, trial: Trial, checkpoint: str,
                   cost: List[dict]) -> Config:
-    """What a trial trains with.
+    """Build a trial's final config.
 
     Args:
         study (Study): The study.
         trial (Trial): One of its trials.
-        checkpoint (str): The teacher's.
-        cost (list[dict]): What :func:`plan_study` says of it.
+        checkpoint (str): The teacher's checkpoint.
+        cost (list[dict]): The result of :func:`plan_study` for it.
     """
     cfg = study.config(trial, checkpoint)
     if study.equal_compute is not None:
@@ -120,7 +118,7 @@ def fitted_config(study: Study, trial: Trial, checkpoint: str,
 
 
 def _with_budgets(study: Study, trials: Sequence[Trial]) -> List[Trial]:
-    """One trial of each key, and those that the others are fitted to."""
+    """Pick one trial per key, and those that set the compute budget."""
     wanted = {(t.pair, t.method, t.value): t for t in trials}
     pairs = {trial.pair for trial in trials}
     for trial in study.trials():
@@ -166,7 +164,7 @@ def _check_optimizers(runner: Runner) -> None:
     if hasattr(loop, 'check_optimizers'):
         loop.check_optimizers()
         return
-    # As Runner.train does.
+    # As in Runner.train.
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     if runner.param_schedulers is not None:
         runner.build_param_scheduler(runner.param_schedulers)
@@ -179,7 +177,7 @@ def _check_metrics(loop, study: Study, kind: str) -> None:
     evaluator: Evaluator = loop.evaluator
     prefixes = [metric.prefix for metric in evaluator.metrics]
     if not all(prefixes):
-        return  # Names without one are known when they are measured.
+        return  # Names without a prefix are only known once measured.
     for name in (study.metric, *study.also):
         if not name.startswith(tuple(f'{p}/' for p in prefixes)):
             raise ValueError(

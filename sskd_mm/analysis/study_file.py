@@ -33,14 +33,14 @@ _KINDS = dict(
     seeds='list',
     values='list')
 _TYPES = dict(text=str, mapping=dict, list=list)
-#: What no file system, or not each of them, takes in a name.
+#: Characters that some file systems do not allow in a name.
 _NO_NAME = set('/\\:*?"<>|') | {chr(i) for i in range(32)}
 
 
 def read_study(file: Union[str, Path]) -> Dict[str, Any]:
-    """Read a study's file and see that it can be one.
+    """Read and check a study file.
 
-    What it names is looked for, and not read.
+    The files that it names must exist, but are not read.
 
     Args:
         file (str or Path): The YAML file.
@@ -49,9 +49,8 @@ def read_study(file: Union[str, Path]) -> Dict[str, Any]:
         dict: The arguments of a :class:`Study`.
 
     Raises:
-        FileNotFoundError: There is no such file, or none of those that
-            it names.
-        ValueError: Keys are missing, unknown or of the wrong kind.
+        FileNotFoundError: The file, or one that it names, does not exist.
+        ValueError: Keys are missing, unknown or of the wrong type.
     """
     # Unlike a config, a study cannot ask for imports.
     content = Config.fromfile(file, import_custom_modules=False).to_dict()
@@ -89,23 +88,23 @@ def read_study(file: Union[str, Path]) -> Dict[str, Any]:
 
 def check_folders(file: Union[str, Path], trials: list,
                   teachers: Dict[str, dict]) -> None:
-    """See that each training of a study has a folder of its own, also on
-    file systems that do not tell upper from lower case.
+    """Check that each run of a study has its own folder, also on
+    case-insensitive file systems.
 
     Args:
-        file (str or Path): The study's, for the error.
+        file (str or Path): The study file, for messages.
         trials (list[Trial]): All of its trials.
         teachers (dict[str, dict]): Its teachers.
 
     Raises:
-        ValueError: Two would share one; it names both.
+        ValueError: Two would share a folder; the message names both.
     """
     for trial in trials:
         if trials.count(trial) > 1:
             raise ValueError(
                 f'{file}: the values of the sweep of {trial.method!r} have '
                 f'{trial.value!r} twice.')
-    # Folder, whose it is, and how an error calls that.
+    # Folder, its owner, and the owner's name in messages.
     places = [('teachers', None, 'the folder of all teachers')]
     places += [(f'teachers/{n}', n, f'teacher {n!r}') for n in teachers]
     for trial in trials:
@@ -161,7 +160,7 @@ def _check_name(file, where: str, name: Any, kind: str) -> None:
     if not isinstance(name, str) or not name.strip():
         raise ValueError(f'{file}: the name of {where} has to be text: write '
                          f'"{name}" in quotes.')
-    # A method's folder has other characters in their place.
+    # In a method's folder these characters are replaced.
     if kind != 'method' and (_NO_NAME & set(name) or name != name.strip(' .')):
         raise ValueError(f'{file}: {where} names a folder, so none of '
                          r'/\:*?"<>| may be in it, and no dot or space at '

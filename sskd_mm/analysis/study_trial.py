@@ -10,13 +10,13 @@ from typing import Any, Optional, Union
 
 @dataclass(frozen=True)
 class Trial:
-    """One training of a study.
+    """One training run of a study.
 
     Attributes:
         pair (str): Name of its pair of networks.
         method (str): Name of its method.
         seed (int): Its seed.
-        value (float or str, optional): What the swept option is set to, see
+        value (float or str, optional): Value of the swept option, see
             :func:`value_label`.
     """
 
@@ -27,7 +27,7 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """str: What the table calls its method."""
+        """str: Name of its method in tables."""
         if self.value is None:
             return self.method
         if isinstance(self.value, str):
@@ -36,7 +36,7 @@ class Trial:
 
     @property
     def folder(self) -> Path:
-        """Path: Where it trains, below the study's folder."""
+        """Path: Its folder, relative to the study's folder."""
         method = ''.join(c if c.isalnum() else '_' for c in self.method)
         if isinstance(self.value, str):
             method += f'_{_folder_text(self.value)}'
@@ -46,8 +46,8 @@ class Trial:
 
 
 def value_label(value: Any) -> Union[float, str]:
-    """What a value of a sweep is called: numbers and text are themselves, all
-    else is what it is in JSON.
+    """Label a swept value: numbers and text are kept, other values become
+    JSON.
 
     Example:
         >>> [value_label(v) for v in (0.1, 'joint', ['joint', 'last'], None)]
@@ -67,8 +67,8 @@ def _number(value: float) -> str:
 
 
 def _folder_text(text: str) -> str:
-    """Itself if it can be a part of a file's name, or else what can be and a
-    digest of all of it."""
+    """Make text safe for file names; if characters are dropped, append a
+    digest of the whole text."""
     plain = re.sub(r'[^\w.+-]+', '_', text).strip('_.')[:40]
     if plain == text:
         return plain

@@ -10,19 +10,19 @@ from .plan import count_step, describe_plan
 
 
 def describe_cost(cfg: Config) -> List[Dict[str, Any]]:
-    """What a training computes, without running it.
+    """Compute the cost of a training run without running it.
 
     Args:
-        cfg (Config): Of a distillation or of a plain training. Data, teacher
-            and its checkpoint have to be there.
+        cfg (Config): A distillation or plain training config. Data, teacher
+            and its checkpoint must exist.
 
     Returns:
-        list[dict]: Of each phase, or of the one that a plain training is:
-        ``name``, ``epochs``, ``gflops`` (of one training step, for each
-        image: the student forward and backward, the teacher forward, as far
-        as they run), ``cached_passes``, ``gflops_cached`` of the steps behind
-        so many epochs, which compute less, and ``cache_begin``, which tells
-        phases that share these passes.
+        list[dict]: For each phase (plain training is a single phase):
+        ``name``, ``epochs``, ``gflops`` (per image of a training step:
+        student forward and backward and teacher forward, as far as they run),
+        ``cached_passes``, ``gflops_cached`` (of the cheaper steps after that
+        many epochs), and ``cache_begin``, which identifies phases that share
+        these passes.
 
     Example:
         >>> cfg = Config.fromfile(
@@ -35,7 +35,7 @@ def describe_cost(cfg: Config) -> List[Dict[str, Any]]:
 
 
 def count_cost(runner: Runner) -> List[Dict[str, Any]]:
-    """The same of a Runner that has not trained and is not going to."""
+    """Do the same for a Runner that will not be trained."""
     loop = runner.train_loop
     if hasattr(loop, 'phases'):
         keys = ('name', 'epochs', 'gflops', 'cached_passes', 'cache_begin',
@@ -56,8 +56,8 @@ def count_cost(runner: Runner) -> List[Dict[str, Any]]:
 
 
 def spent(cost: List[Dict[str, Any]]) -> Optional[float]:
-    """GFLOPs of a whole training, for each image of the training set; None
-    if those of a phase are unknown."""
+    """Sum the GFLOPs of a whole run, per image of the training set; None if
+    those of a phase are unknown."""
     if any(None in (p['gflops'], p['gflops_cached']) for p in cost):
         return None
     total = 0
@@ -74,27 +74,27 @@ def spent(cost: List[Dict[str, Any]]) -> Optional[float]:
 
 
 def fit_epochs(cost: List[Dict[str, Any]], budget: float) -> Dict[str, int]:
-    """Lengthen or shorten a training so that it computes as much as another.
+    """Lengthen or shorten a run to a compute budget.
 
-    The phases keep their proportions as far as whole epochs allow, and each
-    takes one at least. A head phase on cached features stays as it is, since
-    its length costs nothing. The budget is exceeded only by a training that
-    exceeds it with one epoch a phase.
+    The phases keep their proportions as far as whole epochs allow, with at
+    least one epoch each. A head phase on cached features is not changed,
+    since its length costs nothing. The budget is only exceeded if one epoch
+    per phase exceeds it.
 
     Args:
-        cost (list[dict]): What :func:`describe_cost` returns.
-        budget (float): GFLOPs for each image of the training set.
+        cost (list[dict]): The result of :func:`describe_cost`.
+        budget (float): GFLOPs per image of the training set.
 
     Returns:
         dict[str, int]: The epochs of each phase.
 
     Raises:
-        ValueError: The FLOPs of one of the two trainings are unknown.
+        ValueError: The FLOPs of the run or the budget are unknown.
     """
     if budget is None or spent(cost) is None:
         raise ValueError(
-            'Trainings cannot be made to compute as much as each other, as '
-            'the FLOPs of a phase are unknown; a warning above says why. '
+            'Compute cannot be made equal, because the FLOPs of a phase are '
+            'unknown; a warning above says why. '
             'Leave equal_compute out of the study and set max_epochs.')
 
     def scaled(longest: int) -> List[Dict[str, Any]]:
@@ -105,7 +105,7 @@ def fit_epochs(cost: List[Dict[str, Any]], budget: float) -> Dict[str, int]:
         ]
 
     longest = 1
-    # A hair's breadth is a matter of rounding.
+    # Tolerate rounding.
     while spent(scaled(longest + 1)) <= budget * (1 + 1e-9):
         longest += 1
     return {phase['name']: phase['epochs'] for phase in scaled(longest)}

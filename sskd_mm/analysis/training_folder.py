@@ -13,17 +13,17 @@ RECORD = 'training.json'
 
 
 class TrainingFolder:
-    """Where one training of a study lies, and what it is.
+    """The folder of one training run of a study.
 
-    ``training.json`` in it holds the ``settings`` of the training, see
-    :func:`describe_settings`, from before it begins, and its ``seconds`` once
-    it is finished. Folders of studies from before there was this file are
-    told by their ``trial.py``, the config that they trained with; of the
-    teacher's weights it says only where they lay.
+    Its ``training.json`` holds the ``settings`` of the run, see
+    :func:`describe_settings`, written before it begins, and its ``seconds``
+    once it is finished. Older folders without this file are identified by
+    their ``trial.py``, the config of the run, which only has the path of the
+    teacher's weights.
 
     Args:
-        path (str or Path): The folder, which need not be there.
-        result (str): A file that only a finished training has left.
+        path (str or Path): The folder, which may not exist yet.
+        result (str): A file that only a finished run leaves.
 
     Example:
         >>> folder = TrainingFolder('work_dirs/my_study/pair/KD/seed_0')
@@ -44,29 +44,28 @@ class TrainingFolder:
 
     @property
     def seconds(self) -> Optional[float]:
-        """float or None: How long the last process has trained in here, once
-        it is finished."""
+        """float or None: Training time of the last process, once finished."""
         return self._record.get('seconds')
 
     @property
     def finished(self) -> bool:
-        """bool: Whether it has trained to its end."""
+        """bool: Whether training is complete."""
         record = self._record
         if record:
             return 'seconds' in record
-        # A teacher that is only scored leaves its score and nothing else.
+        # A teacher that is only scored leaves nothing but its score.
         return self._result.exists() and any(
             (self.path / name).exists()
             for name in ('trial.py', 'last_checkpoint', 'result.json'))
 
     @property
     def begun(self) -> bool:
-        """bool: Whether there is anything to lose: a checkpoint."""
+        """bool: Whether there is a checkpoint that could be lost."""
         return self.finished or (self.path / 'last_checkpoint').exists()
 
     @property
     def checkpoint(self) -> str:
-        """str: The last one, also if the folder was moved.
+        """str: The last checkpoint, also if the folder was moved.
 
         Raises:
             FileNotFoundError: It was deleted.
@@ -84,16 +83,16 @@ class TrainingFolder:
     def differences(self,
                     settings: Dict[str, Any],
                     ignore: tuple = ()) -> List[str]:
-        """What tells the training in here from one that is asked for.
+        """Compare the run in this folder with a requested one.
 
         Args:
-            settings (dict[str, Any]): Of the latter.
-            ignore (tuple[str]): Ends of the names of settings that are not
-                known of it. Defaults to none.
+            settings (dict[str, Any]): Settings of the requested run.
+            ignore (tuple[str]): Suffixes of settings to ignore. Defaults to
+                none.
 
         Returns:
-            list[str]: A line for each setting; none if it is the same, or if
-            there is none in here.
+            list[str]: One line per differing setting; empty if the runs are
+            the same or the folder has none.
         """
         if not self.begun:
             return []
@@ -117,37 +116,37 @@ class TrainingFolder:
             here = cfg
             for parent in parents:
                 here = here.get(parent) or {}
-            # The weights of then are not known, so those of now are believed.
+            # The old weights are unknown; assume that they are the same.
             if here.get(last) and key in settings:
                 before[key] = settings[key]
                 here[last] = None
         return {**describe_settings(cfg), **before}
 
     def is_finished(self, settings: Dict[str, Any]) -> bool:
-        """Whether it has trained to its end with these settings."""
+        """Tell whether training with these settings is complete."""
         return self.finished and not self.differences(settings)
 
     def begin(self, settings: Dict[str, Any]) -> None:
-        """Make the folder and note what is about to train in it."""
+        """Create the folder and record the settings of the run."""
         self.path.mkdir(parents=True, exist_ok=True)
         self._write(settings=settings)
 
     def accept(self, settings: Dict[str, Any]) -> None:
-        """Let what is finished count for these settings, too."""
+        """Accept the finished run for these settings, too."""
         record = self._record or dict(settings=settings, seconds=None)
         if settings not in (record['settings'], *record.get('accepted', ())):
             record['accepted'] = [*record.get('accepted', ()), settings]
         self._write(**record)
 
     def finish(self, seconds: float) -> None:
-        """Note that it has trained to its end."""
+        """Record that training is complete."""
         self._write(**{**self._record, 'seconds': seconds})
 
     def move_aside(self) -> Path:
-        """Rename the folder, so that another can train in its place.
+        """Rename the folder to make room for another run.
 
         Returns:
-            Path: Where it is now.
+            Path: The new path.
         """
         number = 1
         while True:

@@ -14,13 +14,13 @@ from mmengine.config import Config
 from ..compat import class_name, load_checkpoint_file
 from ..distillers.teacher import read_teacher_config
 
-#: Of what the Runner takes, what a result depends on. Names that a config
-#: only uses itself, logs and places are not among it.
+#: Runner arguments that a result depends on; not auxiliary names in a config,
+#: logs or paths.
 TRAINING = ('model', 'data_preprocessor', 'train_dataloader', 'train_cfg',
             'val_dataloader', 'val_cfg', 'val_evaluator', 'optim_wrapper',
             'param_scheduler', 'auto_scale_lr', 'default_hooks',
             'custom_hooks', 'load_from', 'randomness')
-#: What a score depends on.
+#: Runner arguments that a score depends on.
 SCORING = ('model', 'data_preprocessor', 'test_dataloader', 'test_cfg',
            'test_evaluator')
 
@@ -34,26 +34,26 @@ _WITHOUT_EFFECT = {
 
 
 def describe_settings(cfg: Config, keys: tuple = TRAINING) -> Dict[str, Any]:
-    """What tells a training from any other: what its config builds.
+    """Describe a training run by what its config builds.
 
-    Two configs of one training have one description, though their text, the
-    order of their keys or the way they name a class (``'SGD'``,
-    ``'torch.optim.SGD'``, the class itself) differ. Weights that they start
-    from and the teacher's are described by their values, not by their
-    file's name, and a teacher's config by what it builds.
+    Equivalent configs get the same description, even if their text, the order
+    of keys or the spelling of a class (``'SGD'``, ``'torch.optim.SGD'``, the
+    class itself) differ. Initial weights and the teacher's weights are
+    described by their values, not their file names, and a teacher's config by
+    what it builds.
 
     Args:
-        cfg (Config): The whole config.
-        keys (tuple[str]): Its parts to describe. Defaults to those that a
-            training depends on; :data:`SCORING` are those of a test.
+        cfg (Config): The complete config.
+        keys (tuple[str]): The parts to describe. Defaults to those that
+            training depends on; use :data:`SCORING` for a test.
 
     Returns:
-        dict[str, Any]: Each setting by its path, such as
+        dict[str, Any]: Settings by path, such as
         ``'optim_wrapper.optimizer.lr'``; plain data for JSON.
 
     Raises:
-        FileNotFoundError: A teacher's config or a local file of weights is
-            not there.
+        FileNotFoundError: A teacher's config or a local weight file does not
+            exist.
 
     Example:
         >>> cfg = Config.fromfile('configs/sskd/faster_rcnn_r18_coco.py')
@@ -77,18 +77,18 @@ def describe_settings(cfg: Config, keys: tuple = TRAINING) -> Dict[str, Any]:
 def list_differences(before: Dict[str, Any],
                      now: Dict[str, Any],
                      most: int = 6) -> List[str]:
-    """Which settings of two trainings differ.
+    """List the settings that differ between two runs.
 
     Args:
-        before (dict[str, Any]): What :func:`describe_settings` returned for
-            the one that is there.
-        now (dict[str, Any]): The same for the one that is asked for.
-        most (int): Lines to return. Defaults to 6.
+        before (dict[str, Any]): :func:`describe_settings` of the existing
+            run.
+        now (dict[str, Any]): :func:`describe_settings` of the requested run.
+        most (int): Maximum number of lines. Defaults to 6.
 
     Returns:
-        list[str]: A line for each, such as
-        ``'optim_wrapper.optimizer.lr was 0.1, is 0.2'``; none if they are
-        the same.
+        list[str]: One line per setting, such as
+        ``'optim_wrapper.optimizer.lr was 0.1, is 0.2'``; empty if none
+        differs.
     """
     paths = [
         path for path in {**before, **now}
@@ -146,7 +146,7 @@ def _plain(key: str, value: Any, scope: Optional[str]) -> Any:
 
 
 def _teacher(teacher: dict) -> dict:
-    """A teacher with what its config builds in place of the file's name."""
+    """Replace the name of a teacher's config by what it builds."""
     cfg = teacher.get('cfg')
     if not isinstance(cfg, str):
         return teacher
@@ -159,7 +159,7 @@ def _teacher(teacher: dict) -> dict:
 
 
 def _weights(checkpoint: str) -> str:
-    """The values of a file's weights, or the name of what lies elsewhere."""
+    """Digest the weights of a local file; keep the name of a remote one."""
     if '://' in checkpoint:
         return checkpoint
     path = osp.abspath(osp.expanduser(checkpoint))

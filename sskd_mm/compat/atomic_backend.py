@@ -8,26 +8,25 @@ from mmengine.fileio import LocalBackend, register_backend
 
 
 class AtomicLocalBackend(LocalBackend):
-    """Local files that are there whole or not at all.
+    """A local file backend with atomic writes.
 
-    MMEngine writes a checkpoint straight into its place: a kill or a full
-    disk half-way leaves a truncated file under a good name, over what may
-    have been there. This backend writes beside it, to ``.NAME.part``, and
-    renames. What a killed process leaves there is written over when the file
-    is written again, as a resumed run does. As with MMEngine's own backend, a
-    file has one writer at a time.
+    MMEngine overwrites a checkpoint in place: a kill or a full disk leaves a
+    truncated file under a valid name. This backend writes to ``.NAME.part``
+    and renames it. A part file left by a killed process is overwritten the
+    next time, e.g. by the resumed run. As with MMEngine's own backend, a file
+    has one writer at a time.
     """
 
     def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
         """Write bytes to a file.
 
         Args:
-            obj (bytes): What to write.
-            filepath (str or Path): The file, which is replaced in one step.
+            obj (bytes): The content.
+            filepath (str or Path): The file, which is replaced atomically.
 
         Raises:
-            OSError: The disk is full, for example. What was at ``filepath``
-                before is intact then.
+            OSError: For example, the disk is full. Any previous file at
+                ``filepath`` is intact.
         """
         folder, name = osp.split(osp.abspath(filepath))
         os.makedirs(folder, exist_ok=True)
@@ -51,14 +50,14 @@ class AtomicLocalBackend(LocalBackend):
         calls this for JSON.
 
         Args:
-            obj (str): What to write.
-            filepath (str or Path): The file, which is replaced in one step.
-            encoding (str): Of the text. Defaults to ``'utf-8'``.
+            obj (str): The content.
+            filepath (str or Path): The file, which is replaced atomically.
+            encoding (str): Encoding of the text. Defaults to ``'utf-8'``.
         """
         self.put(obj.encode(encoding), filepath)
 
 
 def install() -> None:
-    """Let MMEngine write local files like this."""
+    """Make MMEngine write local files atomically."""
     register_backend(
         'local', AtomicLocalBackend, prefixes='', force=True)

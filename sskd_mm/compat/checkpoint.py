@@ -10,24 +10,24 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch.hub import download_url_to_file, get_dir
 
-# Kept, since MMEngine is given another while it reads; see checkpoint_loader.
+# Kept because it is patched while MMEngine reads; see checkpoint_loader.
 _torch_load = torch.load
 _pickles: Set[str] = set()
 
 
 class UntrustedCheckpointError(ValueError):
-    """A checkpoint holds objects that loading it would have to run."""
+    """A checkpoint holds objects whose loading would run code."""
 
 
 class TruncatedCheckpointError(ValueError):
-    """A checkpoint is cut off or no checkpoint at all."""
+    """A file is truncated or not a checkpoint."""
 
 
 def mmengine_globals() -> list:
-    """The harmless objects that MMEngine itself saves in a checkpoint.
+    """List the safe objects that MMEngine itself saves in a checkpoint.
 
-    They are its message hub's: ``HistoryBuffer`` with numpy arrays in them.
-    torch refuses to load these unless they are declared harmless.
+    They belong to its message hub: ``HistoryBuffer`` with numpy arrays. torch
+    refuses to load these unless they are declared safe.
 
     Returns:
         list: For ``torch.serialization.add_safe_globals``.
@@ -49,7 +49,7 @@ def mmengine_globals() -> list:
 
 
 def _history_statistic(cls: type, name: str) -> Callable:
-    """What ``getattr`` is pickled for in a ``HistoryBuffer``, and no more."""
+    """Allow ``getattr`` only as pickled in a ``HistoryBuffer``."""
     if cls is not HistoryBuffer or name not in ('min', 'max', 'current',
                                                 'mean'):
         raise pickle.UnpicklingError(
@@ -58,14 +58,14 @@ def _history_statistic(cls: type, name: str) -> Callable:
 
 
 def allow_pickle(files: Sequence[str]) -> None:
-    """Name the checkpoints that may run code when they are read.
+    """Name the checkpoints that may run code when loaded.
 
-    From now on these, and no others, are unpickled in full. It is what the
-    key ``allow_pickle`` of a config and ``--allow-pickle`` of the tools do.
+    From now on only these are fully unpickled. The config key
+    ``allow_pickle`` and the tools' option ``--allow-pickle`` call this.
 
     Args:
-        files (Sequence[str]): Paths, or URLs exactly as they are used
-            elsewhere in the config. An empty list takes all permissions back.
+        files (Sequence[str]): Paths, or URLs exactly as written elsewhere in
+            the config. An empty list revokes all permissions.
 
     Raises:
         TypeError: ``files`` is a single name.
@@ -84,15 +84,15 @@ def load_checkpoint_file(path: Union[str, os.PathLike]) -> Dict[str, Any]:
     """Read a checkpoint without unpickling arbitrary objects.
 
     Args:
-        path (str or Path): A file, or an ``http(s)://`` address, which is
-            downloaded once and kept where ``torch.hub`` keeps its checkpoints.
+        path (str or Path): A file, or an ``http(s)://`` URL, which is
+            downloaded once into the checkpoint cache of ``torch.hub``.
 
     Returns:
         dict: The checkpoint, its tensors on the CPU.
 
     Raises:
         FileNotFoundError: No such file, or the download failed.
-        TruncatedCheckpointError: The file is cut off or no checkpoint.
+        TruncatedCheckpointError: The file is truncated or not a checkpoint.
         UntrustedCheckpointError: It holds objects other than tensors and
             plain data, and :func:`allow_pickle` does not name it.
     """
@@ -114,26 +114,26 @@ def load_checkpoint_file(path: Union[str, os.PathLike]) -> Dict[str, Any]:
 def read_weights(file: Union[str, IO[bytes]],
                  name: str,
                  map_location: Any = 'cpu') -> Any:
-    """``torch.load`` that unpickles tensors and plain data, and no more.
+    """Call ``torch.load``, but unpickle only tensors and plain data.
 
     Args:
-        file (str or file object): What to read.
+        file (str or file object): The file to read.
         name (str): The path or URL that the user knows it by.
-        map_location: As of ``torch.load``. Defaults to ``'cpu'``.
+        map_location: See ``torch.load``. Defaults to ``'cpu'``.
 
     Returns:
-        Any: What the file holds.
+        Any: The content of the file.
 
     Raises:
-        TruncatedCheckpointError: The file is cut off or no checkpoint.
+        TruncatedCheckpointError: The file is truncated or not a checkpoint.
         UntrustedCheckpointError: It holds objects other than tensors and
             plain data, and :func:`allow_pickle` does not name it.
     """
     trusted = _identity(name) in _pickles
     declared = torch.serialization.get_safe_globals()
     try:
-        # mmengine 0.10.12 declares getattr itself harmless while it reads,
-        # with which a pickle gets at nearly everything.
+        # mmengine 0.10.12 declares getattr itself safe while it reads, which
+        # gives a pickle access to almost everything.
         torch.serialization.clear_safe_globals()
         torch.serialization.add_safe_globals(
             [d for d in declared if d is not getattr] + mmengine_globals())
@@ -145,12 +145,12 @@ def read_weights(file: Union[str, IO[bytes]],
         if isinstance(error, pickle.UnpicklingError) and not trusted:
             raise UntrustedCheckpointError(
                 f'The checkpoint {name!r} holds objects that are neither '
-                'tensors nor plain data, so it was not read: a file from a '
-                'stranger may run code. If you trust it, name it: '
+                'tensors nor plain data, so it was not read: an untrusted '
+                'file may run code. If you trust it, name it: '
                 f'--allow-pickle {name} with the tools of sskd_mm, or '
                 f'allow_pickle=[{name!r}] in the config.\n{error}') from error
         raise TruncatedCheckpointError(
-            f'The checkpoint {name!r} is truncated or no checkpoint: '
+            f'The checkpoint {name!r} is truncated or not a checkpoint: '
             f'{error}') from error
     finally:
         torch.serialization.clear_safe_globals()

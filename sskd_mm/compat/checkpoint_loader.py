@@ -1,10 +1,10 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Lets MMEngine read no more of a checkpoint than weights and plain data.
+"""Makes MMEngine read only weights and plain data from a checkpoint.
 
-onedl-mmengine unpickles a file in full where torch refuses to, and both
-stacks do so with whatever they download. This holds for each scheme that
-MMEngine resolves (``torchvision://``, ``open-mmlab://``, ``s3://``, ...), so
-for ``load_from``, ``resume`` and ``init_cfg=dict(type='Pretrained', ...)``.
+onedl-mmengine fully unpickles a file if torch refuses to, and both stacks
+fully unpickle downloads. The restriction covers every scheme that MMEngine
+resolves (``torchvision://``, ``open-mmlab://``, ``s3://``, ...), and thus
+``load_from``, ``resume`` and ``init_cfg=dict(type='Pretrained', ...)``.
 """
 from typing import Any
 
@@ -25,8 +25,8 @@ def _load_checkpoint(cls,
     def load(file, map_location=None, *args, **kwargs):
         return read_weights(file, filename, map_location)
 
-    # All loaders end in torch.load, each with a weights_only of its own. The
-    # variable TORCH_FORCE_WEIGHTS_ONLY_LOAD would leave getattr to a file.
+    # All loaders end in torch.load, each with its own weights_only. The
+    # variable TORCH_FORCE_WEIGHTS_ONLY_LOAD would leave getattr allowed.
     torch_load, torch.load = torch.load, load
     try:
         return _mmengine_load(cls, filename, map_location, logger)
@@ -35,5 +35,5 @@ def _load_checkpoint(cls,
 
 
 def install() -> None:
-    """Let MMEngine read checkpoints like this."""
+    """Make MMEngine read checkpoints by :func:`read_weights`."""
     CheckpointLoader.load_checkpoint = classmethod(_load_checkpoint)

@@ -11,20 +11,20 @@ _REGISTRIES = [r for r in vars(root).values() if isinstance(r, Registry)]
 
 
 def class_name(type_: Any, scope: Optional[str] = None) -> str:
-    """The full name of what a config's ``type`` stands for.
+    """Resolve a config's ``type`` to the full name of the class.
 
-    Plain configs write ``'SGD'``, scoped ones ``'mmdet.ResNet'``, those with
-    ``read_base`` the class itself, and their dumps ``'torch.optim.SGD'``.
-    All that mean one class have one name here.
+    Plain configs contain ``'SGD'``, scoped ones ``'mmdet.ResNet'``, those with
+    ``read_base`` the class itself, and their dumps ``'torch.optim.SGD'``. All
+    spellings of a class get the same name.
 
     Args:
-        type_ (str or type or Callable): What stands there.
+        type_ (str or type or Callable): The ``type`` of a config.
         scope (str, optional): The default scope. Defaults to ``'mmengine'``,
-            as with MMEngine's Runner.
+            as in MMEngine's Runner.
 
     Returns:
-        str: Module and name of the class or function. What nobody has
-        registered stays as it is.
+        str: Module and name of the class or function. An unregistered name is
+        returned unchanged.
 
     Example:
         >>> class_name('SGD') == class_name(torch.optim.SGD)
@@ -50,5 +50,5 @@ def _look_up(name: str, scope: str) -> str:
                     return class_name(found.module_dict[key])
     try:
         return class_name(get_object_from_string(name)) if rest else name
-    except Exception:  # whatever an import may raise
+    except Exception:  # an import can raise anything
         return name

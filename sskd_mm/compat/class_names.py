@@ -5,16 +5,16 @@ from mmengine.registry import Registry
 
 
 def find_class(kind: Any, registry: Registry) -> Optional[type]:
-    """The class that a config means.
+    """Find the class that a config means.
 
     Args:
-        kind (str or type): What a config has as ``type``: the class, its
-            name, or its name with a scope or a module before it.
-        registry (Registry): Where it is registered, or the root of that one;
-            names without a scope are looked for in the default scope first.
+        kind (str or type): The ``type`` of a config: the class, its name, or
+            its name prefixed by a scope or a module.
+        registry (Registry): The registry of the class, or its root; names
+            without a scope are looked up in the default scope first.
 
     Returns:
-        type, optional: None of a name that is not registered.
+        type, optional: The class; None if the name is not registered.
 
     Example:
         >>> find_class('FaceVerification', METRICS).__name__
@@ -27,14 +27,14 @@ def find_class(kind: Any, registry: Registry) -> Optional[type]:
 
 
 def class_names(kind: Any, registry: Registry) -> Set[str]:
-    """The name of a class in a config, and of those that it inherits from.
+    """Get the name of a class in a config and those of its base classes.
 
     Args:
-        kind (str or type): As of :func:`find_class`.
-        registry (Registry): As of :func:`find_class`.
+        kind (str or type): See :func:`find_class`.
+        registry (Registry): See :func:`find_class`.
 
     Returns:
-        set[str]: Of a name that is not registered that name alone.
+        set[str]: The names; only the given one if it is not registered.
 
     Example:
         >>> 'EmbeddingHead' in class_names('ArcFaceHead', MODELS)

@@ -1,10 +1,9 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Lets MMEngine format the text of a config once.
+"""Makes MMEngine format the text of a config only once.
 
-It has yapf format the whole config anew for the log, for the copy in the work
-directory, for the visualizer, for the message hub and for each checkpoint.
-That takes seconds, and at the start of a small training more than anything
-else.
+It runs yapf on the whole config again for the log, the copy in the work
+directory, the visualizer, the message hub and each checkpoint. That takes
+seconds, most of the startup time of a small training run.
 """
 import sys
 from functools import lru_cache, wraps
@@ -14,7 +13,7 @@ from yapf.yapflib import yapf_api
 
 
 def _remember(format_code: Callable) -> Callable:
-    """A ``FormatCode`` that knows the results of its last texts."""
+    """Wrap ``FormatCode`` in a cache of its last texts."""
 
     @lru_cache(maxsize=4)
     def cached(text: str, style: tuple, options: tuple) -> Tuple[str, bool]:
@@ -23,7 +22,7 @@ def _remember(format_code: Callable) -> Callable:
     @wraps(format_code)
     def remembered(text, *args, style_config=None, **options):
         if args or not isinstance(style_config, dict):
-            # Not as MMEngine calls it.
+            # Not MMEngine's way of calling it.
             return format_code(
                 text, *args, style_config=style_config, **options)
         return cached(text, tuple(style_config.items()),
@@ -33,8 +32,8 @@ def _remember(format_code: Callable) -> Callable:
 
 
 def install() -> None:
-    """Let MMEngine remember the texts that it formatted."""
-    # The stacks look the function up in different places.
+    """Make MMEngine cache formatted texts."""
+    # The two stacks look up the function in different places.
     remembered = _remember(yapf_api.FormatCode)
     yapf_api.FormatCode = remembered
     module = sys.modules['mmengine.config.config']

@@ -5,15 +5,15 @@ from mmengine.config import ConfigDict
 
 
 def setup_cpu_distributed(cfg: ConfigDict) -> None:
-    """Let several processes train on a machine without a GPU.
+    """Enable distributed training on a machine without a GPU.
 
-    MMEngine selects a GPU for each process whatever the backend, and hands
-    DDP the number of one. Where there is no GPU this starts the process group
-    with gloo before the Runner would, and tells DDP to take the CPU.
+    MMEngine selects a GPU for each process whatever the backend, and passes
+    its index to DDP. Without a GPU, this function starts a gloo process group
+    before the Runner does, and makes DDP use the CPU.
 
     Args:
-        cfg (Config): The run's config, which is changed in place. Nothing is
-            done for ``launcher='none'`` or where there is a GPU.
+        cfg (Config): The run's config, changed in place. Nothing happens with
+            ``launcher='none'`` or if there is a GPU.
     """
     if cfg.launcher != 'pytorch' or torch.cuda.is_available():
         return

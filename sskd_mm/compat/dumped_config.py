@@ -5,21 +5,21 @@ from typing import Any, Dict, Union
 
 
 def read_dumped_config(file: Union[str, Path]) -> Dict[str, Any]:
-    """Read a config that ``Config.dump`` has written, without running it.
+    """Read a config written by ``Config.dump`` without running it.
 
-    Such a file is Python, but holds nothing other than assignments of plain
-    data, so it need not be run to be read.
+    Such a file is Python, but only assigns plain data, so it can be read
+    without being run.
 
     Args:
-        file (str or Path): Its path.
+        file (str or Path): Path of the file.
 
     Returns:
-        dict: The config. A class or a function that it names is a string,
-        as in ``'torch.optim.sgd.SGD'``.
+        dict: The config. Classes and functions are strings such as
+        ``'torch.optim.sgd.SGD'``.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It holds more than plain data; it names the line.
+        ValueError: It holds more than plain data; the message names the line.
 
     Example:
         >>> read_dumped_config('work_dirs/my_run/my_config.py')['max_epochs']
@@ -31,12 +31,13 @@ def read_dumped_config(file: Union[str, Path]) -> Dict[str, Any]:
         for statement in body:
             if not (isinstance(statement, ast.Assign)
                     and isinstance(statement.targets[0], ast.Name)):
-                raise ValueError(f'line {statement.lineno} is no assignment')
+                raise ValueError(
+                    f'line {statement.lineno} is not an assignment')
             content[statement.targets[0].id] = _value(statement.value)
         return content
     except (SyntaxError, ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f'{file} is no config as Config.dump writes it, and '
-                         f'no other is read: {error}.') from error
+        raise ValueError(f'{file} is not a config written by Config.dump, the '
+                         f'only kind read here: {error}.') from error
 
 
 def _value(node: ast.AST) -> Any:
@@ -50,7 +51,7 @@ def _value(node: ast.AST) -> Any:
         return {_value(k): _value(v) for k, v in zip(node.keys, node.values)}
     if isinstance(node, ast.Call):
         names = [keyword.arg for keyword in node.keywords]
-        # dict({...}) is how keys that are no identifiers are written.
+        # Keys that are not identifiers are written as dict({...}).
         if (isinstance(node.func, ast.Name) and node.func.id == 'dict'
                 and None not in names and len(node.args) <= 1):
             content = dict(_value(node.args[0])) if node.args else {}
@@ -66,4 +67,4 @@ def _value(node: ast.AST) -> Any:
         return float(node.id) if node.id in ('inf', 'nan') else node.id
     if isinstance(node, ast.Attribute):
         return f'{_value(node.value)}.{node.attr}'
-    raise ValueError(f'line {getattr(node, "lineno", "?")} is no plain data')
+    raise ValueError(f'line {getattr(node, "lineno", "?")} is not plain data')

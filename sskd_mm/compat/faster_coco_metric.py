@@ -1,7 +1,7 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""``FasterCocoMetric`` for mmdet 3.3, which has none.
+"""``FasterCocoMetric`` for mmdet 3.3, which lacks it.
 
-Not imported with the package, since it imports mmdet.
+Not imported with the package, because it imports mmdet.
 """
 from typing import Dict
 
@@ -13,7 +13,7 @@ from mmdet.registry import METRICS
 class FasterCocoMetric(CocoMetric):
     """mmdet's ``CocoMetric``, computed by faster-coco-eval.
 
-    The figures are the same, and come sooner. Where mmdet has a metric of
+    The results are the same, but computed faster. If mmdet has a metric of
     this name (onedl-mmdetection), that one stays registered.
 
     Examples:
@@ -23,15 +23,15 @@ class FasterCocoMetric(CocoMetric):
     """
 
     def compute_metrics(self, results: list) -> Dict[str, float]:
-        """Compute the figures of all images.
+        """Compute the metrics over all images.
 
         Args:
             results (list[tuple]): Annotations and predictions of each image.
 
         Returns:
-            dict[str, float]: As of ``CocoMetric``.
+            dict[str, float]: The metrics, as from ``CocoMetric``.
         """
-        # CocoMetric takes the evaluator from its module and from nowhere else.
+        # CocoMetric only takes the evaluator from its own module.
         slow = coco_metric.COCOeval
         coco_metric.COCOeval = COCOeval_faster
         try:

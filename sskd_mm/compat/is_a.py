@@ -3,11 +3,11 @@ from typing import Any
 
 
 def is_a(instance: Any, name: str) -> bool:
-    """Whether something is of a class of a package that need not be there.
+    """Check for a class of a package that may not be installed.
 
     Args:
-        instance (Any): What is looked at.
-        name (str): Of the class, or of one that it inherits from.
+        instance (Any): The object to check.
+        name (str): Name of its class or one of its base classes.
 
     Example:
         >>> is_a(model, 'BaseDetector')

@@ -1,13 +1,13 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Lets ``mmcv.ops`` and mmdet run on an mmcv without compiled operators.
+"""Runs ``mmcv.ops`` and mmdet on an mmcv without compiled operators.
 
 ``import mmcv.ops``, and with it ``import mmdet.models``, needs the extension
-module ``mmcv._ext``. mmcv wheels that carry it exist for few versions of
-torch; ``mmcv-lite`` and an mmcv that was built in isolation lack it.
-:func:`install` then puts a stand-in in its place. What a common detector
-needs, NMS, RoIAlign and the sigmoid focal loss, it computes with torch and
-torchvision, on any device they serve. Any other operator can be imported and
-raises :class:`MissingOperatorError` once it is called.
+module ``mmcv._ext``. mmcv wheels that contain it exist for few versions of
+torch; ``mmcv-lite`` and an mmcv built in isolation lack it. :func:`install`
+then puts a stand-in in its place. NMS, RoIAlign and the sigmoid focal loss,
+which common detectors need, are computed by torch and torchvision, on any
+device that they support. Any other operator can be imported, but raises
+:class:`MissingOperatorError` when called.
 """
 import importlib
 import importlib.util
@@ -28,14 +28,14 @@ EXT_NAME = 'mmcv._ext'
 
 
 class MissingOperatorError(RuntimeError):
-    """A compiled operator of mmcv was called that nothing here provides."""
+    """A compiled operator of mmcv without a stand-in was called."""
 
 
 def has_compiled_ops() -> bool:
-    """Whether mmcv has its own compiled operators.
+    """Tell whether mmcv has its own compiled operators.
 
-    A compiled extension that is there but cannot be loaded, because it was
-    built for another torch for instance, counts as missing; a warning says so.
+    A compiled extension that cannot be loaded, for instance because it was
+    built for another torch, counts as missing, with a warning.
 
     Returns:
         bool: True if ``mmcv._ext`` is a module other than the stand-in of
@@ -57,7 +57,7 @@ def has_compiled_ops() -> bool:
         return False
     try:
         importlib.import_module(EXT_NAME)
-    except Exception as error:  # a binary may fail to load in any way
+    except Exception as error:  # a binary can fail to load in any way
         warnings.warn(
             f'The compiled operators of mmcv, {spec.origin}, cannot be loaded '
             f'and are treated as missing: {error!r}. Most likely they were '
@@ -68,13 +68,12 @@ def has_compiled_ops() -> bool:
 
 
 def install() -> bool:
-    """Put the stand-in at ``mmcv._ext`` where mmcv has no compiled operators.
+    """Install the stand-in as ``mmcv._ext`` if mmcv has no compiled operators.
 
-    A compiled extension is never replaced, and calling this twice does no
-    harm. It imports neither ``mmcv.ops`` nor torchvision, so it is cheap. It
-    should run before mmdet is imported, since newer versions of mmdet
-    otherwise keep placeholders for the operators; a warning tells if it is too
-    late for that.
+    A compiled extension is never replaced, and calling this twice is safe. It
+    is cheap, as it imports neither ``mmcv.ops`` nor torchvision. Call it
+    before mmdet is imported: newer versions of mmdet otherwise keep
+    placeholders for the operators. A warning says if it is too late.
 
     Returns:
         bool: True if the stand-in is in use, False if mmcv has its own
@@ -110,16 +109,16 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float,
     Args:
         boxes (Tensor): Boxes (x1, y1, x2, y2), shape (N, 4).
         scores (Tensor): Their scores, shape (N, ).
-        iou_threshold (float): A box goes if its IoU with a kept box of a
-            higher score is greater than this.
-        offset (int): 0 or 1, a box being ``x2 - x1 + offset`` wide.
+        iou_threshold (float): A box is dropped if its IoU with a kept box of
+            higher score exceeds this.
+        offset (int): 0 or 1; a box is ``x2 - x1 + offset`` wide.
 
     Returns:
         Tensor: Indices of the kept boxes by descending score, int64.
     """
     boxes, scores = _to_common_float(boxes, scores)
-    # As in mmcv the threshold has the precision of the boxes, so that a pair
-    # right at it is kept whichever way its IoU rounds.
+    # As in mmcv, the threshold has the precision of the boxes, so that a pair
+    # exactly at it is kept however its IoU rounds.
     iou_threshold = torch.tensor(iou_threshold, dtype=boxes.dtype).item()
     if offset:
         boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
@@ -136,15 +135,14 @@ def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor,
     Args:
         input (Tensor): Feature maps, shape (B, C, H, W).
         rois (Tensor): RoIs (batch index, x1, y1, x2, y2), shape (N, 5).
-        output (Tensor): Takes the result, shape
+        output (Tensor): Receives the result, shape
             (N, C, aligned_height, aligned_width).
-        argmax_y (Tensor): Of max pooling only, unused.
-        argmax_x (Tensor): Of max pooling only, unused.
+        argmax_y (Tensor): For max pooling; not used.
+        argmax_x (Tensor): For max pooling; not used.
         aligned_height (int): Height of the output.
         aligned_width (int): Width of the output.
         spatial_scale (float): Scale of the feature maps to the RoIs.
-        sampling_ratio (int): Samples per bin and axis, 0 for as many as there
-            are pixels.
+        sampling_ratio (int): Samples per bin and axis; 0 means one per pixel.
         pool_mode (int): 1 for average pooling.
         aligned (bool): Whether to shift the RoIs by half a pixel.
 
@@ -163,19 +161,19 @@ def roi_align_backward(grad_output: Tensor, rois: Tensor, argmax_y: Tensor,
                        aligned_height: int, aligned_width: int,
                        spatial_scale: float, sampling_ratio: int,
                        pool_mode: int, aligned: bool) -> None:
-    """Gradient of :func:`roi_align_forward` by its input, into ``grad_input``.
+    """Input gradient of :func:`roi_align_forward`, written to ``grad_input``.
 
     Args:
-        grad_output (Tensor): Gradient by the output, shape
+        grad_output (Tensor): Gradient of the output, shape
             (N, C, aligned_height, aligned_width).
-        grad_input (Tensor): Takes the result, shape (B, C, H, W).
+        grad_input (Tensor): Receives the result, shape (B, C, H, W).
 
     The other arguments are those of :func:`roi_align_forward`.
 
     Raises:
         MissingOperatorError: If ``pool_mode`` is 0, max pooling.
         RuntimeError: On CUDA under ``torch.use_deterministic_algorithms``,
-            as the order of the summation varies there.
+            because its order of summation varies.
     """
     _check_pool_mode(pool_mode)
     grad_output, rois = _to_common_float(grad_output, rois)
@@ -191,18 +189,18 @@ def sigmoid_focal_loss_forward(input: Tensor, target: Tensor, weight: Tensor,
 
     Args:
         input (Tensor): Logits, shape (N, C).
-        target (Tensor): Class of each row, shape (N, ), int64; a value that
-            is no class, as C, stands for the background.
-        weight (Tensor): Weight of each class, shape (C, ), by which a row is
-            multiplied according to its target, or empty for no weights.
-        output (Tensor): Takes the result, shape (N, C).
+        target (Tensor): Class of each row, shape (N, ), int64; a value out of
+            range, such as C, means background.
+        weight (Tensor): Class weights, shape (C, ), applied to rows by their
+            target; empty for no weights.
+        output (Tensor): Receives the result, shape (N, C).
         gamma (float): Exponent of the modulating factor.
-        alpha (float): Share of the positives.
+        alpha (float): Weight of the positives.
     """
     logit, weight = _to_common_float(input, weight)
     p, q = torch.sigmoid(logit), torch.sigmoid(-logit)
-    # `logsigmoid`, unlike the logarithm in the compiled kernel, keeps its
-    # value where the sigmoid itself rounds to 0 or 1.
+    # `logsigmoid`, unlike the log in the compiled kernel, stays accurate
+    # where the sigmoid rounds to 0 or 1.
     positive = -alpha * q**gamma * F.logsigmoid(logit)
     negative = (alpha - 1) * p**gamma * F.logsigmoid(-logit)
     output.copy_(_pick_by_target(positive, negative, target, weight))
@@ -214,7 +212,7 @@ def sigmoid_focal_loss_backward(input: Tensor, target: Tensor, weight: Tensor,
     """Derivative of each loss by its logit, written into ``grad_input``.
 
     Args:
-        grad_input (Tensor): Takes the result, shape (N, C).
+        grad_input (Tensor): Receives the result, shape (N, C).
 
     The other arguments are those of :func:`sigmoid_focal_loss_forward`.
     """
@@ -240,8 +238,8 @@ class _StandIn(types.ModuleType):
 
     def __init__(self) -> None:
         super().__init__(EXT_NAME, __doc__)
-        # Without a spec `importlib.util.find_spec` raises ValueError, which
-        # mmengine uses to look for the operators.
+        # Without a spec, `importlib.util.find_spec`, by which mmengine looks
+        # for the operators, raises ValueError.
         self.__spec__ = ModuleSpec(EXT_NAME, loader=None, origin=__name__)
         for operator in (nms, roi_align_forward, roi_align_backward,
                          sigmoid_focal_loss_forward,
@@ -250,9 +248,9 @@ class _StandIn(types.ModuleType):
             setattr(self, operator.__name__, operator)
 
     def __getattr__(self, name: str) -> Callable:
-        # mmcv.ops looks up all of its operators when it is imported, so only
-        # a call may fail. No operator has a leading underscore; such a name
-        # is an inquiry about the module, as `__path__` or `__file__`.
+        # mmcv.ops looks up all of its operators on import, so only a call may
+        # fail. No operator has a leading underscore; such names are module
+        # attributes, such as `__path__` or `__file__`.
         if name.startswith('_'):
             raise AttributeError(f'module {EXT_NAME} has no attribute {name}')
 
@@ -270,21 +268,21 @@ def _missing(operator: str) -> MissingOperatorError:
         full, mim = 'mmcv', 'openmim'
     return MissingOperatorError(
         f'`{operator}` is a compiled operator of mmcv, and the mmcv here '
-        f'({name} {version}) carries no usable compiled operators. sskd_mm '
-        "stands in only for nms, roi_align with pool_mode='avg' and "
+        f'({name} {version}) has no usable compiled operators. sskd_mm '
+        "only replaces nms, roi_align with pool_mode='avg' and "
         f'sigmoid_focal_loss. To get all operators, `pip uninstall {name}` '
         'and install an mmcv that is prebuilt for your versions of torch and '
         'CUDA\n'
         f'    pip install {mim}\n'
         f'    mim install {full}=={version}\n'
-        'or, where none is published, compile it for the torch that is '
+        'or, if none is published, compile it for the torch that is '
         'installed\n'
         '    pip install --no-cache-dir --no-build-isolation '
         f'--no-binary {full} {full}=={version}')
 
 
 def _mend_earlier_imports() -> None:
-    """Undo what modules did without when they found no ``mmcv.ops``."""
+    """Fix modules that were imported without ``mmcv.ops``."""
     transformer = sys.modules.get('mmcv.cnn.bricks.transformer')
     if transformer and not hasattr(transformer,
                                    'MultiScaleDeformableAttention'):
@@ -292,12 +290,12 @@ def _mend_earlier_imports() -> None:
         transformer.MultiScaleDeformableAttention = \
             MultiScaleDeformableAttention
 
-    # All models and datasets of mmdet import this module.
+    # All models and data sets of mmdet import this module.
     if 'mmdet.structures.mask.structures' in sys.modules:
         warnings.warn(
-            'mmdet was imported before the operators of mmcv were stood in '
-            'for, and what is imported of it by now keeps placeholders that '
-            'raise. Import sskd_mm before mmdet.')
+            'mmdet was imported before sskd_mm replaced the operators of '
+            'mmcv, so the parts imported by now keep placeholders that raise. '
+            'Import sskd_mm before mmdet.')
 
 
 def _torchvision_ops():
@@ -306,10 +304,10 @@ def _torchvision_ops():
 
 
 def _to_common_float(*tensors: Tensor) -> Tuple[Tensor, ...]:
-    """Cast to one dtype that holds them all, and at least float32.
+    """Cast to a common dtype, at least float32.
 
-    torchvision takes tensors of one dtype, and on the CPU none of half
-    precision; mmcv mixes half precision features with float32 RoIs.
+    torchvision needs tensors of one dtype, and on the CPU not half precision;
+    mmcv mixes half-precision features with float32 RoIs.
     """
     dtype = reduce(torch.promote_types, (t.dtype for t in tensors),
                    torch.float32)

@@ -8,13 +8,12 @@ from .checkpoint import allow_pickle
 
 
 def apply_pickle_option(args: Namespace, cfg: Optional[Config] = None) -> None:
-    """Allow the files that the command line names, and those that the config
-    does.
+    """Allow the files named on the command line and in the config.
 
     Args:
-        args (Namespace): What the parser has returned.
-        cfg (Config, optional): The tool's config, whose ``allow_pickle`` has
-            both from now on. Defaults to None.
+        args (Namespace): The parsed arguments.
+        cfg (Config, optional): The tool's config; its ``allow_pickle`` is set
+            to both. Defaults to None.
 
     Raises:
         TypeError: The config's ``allow_pickle`` is a single name.

@@ -1,9 +1,9 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Lets MMEngine read no more of a YAML file than plain data.
+"""Makes MMEngine read only plain data from YAML files.
 
-MMEngine reads YAML by ``yaml.CLoader``, which runs what a tag such as
-``!!python/object/apply`` names, and expands aliases without a bound. This
-holds for studies, for configs in YAML and for the bases of both.
+MMEngine reads YAML by ``yaml.CLoader``, which runs functions named by tags
+such as ``!!python/object/apply`` and expands aliases without limit. The
+restriction covers studies, YAML configs and the bases of both.
 """
 import copy
 import os.path as osp
@@ -14,20 +14,20 @@ import yaml
 from mmengine.config import Config
 from mmengine.fileio import YamlHandler, register_handler
 
-#: Collections within each other. Configs have some ten.
+#: Maximum nesting of collections. Configs have about ten levels.
 MAX_DEPTH = 100
-#: What aliases may add to a file: values, and 64 characters of text each.
+#: What aliases may add to a file: values, each with 64 characters of text.
 MAX_ALIASED = 100_000
 
 _mmengine_file2dict = Config._file2dict
 
 
 class InvalidYamlError(ValueError):
-    """A YAML file holds more than plain data, or is no YAML.
+    """A YAML file holds more than plain data, or is not valid YAML.
 
     Args:
         problem (str): What is wrong, where, and what to write instead.
-        file (str, optional): The file, where it is known.
+        file (str, optional): The file, if known.
     """
 
     def __init__(self, problem: str, file: Optional[str] = None) -> None:
@@ -54,9 +54,9 @@ def read_yaml(text: str) -> Any:
         Any: Mappings, lists, tuples and scalars.
 
     Raises:
-        InvalidYamlError: It is no YAML, has a tag that names Python code, is
-            nested more than :data:`MAX_DEPTH` deep, or has aliases that
-            repeat more than :data:`MAX_ALIASED` values.
+        InvalidYamlError: It is not valid YAML, has a tag that names Python
+            code, is nested more than :data:`MAX_DEPTH` deep, or has aliases
+            that repeat more than :data:`MAX_ALIASED` values.
 
     Example:
         >>> read_yaml('options: {max_epochs: 10}')
@@ -65,8 +65,8 @@ def read_yaml(text: str) -> Any:
     return copy.deepcopy(_parse(text))
 
 
-# For a base as 'mmpretrain::...' MMEngine reads all of mmpretrain's metafiles,
-# each time, which takes a second.
+# For each base like 'mmpretrain::...' MMEngine reads all of mmpretrain's
+# metafiles again, which takes a second.
 @lru_cache(maxsize=512)
 def _parse(text: str) -> Any:
     try:
@@ -83,16 +83,15 @@ def _parse(text: str) -> Any:
             'read: it would run code. YAML holds plain data here, so write '
             'the value itself; what needs Python belongs in a config in '
             'Python (.py).') from error
-    # ValueError and the like: a date or a number that there is not.
+    # ValueError and the like: an invalid date or number.
     except (yaml.YAMLError, ValueError, TypeError, KeyError,
             AttributeError) as error:
-        raise InvalidYamlError(f'this is no valid YAML: {error}') from error
+        raise InvalidYamlError(f'this is not valid YAML: {error}') from error
 
 
 def _check_size(text: str) -> None:
-    """See that a file is not deeper, and with its aliases not much larger,
-    than it looks, before anything is made of it."""
-    sizes: dict = {}  # of what the anchors name, aliases expanded
+    """Check nesting and the size with expanded aliases before loading."""
+    sizes: dict = {}  # of the anchored values, aliases expanded
     inside: list = []  # anchor and size of each open collection
     aliased = 0
     for event in yaml.parse(text, Loader=_Loader):
@@ -103,7 +102,7 @@ def _check_size(text: str) -> None:
             if len(inside) > MAX_DEPTH:
                 raise InvalidYamlError(
                     f'in line {line} collections are nested more than '
-                    f'{MAX_DEPTH} deep, as no study or config is.')
+                    f'{MAX_DEPTH} deep; no study or config needs that.')
             continue
         if isinstance(event, yaml.CollectionEndEvent):
             anchor, size = inside.pop()
@@ -113,8 +112,8 @@ def _check_size(text: str) -> None:
             if event.anchor not in sizes:
                 raise InvalidYamlError(
                     f'the alias *{event.anchor} in line {line} has no anchor '
-                    f'&{event.anchor} before it, or is a part of what that '
-                    'names. Write the value itself.')
+                    f'&{event.anchor} before it, or is inside its own anchor. '
+                    'Write the value itself.')
             anchor, size = None, sizes[event.anchor]
             aliased += size
             if aliased > MAX_ALIASED:
@@ -135,7 +134,7 @@ class SafeYamlHandler(YamlHandler):
     :func:`read_yaml`."""
 
     def load_from_fileobj(self, file, **kwargs) -> Any:
-        """Read a file; a caller who names a ``Loader`` gets that one."""
+        """Read a file; a caller can pass its own ``Loader``."""
         if kwargs:
             return super().load_from_fileobj(file, **kwargs)
         return read_yaml(file.read())
@@ -152,16 +151,16 @@ def _file2dict(filename: str, *args, **kwargs):
         raise InvalidYamlError(error.problem, error.file
                                or filename) from error
     except UnicodeDecodeError as error:
-        raise InvalidYamlError(f'this is no text in UTF-8: {error}',
+        raise InvalidYamlError(f'this is not UTF-8 text: {error}',
                                filename) from error
     except AttributeError as error:
-        # MMEngine asks what it has read for its keys.
+        # MMEngine expects a mapping.
         raise InvalidYamlError(
             'a study or a config is a mapping, with lines such as "title: '
             f'...". ({error})', filename) from error
 
 
 def install() -> None:
-    """Let MMEngine read YAML like this."""
+    """Make MMEngine read YAML by :func:`read_yaml`."""
     register_handler(['yaml', 'yml'])(SafeYamlHandler)
     Config._file2dict = staticmethod(_file2dict)

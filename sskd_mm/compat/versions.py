@@ -16,11 +16,10 @@ SUPPORTED = dict(
     mmdet=('3.0.0', '4.0.0'),
     mmpretrain=('1.0.0', '2.0.0'))
 
-#: Packages that serve only some configs.
+#: Packages that only some configs need.
 OPTIONAL = ('mmdet', 'mmpretrain')
 
-#: The two stacks share import names, so only the distribution tells them
-#: apart.
+#: The two stacks share import names and differ only by distribution.
 DISTRIBUTIONS = dict(
     mmengine=('onedl-mmengine', 'mmengine', 'mmengine-lite'),
     mmcv=('onedl-mmcv', 'mmcv', 'mmcv-lite'),
@@ -32,7 +31,7 @@ _INSTALL = ("pip install 'sskd-mm[onedl]' (maintained packages) or "
 
 
 def check_stack() -> None:
-    """See that what sskd_mm builds on is there and of a supported version.
+    """Check that sskd_mm's requirements are installed in supported versions.
 
     Raises:
         ImportError: A package is missing, too old or too new; the message
@@ -54,11 +53,11 @@ def check_stack() -> None:
 
 
 def installed_distributions() -> Dict[str, str]:
-    """The distribution that provides each package of OpenMMLab.
+    """Get the distribution that provides each OpenMMLab package.
 
     Returns:
-        dict[str, str]: For example ``{'mmcv': 'onedl-mmcv 2.3.6'}``; packages
-        that are not installed are left out.
+        dict[str, str]: For example ``{'mmcv': 'onedl-mmcv 2.3.6'}``; only
+        installed packages.
     """
     found = {}
     for package in DISTRIBUTIONS:
@@ -71,7 +70,7 @@ def installed_distributions() -> Dict[str, str]:
 def _distribution(package: str, module_version: str) -> str:
     for name in DISTRIBUTIONS[package]:
         try:
-            # Both may be installed; the one that is imported counts.
+            # Both can be installed; the imported one counts.
             if version(name) == module_version:
                 return f'{name} {module_version}'
         except PackageNotFoundError:
@@ -88,7 +87,7 @@ def _version(package: str) -> Optional[str]:
     spec = find_spec(package)
     if spec is None:
         return None
-    # The file alone: importing mmdet or mmpretrain here would cost seconds,
-    # and fail where mmcv has no compiled operators.
+    # Only this file: importing mmdet or mmpretrain would take seconds, and
+    # fail if mmcv has no compiled operators.
     file = osp.join(osp.dirname(spec.origin), 'version.py')
     return run_path(file)['__version__']

@@ -10,17 +10,17 @@ from .training_length import TrainingLength
 
 
 def read_student(path: str) -> Config:
-    """Read the plain config that a distillation is to be written for.
+    """Read the student's plain config.
 
     Args:
         path (str): A file, or ``'mmdet::...'`` for a config of a package.
 
     Returns:
-        Config: It says what is trained on, how, and how long.
+        Config: A complete config with data, optimizer and training length.
 
     Raises:
-        FileNotFoundError: It is not there.
-        ValueError: It distils already, or says too little.
+        FileNotFoundError: The file does not exist.
+        ValueError: It is already a distillation, or incomplete.
     """
     if '::' not in path and not osp.isfile(path):
         raise FileNotFoundError(f'The student\'s config {path!r} is not there '
@@ -29,7 +29,7 @@ def read_student(path: str) -> Config:
         cfg = read_teacher_config(path)
     if 'student' in cfg.get('model', {}):
         raise ValueError(
-            f'{path} is the config of a distillation already (model.type is '
+            f'{path} is already a distillation config (model.type is '
             f'{cfg.model.type!r}). Give the plain config of the student.')
     missing = [
         key for key in ('model', 'train_dataloader', 'optim_wrapper')
@@ -37,14 +37,14 @@ def read_student(path: str) -> Config:
     ]
     if missing:
         raise ValueError(
-            f'{path} has no {", ".join(missing)}. Give the whole config that '
-            'the student is trained with.')
+            f'{path} has no {", ".join(missing)}. Give the complete training '
+            'config of the student.')
     train_cfg = cfg.get('train_cfg') or {}
     if TrainingLength.of(train_cfg) is None:
         raise ValueError(
-            f'{path} does not say how long it trains, so how long the phases '
-            f'are to be: train_cfg is {dict(train_cfg)}. Write e.g. '
-            'train_cfg=dict(by_epoch=True, max_epochs=12), or '
+            f'{path} does not say how long it trains, which determines the '
+            f'length of the phases: train_cfg is {dict(train_cfg)}. Write '
+            'e.g. train_cfg=dict(by_epoch=True, max_epochs=12), or '
             'train_cfg=dict(by_epoch=False, max_iters=90000), in it or in a '
             'copy.')
     return cfg
@@ -62,5 +62,5 @@ def _naming_import(path: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise ImportError(
-            f'{path} imports what is not there: {error}\nRun the command in '
+            f'{path} imports a missing module: {error}\nRun the command in '
             "your project's folder, with PYTHONPATH=. before it.") from error

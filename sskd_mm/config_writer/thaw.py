@@ -10,18 +10,18 @@ from ..models.build_model import model_config
 
 
 def find_thawing(cfg: Config, student: nn.Module) -> Dict[str, Any]:
-    """The settings by which a student's backbone freezes nothing.
+    """Find the settings that unfreeze a student's backbone.
 
-    Which value of ``frozen_stages`` that is depends on the backbone: -1 for
-    a ResNet, of which 0 freezes the stem; 0 for mmdet's EfficientNet, which
-    refuses -1. So both are tried.
+    The right value of ``frozen_stages`` depends on the backbone: -1 for a
+    ResNet, where 0 freezes the stem; 0 for mmdet's EfficientNet, which
+    rejects -1. So both are tried.
 
     Args:
-        cfg (Config): The student's, whole.
-        student (nn.Module): Built from it.
+        cfg (Config): The student's complete config.
+        student (nn.Module): The student built from it.
 
     Returns:
-        dict: Empty if the backbone freezes nothing, or if no setting helps.
+        dict: The settings; empty if nothing is frozen or no setting helps.
 
     Example:
         >>> # mmdet's RetinaNet with a ResNet-18
@@ -47,7 +47,7 @@ def find_thawing(cfg: Config, student: nn.Module) -> Dict[str, Any]:
                     **model_config(cfg)['backbone'],
                     **settings
                 })
-        except Exception:  # Each backbone refuses in a way of its own.
+        except Exception:  # Each backbone rejects values in its own way.
             continue
         frozen = _count_frozen(other)
         if frozen < fewest:
@@ -56,7 +56,7 @@ def find_thawing(cfg: Config, student: nn.Module) -> Dict[str, Any]:
 
 
 def _count_frozen(backbone: nn.Module) -> int:
-    """Parameters and batch norms that stay as they are in training."""
+    """Count parameters and batch norms that training does not change."""
     backbone.train()
     return sum(not p.requires_grad for p in backbone.parameters()) + sum(
         isinstance(m, _BatchNorm) and not m.training

@@ -3,12 +3,12 @@ from typing import NamedTuple, Optional
 
 
 class TrainingLength(NamedTuple):
-    """How long a training is.
+    """The length of a training run.
 
     Attributes:
-        key (str): How ``train_cfg`` says it: ``'max_epochs'`` or
+        key (str): The key in ``train_cfg``: ``'max_epochs'`` or
             ``'max_iters'``.
-        number (int): So many epochs or iterations.
+        number (int): Number of epochs or iterations.
 
     Example:
         >>> TrainingLength.of(dict(type='IterBasedTrainLoop', max_iters=900))
@@ -20,7 +20,7 @@ class TrainingLength(NamedTuple):
 
     @classmethod
     def of(cls, train_cfg: dict) -> Optional['TrainingLength']:
-        """What a plain ``train_cfg`` says; None if it says nothing."""
+        """Read it from a plain ``train_cfg``; None if not given."""
         for key in ('max_epochs', 'max_iters'):
             if train_cfg.get(key) is not None:
                 return cls(key, train_cfg[key])

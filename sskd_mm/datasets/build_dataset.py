@@ -5,18 +5,18 @@ from mmengine.registry import DATASETS
 
 
 def build_dataset(cfg: dict, key: str = 'train_dataloader') -> Any:
-    """Build a data set, and say so where nothing is left in it.
+    """Build a data set and make sure that it is not empty.
 
     Args:
-        cfg (dict): Its config.
-        key (str): The dataloader, for the message. Defaults to
+        cfg (dict): Config of the data set.
+        key (str): Name of the dataloader, for messages. Defaults to
             ``'train_dataloader'``.
 
     Returns:
-        Dataset: With its annotations read.
+        Dataset: The data set, its annotations loaded.
 
     Raises:
-        ValueError: Its annotations list no image, or all are filtered out.
+        ValueError: The annotations list no image, or all are filtered out.
 
     Example:
         >>> dataset = build_dataset(cfg.train_dataloader.dataset)
@@ -29,12 +29,12 @@ def build_dataset(cfg: dict, key: str = 'train_dataloader') -> Any:
         if len(dataset):
             return dataset
     except ValueError as error:
-        # What MMEngine says of an empty list of images.
+        # MMEngine's error for an empty list of images.
         if 'need at least one array to concatenate' not in str(error):
             raise
         cause = error
     raise ValueError(
         f'{key}.dataset has no image: its annotations list none, or '
-        'filter_cfg leaves out all. filter_empty_gt=True does so with images '
-        'without a box of a known class, min_size with small ones. Look at '
-        'ann_file, and at the classes in metainfo.') from cause
+        'filter_cfg drops all. filter_empty_gt=True drops images without a '
+        'box of a known class, min_size drops small ones. Check ann_file and '
+        'the classes in metainfo.') from cause

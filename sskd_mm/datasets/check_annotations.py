@@ -19,25 +19,24 @@ def check_annotations(
     built: Sequence[str] = ('train_dataloader', 'val_dataloader'),
     accept_other_classes: bool = False,
 ) -> None:
-    """See that annotations know the classes that a config names.
+    """Check that annotations contain the classes that a config names.
 
-    mmdet passes over a box whose class it does not know. Where it knows none,
-    a training set is empty, which ends in ``need at least one array to
-    concatenate``; where it knows some, boxes are left out and, in COCO's
-    format, the classes behind get other numbers. So this is called before
-    data sets are built.
+    mmdet skips boxes of unknown classes. If all are unknown, the training set
+    is empty, which fails with ``need at least one array to concatenate``. If
+    some are, boxes are lost and, in COCO format, the labels of the remaining
+    classes shift. Call this before data sets are built.
 
     Args:
-        cfg (Config): A whole config. Its data sets in COCO's format or in
-            VOC's XML are looked into, local files only.
+        cfg (Config): A complete config. Its data sets in COCO or VOC format
+            are checked; local files only.
         built (Sequence[str]): The dataloaders that this run builds. Defaults
-            to those of a training.
-        accept_other_classes (bool): Whether to warn instead of refusing.
+            to those for training.
+        accept_other_classes (bool): Whether to warn instead of raising.
             Defaults to False.
 
     Raises:
-        ValueError: Names the classes that the annotations do not know, those
-            that they have and what to write.
+        ValueError: Names the missing classes, those in the annotations, and
+            what to write.
 
     Example:
         >>> check_annotations(cfg)
@@ -58,21 +57,21 @@ def check_coco_file(path: str,
                     accept_other_classes: bool = False,
                     by_name: bool = True,
                     fields: bool = False) -> None:
-    """See that a file in COCO's format knows these classes.
+    """Check that a COCO-format file contains these classes.
 
     Args:
         path (str): A local JSON file.
-        classes (Sequence[str]): From ``metainfo``.
-        key (str): The dataloader, for the message.
+        classes (Sequence[str]): The classes of ``metainfo``.
+        key (str): Name of the dataloader, for messages.
         accept_other_classes (bool): As above.
-        by_name (bool): Whether labels go by the classes' names; of LVIS they
-            go by the file alone. Defaults to True.
-        fields (bool): Whether ``bbox``, ``area`` and ``category_id`` are read
-            of each annotation. Defaults to False.
+        by_name (bool): Whether labels are matched by class name; in LVIS the
+            file alone numbers them. Defaults to True.
+        fields (bool): Whether ``bbox``, ``area`` and ``category_id`` of each
+            annotation are read. Defaults to False.
 
     Raises:
-        ValueError: As above; or a category comes twice, or annotations have
-            a ``category_id`` that no category has, or lack a field.
+        ValueError: As above; or a category appears twice, or annotations have
+            an undefined ``category_id`` or lack a field.
     """
     found = read_coco_classes(path)
     if found is None:
@@ -80,55 +79,55 @@ def check_coco_file(path: str,
     if fields and found.lacking:
         raise ValueError(
             f'{key}: annotations in {path} lack {_listed(found.lacking)}, '
-            f"which mmdet's CocoDataset reads of each. Write area, for boxes "
-            'alone, as the width of bbox times its height.')
+            f"which mmdet's CocoDataset reads. Without masks, area is the "
+            'width of bbox times its height.')
     listed = _listed(found.names, 100)
     missing = [x for x in classes if x not in found.names]
     twice = [x for x in classes if found.names.count(x) > 1]
     strange = [x for x in found.used if x not in found.ids]
     if by_name and missing:
         refuse_classes(
-            f'{key}: {path} has no category {_listed(missing)}, though its '
-            'metainfo names such classes. Their boxes would be left out, and '
-            'the classes behind them would have the wrong numbers. The file '
-            f'has: {listed}. Write {key}.dataset.metainfo=dict(classes=(...)) '
-            'with these names.', accept_other_classes)
+            f'{key}: {path} has no category {_listed(missing)}, but the '
+            'metainfo lists it as a class. Boxes would be dropped, and later '
+            'classes would get the wrong labels. The file has: '
+            f'{listed}. Set {key}.dataset.metainfo=dict(classes=(...)) to '
+            'these names.', accept_other_classes)
     elif by_name and twice:
         refuse_classes(
             f'{key}: {path} has several categories {_listed(twice)}. mmdet '
-            'would count each as a class of its own, so labels go beyond the '
-            f'{len(classes)} classes of its metainfo. The file has: {listed}. '
-            'Keep one of each name in the file.', accept_other_classes)
+            'counts each as a separate class, so labels exceed the '
+            f'{len(classes)} classes of the metainfo. The file has: {listed}. '
+            'Keep one category per name in the file.', accept_other_classes)
     elif len(strange) == len(found.used) and strange:
         refuse_classes(
             f'{key}: annotations in {path} have category_id '
             f'{strange[0]!r}, but its categories have the ids '
-            f'{", ".join(map(repr, found.ids[:5]))}. Their boxes would all '
-            'be left out. Write both alike in the file: numbers, without '
+            f'{", ".join(map(repr, found.ids[:5]))}. All boxes would be '
+            'dropped. Make both the same in the file: numbers, without '
             'quotes.', accept_other_classes)
     elif strange:
         print_log(
             f'{key}: annotations in {path} have category_id '
-            f'{_listed(strange)}, which none of its categories has. Their '
-            'boxes are left out.',
+            f'{_listed(strange)}, which no category has. Their boxes are '
+            'dropped.',
             logger='current',
             level=logging.WARNING)
 
 
 def _build_lazily(cfg: dict) -> Optional[Any]:
-    """A data set that has not read its annotations yet; None of a kind that
-    tells its classes otherwise."""
+    """Build a data set without loading its annotations; None if it is in
+    neither of the formats checked here."""
     with DATASETS.switch_scope_and_registry(cfg.get('_scope_')) as registry:
         kind = cfg.get('type')
         kind = registry.get(kind) if isinstance(kind, str) else kind
     names = [base.__name__ for base in getattr(kind, '__mro__', ())]
-    # mmdet's, and mmpretrain's for several labels an image.
+    # mmdet's, and mmpretrain's multi-label data sets.
     if not (hasattr(kind, 'COCOAPI') or {'XMLDataset', 'VOC'} & set(names)):
         return None
     try:
         return DATASETS.build({**cfg, 'lazy_init': True, 'pipeline': []})
     except TypeError:
-        # One of the user's that takes no such argument.
+        # The user's data set takes no such argument.
         return None
 
 
@@ -140,7 +139,7 @@ def _check_coco(dataset: Any, key: str, accept: bool) -> None:
         by_name = 'LVISV05Dataset' not in [
             base.__name__ for base in type(dataset).__mro__
         ]
-        # Who reads annotations by himself may need less.
+        # A data set with its own parser may read fewer fields.
         reader = getattr(type(dataset), 'parse_data_info', None)
         fields = getattr(reader, '__module__', '') == 'mmdet.datasets.coco'
         check_coco_file(path, classes, key, accept, by_name, fields)
@@ -160,7 +159,7 @@ def _check_xml(dataset: Any, key: str, accept: bool) -> None:
                 others[name] = None
         if not missing:
             return
-    # A rare class may well have no object here.
+    # A rare class may have no object here.
     renamed = [
         x for x in missing if _plain(x) in {_plain(name)
                                             for name in others}
@@ -169,10 +168,10 @@ def _check_xml(dataset: Any, key: str, accept: bool) -> None:
         return
     refuse_classes(
         f'{key}: no object in the XML files of {_where_xml(dataset)} is '
-        f'called {_listed(renamed or missing)}, as its metainfo names '
-        'classes; objects of other names are left out. There are: '
-        f'{_listed(list(others), 20)}. Write '
-        f'{key}.dataset.metainfo=dict(classes=(...)) with these names.',
+        f'called {_listed(renamed or missing)}, a class in the metainfo; '
+        'objects with other names are dropped. The files have: '
+        f'{_listed(list(others), 20)}. Set '
+        f'{key}.dataset.metainfo=dict(classes=(...)) to these names.',
         accept)
 
 
@@ -195,7 +194,7 @@ def _where_xml(dataset: Any) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name without what is typed differently by mistake."""
+    """Normalise a name: ignore case and punctuation."""
     return ''.join(filter(str.isalnum, name.casefold()))
 
 

@@ -9,24 +9,24 @@ from ..compat import is_a
 from .check_num_classes import where
 from .innermost import innermost_datasets
 
-#: Images that are read because annotations contradict each other.
+#: Maximum number of images to read where annotations disagree.
 _MOST_IMAGES = 20
 
 
 def check_masks(dataset: Any, key: str = 'train_dataloader') -> None:
-    """See that each object has the mask that a pipeline loads, in the size of
-    its image.
+    """Check that every object has a mask of the size of its image, if the
+    pipeline loads masks.
 
-    mmdet's ``LoadAnnotations`` reads them image by image, so that one wrong
-    annotation ends a training in the midst of an epoch. An RLE with height
-    and width exchanged may even pass, and is another mask then. Annotations
-    are read from memory, some 50,000 images a second; where the file's
-    ``height`` and ``width`` are not the RLE's, the image decides.
+    mmdet's ``LoadAnnotations`` reads masks image by image, so one wrong
+    annotation stops training in the middle of an epoch. An RLE with height
+    and width swapped may even pass, as a different mask. The check reads
+    annotations from memory, about 50,000 images per second; if the file's
+    ``height`` and ``width`` differ from the RLE's, it reads the image.
 
     Args:
-        dataset (Dataset): Of mmdet, wrappers included. Only one whose
-            pipeline has ``LoadAnnotations(with_mask=True)`` is looked into.
-        key (str): The dataloader, for the message. Defaults to
+        dataset (Dataset): An mmdet data set, possibly wrapped. It is only
+            checked if its pipeline has ``LoadAnnotations(with_mask=True)``.
+        key (str): Name of the dataloader, for messages. Defaults to
             ``'train_dataloader'``.
 
     Raises:
@@ -41,7 +41,7 @@ def check_masks(dataset: Any, key: str = 'train_dataloader') -> None:
 
 
 def _loads_masks(dataset: Any) -> bool:
-    # AnnotationsOnDemand has it in `load`.
+    # AnnotationsOnDemand holds it as `load`.
     steps = (
         getattr(step, 'load', step)
         for step in getattr(dataset.pipeline, 'transforms', ()))
@@ -59,8 +59,8 @@ def _check(dataset: BaseDataset, key: str) -> None:
             if 'mask' not in instance:
                 raise ValueError(
                     f'{key}: an object in {image}, has no `segmentation`, '
-                    'which LoadAnnotations(with_mask=True) reads. Add one, or '
-                    'take the annotation out of the file.')
+                    'which LoadAnnotations(with_mask=True) needs. Add one, or '
+                    'remove the annotation from the file.')
         size = (info.get('height'), info.get('width'))
         if None in size or read == _MOST_IMAGES:
             continue
@@ -72,16 +72,16 @@ def _check(dataset: BaseDataset, key: str) -> None:
         wrong = next((x for x in others if x != size), None)
         if wrong is not None:
             raise ValueError(
-                f'{key}: the RLE of an object in {image}, has the size '
+                f'{key}: the RLE of an object in {image}, has size '
                 f'{list(wrong)}, but the image {list(size)} (height, width). '
-                'Encode the mask in the size of its image, or take the '
-                'annotation out of the file.')
+                'Encode the mask in the size of its image, or remove the '
+                'annotation from the file.')
 
 
 def _rle_sizes(info: dict) -> Iterator[Tuple[int, int]]:
     for instance in info.get('instances', ()):
         mask = instance['mask']
-        # mmdet passes over one without either.
+        # mmdet skips masks that lack either.
         if isinstance(mask, dict) and mask.get('counts') is not None and (
                 mask.get('size') is not None):
             yield tuple(mask['size'])

@@ -12,22 +12,22 @@ from .refuse_classes import refuse_classes
 def check_num_classes(student: nn.Module,
                       dataset: Any,
                       accept_other_classes: bool = False) -> None:
-    """See that a student's heads have the classes of its training data, and
-    that a file in COCO's format has them, too.
+    """Check that a student's heads match the classes of its training data,
+    and that a COCO-format file contains these classes.
 
-    Called before training, in the mimic phases of which no head takes part:
-    the mismatch would show hours later, if at all.
+    Called before training: mimic phases use no head, so a mismatch would only
+    show hours later, if at all.
 
     Args:
-        student (nn.Module): A detector of mmdet or a classifier of mmpretrain.
-        dataset (Dataset): The training set. One whose ``metainfo`` has no
-            ``classes`` is not checked.
-        accept_other_classes (bool): Whether to warn instead of refusing, as
-            where a second head is for other labels. Defaults to False.
+        student (nn.Module): An mmdet detector or an mmpretrain classifier.
+        dataset (Dataset): The training set. It is not checked if its
+            ``metainfo`` has no ``classes``.
+        accept_other_classes (bool): Whether to warn instead of raising, for
+            instance if a second head has its own labels. Defaults to False.
 
     Raises:
-        ValueError: Names every head of another number, the data set's number
-            and its file; or the classes that the file does not know.
+        ValueError: Names every head with another number of classes, the data
+            set's number and its file; or the classes missing from the file.
     """
     heads = misfit_heads(student, dataset)
     if not heads:
@@ -38,24 +38,25 @@ def check_num_classes(student: nn.Module,
     wrong = ''.join(f'\n  model.student.{path}.num_classes is {n}'
                     for path, n in heads.items())
     refuse_classes(
-        f'The student\'s heads do not have the classes of the training data, '
-        f'{where(dataset)}, which has {number}:{wrong}\nSet it to {number} in '
-        'the student\'s config, or say in '
-        'train_dataloader.dataset.metainfo=dict(classes=(...)) which classes '
-        f'the annotations have; now they are {_shorten(dataset)}.',
+        f'The student\'s heads do not match the training data, '
+        f'{where(dataset)}, which has {number} classes:{wrong}\nSet it to '
+        f'{number} in the student\'s config, or name the classes of the '
+        'annotations in '
+        'train_dataloader.dataset.metainfo=dict(classes=(...)); currently '
+        f'they are {_shorten(dataset)}.',
         accept_other_classes)
 
 
 def misfit_heads(model: nn.Module, dataset: Any) -> Dict[str, int]:
-    """The heads whose number of classes is not that of a data set.
+    """Find the heads whose number of classes differs from a data set's.
 
     Args:
         model (nn.Module): A detector or classifier.
-        dataset (Dataset): Any.
+        dataset (Dataset): Any data set.
 
     Returns:
-        dict[str, int]: The number of each by its path; empty where all fit,
-        or where the data set does not tell its classes.
+        dict[str, int]: The number of classes by path of the head; empty if
+        all match or the data set names no classes.
 
     Raises:
         ValueError: The data set's ``classes`` is a single string.
@@ -67,8 +68,8 @@ def misfit_heads(model: nn.Module, dataset: Any) -> Dict[str, int]:
     if isinstance(classes, str):
         raise ValueError(
             f'The metainfo of {where(dataset)} has classes={classes!r}, a '
-            f'string. Write a tuple, classes=({classes!r}, ) for one class.')
-    # Of a panoptic set, the heads for boxes know its things alone.
+            f'string. Use a tuple, classes=({classes!r}, ) for one class.')
+    # In panoptic data the box heads only have the thing classes.
     numbers = {len(classes), len(metainfo.get('thing_classes', classes))}
     return {
         path: number
@@ -78,18 +79,19 @@ def misfit_heads(model: nn.Module, dataset: Any) -> Dict[str, int]:
 
 
 def head_classes(model: nn.Module) -> Dict[str, int]:
-    """How many classes each head of a model has, by its path.
+    """Get the number of classes of each head of a model.
 
-    An RPN, which has one for any data, a head for semantic segmentation,
-    whose classes are others, and a network that is told its classes in words
-    do not count. What else has ``num_classes``, such as a backbone with a
-    classifier of its own, is no head.
+    Not counted are an RPN, which has one class for any data, a head for
+    semantic segmentation, which has other classes, and a network that takes
+    its classes as text. Other modules with ``num_classes``, such as a
+    backbone with its own classifier, are not heads.
 
     Args:
         model (nn.Module): A detector or classifier.
 
     Returns:
-        dict[str, int]: E.g. ``{'roi_head.bbox_head': 80}``.
+        dict[str, int]: The numbers by path, e.g.
+        ``{'roi_head.bbox_head': 80}``.
     """
     if hasattr(model, 'language_model'):
         return {}
@@ -97,7 +99,7 @@ def head_classes(model: nn.Module) -> Dict[str, int]:
     for path, module in model.named_modules():
         number = getattr(module, 'num_classes', None)
         others = {'rpn_head', 'semantic_head'} & set(path.split('.'))
-        # A detector that is an RPN and no more calls it bbox_head.
+        # A detector that is just an RPN calls its head bbox_head.
         others = others or 'RPN' in type(module).__name__
         if (isinstance(number, int) and number > 0 and 'head' in path
                 and not others):
@@ -106,14 +108,14 @@ def head_classes(model: nn.Module) -> Dict[str, int]:
 
 
 def metainfo_of(dataset: Any) -> dict:
-    """What a data set tells of itself. Of wrappers the innermost counts, of
-    several data sets the first: mmdet's ``ConcatDataset`` of unlike ones
-    has a list."""
+    """Get the metainfo of a data set: inside wrappers the innermost, of
+    several data sets the first. (mmdet's ``ConcatDataset`` of different data
+    sets has a list.)"""
     return getattr(next(innermost_datasets(dataset)), 'metainfo', None) or {}
 
 
 def where(dataset: Any) -> str:
-    """Name a data set by its annotations. Of wrappers the innermost counts, of
+    """Name a data set by its annotations: inside wrappers the innermost, of
     several data sets the first."""
     dataset = next(innermost_datasets(dataset))
     folders = getattr(dataset, 'data_prefix', None)
@@ -126,7 +128,7 @@ def where(dataset: Any) -> str:
 
 def _check_names(dataset: Any, accept: bool) -> None:
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
-    # A data set that the caller has built; others were looked into before.
+    # Only for data sets built by the caller; others were checked before.
     known, path = (getattr(dataset, 'cat_ids', classes),
                    getattr(dataset, 'ann_file', ''))
     if classes and len(known) != len(classes) and osp.isfile(path):

@@ -3,27 +3,27 @@ import pickle
 import pickletools
 from typing import Dict, FrozenSet, List
 
-#: Bounds that no file of images and labels reaches.
+#: Limits that no file of images and labels reaches.
 _DEEPEST_TUPLE = 100
 _LARGEST_INTEGER = 1 << 256
 
 
 def check_opcodes(data: bytes, allowed: FrozenSet[str]) -> None:
-    """Check that a pickle is whole and harmless to unpickle.
+    """Check that a pickle is complete and safe to unpickle.
 
-    A few bytes can make an unpickler allocate gigabytes (it makes room for
-    as many objects as a number in the file says) or crash the process
-    (hashing a tuple recurses without a limit). This looks at the opcodes
-    alone, in memory in proportion to the file, and runs nothing.
+    A few bytes can make an unpickler allocate gigabytes (it allocates as many
+    objects as a number in the file says) or crash the process (hashing a
+    tuple recurses without limit). This only scans the opcodes, in memory
+    proportional to the file, and runs nothing.
 
     Args:
         data (bytes): The whole pickle.
-        allowed (frozenset[str]): Opcodes that it may have, as ``pickletools``
-            names them.
+        allowed (frozenset[str]): Allowed opcodes, by their ``pickletools``
+            names.
 
     Raises:
-        pickle.UnpicklingError: It has another opcode or exceeds a bound,
-            which is stated, or it is cut off or no pickle.
+        pickle.UnpicklingError: It has another opcode, exceeds a limit, is
+            truncated, or is not a pickle; the message says which.
     """
     try:
         _check(data, allowed)
@@ -31,12 +31,12 @@ def check_opcodes(data: bytes, allowed: FrozenSet[str]) -> None:
         raise
     except Exception as error:  # pickletools raises nearly anything
         raise pickle.UnpicklingError(
-            f'it is cut off or no pickle: {error}') from error
+            f'it is truncated or not a pickle: {error}') from error
 
 
 def _check(data: bytes, allowed: FrozenSet[str]) -> None:
-    # The unpickler's stack, marks and memo, but of each object only how deep
-    # tuples are nested in it: nothing else that a pickle nests is hashed.
+    # Mirrors the unpickler's stack, marks and memo, but keeps only the tuple
+    # nesting depth of each object: a pickle hashes no other nested objects.
     stack: List[int] = []
     marks: List[int] = []
     memo: Dict[int, int] = {}
@@ -44,7 +44,7 @@ def _check(data: bytes, allowed: FrozenSet[str]) -> None:
         name = opcode.name
         if name not in allowed:
             raise pickle.UnpicklingError(
-                f'it holds objects that are no plain data ({name} at byte '
+                f'it holds more than plain data ({name} at byte '
                 f'{position})')
         if isinstance(argument, int) and abs(argument) > _LARGEST_INTEGER:
             raise pickle.UnpicklingError(
@@ -54,10 +54,10 @@ def _check(data: bytes, allowed: FrozenSet[str]) -> None:
             marks.append(len(stack))
         elif name in ('PUT', 'BINPUT', 'LONG_BINPUT'):
             if argument > len(data):
-                # Room is made for as many objects as the number says.
+                # The unpickler would allocate that many objects.
                 raise pickle.UnpicklingError(
-                    f'it numbers an object {argument} at byte {position}, '
-                    f'but {len(data)} bytes hold no more than {len(data)}')
+                    f'it uses object number {argument} at byte {position}, '
+                    f'but {len(data)} bytes hold at most {len(data)} objects')
             memo[argument] = stack[-1]
         elif name == 'MEMOIZE':
             memo[len(memo)] = stack[-1]
@@ -78,14 +78,14 @@ def _check(data: bytes, allowed: FrozenSet[str]) -> None:
 
 
 def _take(stack: List[int], marks: List[int], before: list) -> List[int]:
-    """What an opcode takes off the stack."""
+    """Pop an opcode's arguments off the stack."""
     number = len(before)
     if pickletools.markobject in before:
-        # All above the mark, and some objects below it.
+        # Everything above the mark, and some objects below it.
         number = len(stack) - marks.pop() + before.index(
             pickletools.markobject)
     if number > len(stack):
-        raise pickle.UnpicklingError('an opcode takes more than there is')
+        raise pickle.UnpicklingError('an opcode pops an empty stack')
     items = stack[len(stack) - number:]
     del stack[len(stack) - number:]
     return items

@@ -7,17 +7,17 @@ from mmengine.model import PretrainedInit
 
 
 def check_run_files(cfg: Config) -> None:
-    """See that the files which a training opens beside its data are there.
+    """Check that the files of a training run, other than its data, exist.
 
-    These are ``load_from``, what any of the student's modules is initialised
-    from (``init_cfg=dict(type='Pretrained', ...)``), each teacher's config
-    and checkpoint, and the annotations of ``val_evaluator``. Called before
-    anything is built, so that all that is missing is named at once. What is
-    not on this machine (``https://``, ``torchvision://``, ``mmdet::``,
-    another ``backend_args``) is not looked for.
+    These are ``load_from``, the weights that initialise the student's modules
+    (``init_cfg=dict(type='Pretrained', ...)``), each teacher's config and
+    checkpoint, and the annotations of ``val_evaluator``. Called before
+    anything is built, so that one message names everything missing. Remote
+    files (``https://``, ``torchvision://``, ``mmdet::``, other
+    ``backend_args``) are not checked.
 
     Args:
-        cfg (Config): Of a distillation or of a plain training.
+        cfg (Config): Config of a distillation or of plain training.
 
     Raises:
         FileNotFoundError: Names each file with its place in the config.
@@ -35,13 +35,13 @@ def check_run_files(cfg: Config) -> None:
         lines = ''.join(f'\n  {key}: {osp.abspath(osp.expanduser(path))}'
                         for key, path in missing.items())
         raise FileNotFoundError(
-            f'Files that this training opens are not there:{lines}\nPut them '
-            'there, or point the config elsewhere with --cfg-options '
+            f'Files that this run needs do not exist:{lines}\nPut them there, '
+            'or point the config elsewhere with --cfg-options '
             f'{next(iter(missing))}=PATH.')
 
 
 def _files(cfg: Config) -> Iterator[Tuple[str, str]]:
-    """The files of a config with their keys."""
+    """Yield the files of a config with their keys."""
     model = cfg.get('model') or {}
     found: Dict[str, Any] = dict(load_from=cfg.get('load_from'))
     student = 'model.student' if 'student' in model else 'model'
@@ -64,15 +64,15 @@ def _files(cfg: Config) -> Iterator[Tuple[str, str]]:
 
 
 def _is_pretrained(kind: Any) -> bool:
-    """Configs have its name, maybe with a scope, its class, or, if they were
-    dumped, the name of that."""
+    """A config names it with or without a scope, as a class or, once dumped,
+    by the name of the class."""
     if isinstance(kind, str):
         return kind.rpartition('.')[2] in ('Pretrained', 'PretrainedInit')
     return kind is PretrainedInit
 
 
 def _dicts(key: str, value: Any) -> Iterator[Tuple[str, dict]]:
-    """All dicts within a value, with their keys."""
+    """Yield all dicts within a value, with their keys."""
     if isinstance(value, dict):
         yield key, value
         items: Any = value.items()

@@ -3,19 +3,18 @@ from typing import Any
 
 
 def check_sample_idx(dataset: Any) -> None:
-    """See that ``sample_idx`` tells a data set's images from each other.
+    """Check that ``sample_idx`` is unique within a data set.
 
-    A :class:`SeededDataset` sees to it. Of a data set that the caller built,
-    and wrapped, it counts the images of the innermost data set: two that are
-    joined have the same numbers, and a loss that keeps something of each
-    image, as CRD does, takes one for the other.
+    :class:`SeededDataset` makes it so. In a wrapped data set that the caller
+    built, it counts the images of the innermost data set: if two are
+    concatenated, numbers repeat, and a loss that stores something per image,
+    such as CRD, confuses images.
 
     Args:
-        dataset (Dataset): A training set whose images come with
-            ``data_samples``.
+        dataset (Dataset): A training set whose images have ``data_samples``.
 
     Raises:
-        ValueError: Its last image does not have the last number.
+        ValueError: The last image does not have the last number.
 
     Example:
         >>> check_sample_idx(dataloader.dataset)
@@ -24,8 +23,8 @@ def check_sample_idx(dataset: Any) -> None:
     found = dataset[last]['data_samples'].get('sample_idx', last)
     if found != last:
         raise ValueError(
-            f'The last of the {last + 1} training images comes with '
-            f'sample_idx={found}: its number in a data set that a '
-            f'{type(dataset).__name__} wraps, where others have it, too. Give '
-            'the Runner the config of train_dataloader instead of a '
-            'DataLoader, or the DataLoader a SeededDataset.')
+            f'The last of the {last + 1} training images has '
+            f'sample_idx={found}: its number within a data set wrapped by '
+            f'{type(dataset).__name__}, which is not unique. Pass the Runner '
+            'the config of train_dataloader instead of a DataLoader, or wrap '
+            'the data set in a SeededDataset.')

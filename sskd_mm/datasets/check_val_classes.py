@@ -15,14 +15,14 @@ Names = Tuple[str, ...]
 
 
 class LabelNames(NamedTuple):
-    """What the labels of a data set stand for, in their order.
+    """The names that a data set's labels stand for, in order.
 
     Attributes:
-        place (str): Where it comes from, for messages.
-        classes (tuple[str], optional): Of the data set's ``metainfo``.
-        folders (tuple[str], optional): Those that number its images.
-        categories (tuple[str], optional): Those of its file in COCO's
-            format, which number its boxes: in the file's order, whatever
+        place (str): Where they come from, for messages.
+        classes (tuple[str], optional): The classes of ``metainfo``.
+        folders (tuple[str], optional): The folders that number its images.
+        categories (tuple[str], optional): The categories of its COCO-format
+            file, which number its boxes: in the order of the file, whatever
             ``classes`` says.
     """
     place: str
@@ -31,14 +31,14 @@ class LabelNames(NamedTuple):
     categories: Optional[Names] = None
 
     def difference(self, other: 'LabelNames') -> Optional[Tuple[Names, Names]]:
-        """The names on both sides, where one label stands for two things."""
+        """Get the names on both sides if a label means different things."""
         ours, theirs = self._comparable(other), other._comparable(self)
         if ours is None or theirs is None or ours == theirs:
             return None
         return ours, theirs
 
     def _comparable(self, other: 'LabelNames') -> Optional[Names]:
-        # Folders may be called otherwise than classes: n01440764 is 'tench'.
+        # Folders and classes may have different names: n01440764 is 'tench'.
         if self.folders is not None and other.folders is not None:
             return self.folders
         return self.classes if self.categories is None else self.categories
@@ -48,21 +48,21 @@ def check_val_classes(train: Any,
                       val: Any,
                       metrics: Sequence[Any] = (),
                       accept_other_classes: bool = False) -> None:
-    """See that a label stands for the same class in training and validation.
+    """Check that labels mean the same classes in training and validation.
 
-    Data sets number classes by themselves: folders in alphabetical order,
-    COCO's format in that of the file. So a folder that was renamed or is
-    missing, or a file that was written by another tool, makes a good network
-    score badly, with no error.
+    Each data set numbers its classes itself: folders alphabetically, COCO
+    format in the order of the file. A renamed or missing folder, or a file
+    from another tool, silently makes a good network score badly.
 
     Args:
-        train (Dataset): The training set, wrappers included. Where it joins
-            several sets, all are compared.
+        train (Dataset): The training set, possibly wrapped. If it
+            concatenates several sets, all are compared.
         val (Dataset): The validation set, likewise.
-        metrics (Sequence[BaseMetric]): Of its evaluator. A COCO file of its
-            own is compared, too. Where all compare embeddings, the people or
-            classes of validation are others by design, and are not looked at.
-        accept_other_classes (bool): Whether to warn instead of refusing.
+        metrics (Sequence[BaseMetric]): The evaluator's metrics. If one has a
+            COCO file of its own, that is compared, too. If all compare
+            embeddings, nothing is checked: validation has other people or
+            classes by design.
+        accept_other_classes (bool): Whether to warn instead of raising.
             Defaults to False.
 
     Raises:
@@ -87,14 +87,14 @@ def check_val_classes(train: Any,
 
 
 def reads_classes(metrics: Sequence[Any]) -> bool:
-    """Whether any of these metrics looks at classes.
+    """Tell whether any of these metrics uses classes.
 
     Args:
-        metrics (Sequence[BaseMetric]): Of an evaluator.
+        metrics (Sequence[BaseMetric]): An evaluator's metrics.
 
     Returns:
-        bool: False where all compare embeddings, as those of faces and of
-        retrieval do.
+        bool: False if all compare embeddings, like metrics for faces and
+        retrieval.
     """
     blind = ('FaceMetric', 'RetrievalRecall', 'RetrievalAveragePrecision')
     return not metrics or not all(
@@ -110,7 +110,7 @@ def _names(dataset: Any, key: str) -> Iterator[LabelNames]:
 
 
 def _categories(dataset: Any) -> Optional[Names]:
-    """Names of a COCO file in the order of their labels."""
+    """Get the category names of a COCO file in label order."""
     ids = getattr(dataset, 'cat_ids', None)
     path = getattr(dataset, 'ann_file', None)
     if not (isinstance(ids, (list, tuple)) and isinstance(path, str)
@@ -125,7 +125,7 @@ def _categories(dataset: Any) -> Optional[Names]:
 
 def _metric_names(metrics: Sequence[Any],
                   val: LabelNames) -> Iterator[LabelNames]:
-    """What labels stand for in a COCO file that a metric has of its own."""
+    """Yield the names in COCO files that metrics have of their own."""
     for metric in metrics:
         api = getattr(metric, '_coco_api', None)
         if api is None or val.classes is None:
@@ -146,11 +146,12 @@ def _warn_of_renamed(names: LabelNames) -> None:
     if (numbered and names.classes and numbered != names.classes
             and set(numbered) == set(names.classes)):
         print_log(
-            f'{names.place} numbers its classes {_listed(numbered)}, whatever '
-            f'the order of its metainfo, {_listed(names.classes)}. Figures '
-            'are right, but pictures and per-class names are not: write '
-            'train_dataloader.dataset.metainfo=dict(classes=(...)), and '
-            "val_dataloader's, in that order.",
+            f'{names.place} numbers its classes {_listed(numbered)}, '
+            f'regardless of its metainfo, {_listed(names.classes)}. Metrics '
+            'are right, but class names in pictures and per-class results '
+            'are not: put metainfo=dict(classes=(...)) of '
+            'train_dataloader.dataset and val_dataloader.dataset in the '
+            'first order.',
             logger='current',
             level=logging.WARNING)
 
@@ -162,8 +163,8 @@ def _describe(first: LabelNames, other: LabelNames, ours: Names,
     one, two = (repr(names[place]) if place < len(names) else 'nothing'
                 for names in (ours, theirs))
     lines = [
-        'A label does not stand for the same class everywhere, so what is '
-        'learned as one would be scored as another:',
+        'Labels mean different classes in training and validation, so metrics '
+        'would be wrong:',
         f'  {first.place} has {_listed(ours)}',
         f'  {other.place} has {_listed(theirs)}',
         f'  Label {place} is {one} in the first and {two} in the second.'
@@ -174,19 +175,19 @@ def _describe(first: LabelNames, other: LabelNames, ours: Names,
             lines.append(f'  Only in the {what}: {_listed(names)}.')
     key = other.place.partition(':')[0]
     if key == 'val_evaluator':
-        remedy = ('Give val_evaluator the ann_file of val_dataloader, or '
-                  'write the categories of both in one order.')
+        remedy = ('Give val_evaluator the ann_file of val_dataloader, or put '
+                  'the categories of both in the same order.')
     elif first.folders is not None and other.folders is not None:
-        remedy = ('Call the folders alike; an empty one will do for a class '
-                  'without images.')
+        remedy = ('Use the same folder names; a class without images needs '
+                  'an empty folder.')
     elif set(ours) == set(theirs):
-        remedy = (f'Write the classes of both in one order: in '
-                  f'{key}.dataset.metainfo=dict(classes=(...)), of COCO\'s '
-                  'format in the file\'s categories.')
+        remedy = (f'Put the classes of both in the same order: in '
+                  f'{key}.dataset.metainfo=dict(classes=(...)), or for COCO '
+                  'format in the categories of the file.')
     else:
-        remedy = (f'Write {key}.dataset.metainfo=dict(classes=(...)) as '
-                  'train_dataloader has it, and call the classes alike in '
-                  'the annotations.')
+        remedy = (f'Set {key}.dataset.metainfo=dict(classes=(...)) to that '
+                  'of train_dataloader, and use the same class names in the '
+                  'annotations.')
     return '\n'.join([*lines, remedy])
 
 

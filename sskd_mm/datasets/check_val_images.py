@@ -14,20 +14,21 @@ _REMEDY = 'Give val_evaluator the ann_file of val_dataloader.'
 
 
 def check_val_images(val: Any, metrics: Sequence[Any]) -> None:
-    """See that an evaluator's COCO file lists the images of the validation.
+    """Check that an evaluator's COCO file lists the validation images.
 
-    ``CocoMetric`` ends with ``Results do not correspond to current coco set``
-    where an image is missing in its file, as soon as something is detected in
-    it; where another image has its id, figures are wrong without a word.
+    If an image is missing from its file, ``CocoMetric`` fails with ``Results
+    do not correspond to current coco set`` as soon as something is detected
+    in it. If its id belongs to another image, metrics are silently wrong.
 
     Args:
-        val (Dataset): The validation set, wrappers included.
-        metrics (Sequence[BaseMetric]): Of its evaluator. Those that have a
-            COCO file of their own are compared.
+        val (Dataset): The validation set, possibly wrapped.
+        metrics (Sequence[BaseMetric]): The evaluator's metrics. Those with a
+            COCO file of their own are checked.
 
     Raises:
         ValueError: Names the image, both sides, and what to write. Images
-            that only the evaluator has count as missed; they are warned of.
+            that only the evaluator has only cause a warning: their objects
+            count as missed.
 
     Example:
         >>> check_val_images(runner.val_dataloader.dataset,
@@ -44,7 +45,7 @@ def check_val_images(val: Any, metrics: Sequence[Any]) -> None:
 
 
 def _images(val: Any) -> Dict[Any, str]:
-    """The path of each image by its id; none where ids are not known."""
+    """Map image ids to paths; empty if ids are unknown."""
     images: Dict[Any, str] = {}
     for each in innermost_datasets(val):
         if not isinstance(each, BaseDataset):
@@ -64,20 +65,20 @@ def _compare(ours: Dict[Any, str], theirs: Dict[Any, dict], val: Any,
         if key not in theirs:
             known = next(iter(theirs), 'none')
             raise ValueError(
-                f'{place} has no image of the id {key!r}, which {path} has in '
-                f'val_dataloader ({where(val)}); its first is {known!r}. '
+                f'{place} has no image with id {key!r}, which is {path} in '
+                f'val_dataloader ({where(val)}); its first id is {known!r}. '
                 f'{_REMEDY}')
         file = theirs[key].get('file_name', path)
-        # The same image may be a .jpg here and a .png there.
+        # The same image may be a .jpg in one and a .png in the other.
         if path and _stem(file) != _stem(path):
             raise ValueError(
-                f'{place} has the image {file} under the id {key!r}, which '
-                f'{path} has in val_dataloader ({where(val)}). Boxes of one '
+                f'{place} has the image {file} under id {key!r}, which is '
+                f'{path} in val_dataloader ({where(val)}). Boxes of one '
                 f'would be scored against those of the other. {_REMEDY}')
     more = len(theirs) - len(ours)
     if more:
         print_log(
-            f'{place} lists {more} images that val_dataloader does not have. '
+            f'{place} lists {more} images that are not in val_dataloader. '
             'Their objects count as missed, so metrics are too low. '
             f'{_REMEDY}',
             logger='current',

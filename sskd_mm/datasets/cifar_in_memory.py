@@ -30,15 +30,15 @@ _LAYOUTS = dict(
 class CIFARInMemory(BaseDataset):
     """CIFAR-10 or CIFAR-100, held in memory as one uint8 tensor.
 
-    Images of 32 x 32 are so small that what a pipeline does to each of them
-    takes longer than a small network. Without a ``pipeline`` a whole batch
-    is taken out of the tensor at once, and
-    :class:`CropFlipDataPreprocessor` augments it on the device. With one it
-    is a data set like any other, which gets ``img`` (RGB) and ``gt_label``.
+    For 32 x 32 images, running a pipeline on each takes longer than a small
+    network. Without a ``pipeline`` a whole batch is sliced out of the tensor,
+    and :class:`CropFlipDataPreprocessor` augments it on the device. With one,
+    this is an ordinary data set whose pipeline gets ``img`` (RGB) and
+    ``gt_label``.
 
-    The files are CIFAR's own "python version", or a set of one's own in
-    that format. They are read without unpickling arbitrary objects, held
-    against no checksum, and never downloaded.
+    The files are CIFAR's "python version", or your own data in that format.
+    They are read without unpickling arbitrary objects, not checked against a
+    checksum, and never downloaded.
 
     Args:
         data_root (str): The folder that holds ``cifar-10-batches-py`` or
@@ -46,17 +46,17 @@ class CIFARInMemory(BaseDataset):
         split (str): ``'train'`` or ``'test'``. Defaults to ``'train'``.
         layout (str): ``'cifar10'``, or ``'cifar100'`` with its fine labels.
             Defaults to ``'cifar10'``.
-        metainfo (dict, optional): Its ``classes`` replace the names that the
-            files give.
-        indices (int or Sequence[int], optional): The first so many images,
-            or those of these numbers. Defaults to all.
-        pipeline (list[dict]): What is done to each image. Defaults to
-            nothing, which is the fast way.
-        **kwargs: As of MMEngine's ``BaseDataset``.
+        metainfo (dict, optional): Its ``classes`` override the names in the
+            files.
+        indices (int or Sequence[int], optional): The number of images to
+            keep, or their indices. Defaults to all.
+        pipeline (list[dict]): Transforms of each image. Defaults to none,
+            which is the fast way.
+        **kwargs: Arguments of MMEngine's ``BaseDataset``.
 
     Raises:
         FileNotFoundError: Names the file and where to get it.
-        CIFARFileError: Names the file and what is wrong in it.
+        CIFARFileError: Names the file and what is wrong with it.
 
     Example:
         >>> train_dataloader = dict(
@@ -90,7 +90,7 @@ class CIFARInMemory(BaseDataset):
             data_root=osp.expanduser(data_root),
             metainfo=metainfo,
             indices=indices,
-            # The tensor is all the memory that it takes.
+            # The tensor already holds everything.
             serialize_data=False,
             pipeline=pipeline,
             **kwargs)
@@ -99,7 +99,7 @@ class CIFARInMemory(BaseDataset):
         """Read the files.
 
         Returns:
-            list[dict]: For each image its ``row`` in the tensor and its
+            list[dict]: Per image, its ``row`` in the tensor and its
             ``gt_label``.
         """
         layout = self._layout
@@ -120,22 +120,22 @@ class CIFARInMemory(BaseDataset):
         if not (isinstance(names, list) and names
                 and all(isinstance(name, str) for name in names)):
             raise CIFARFileError(
-                f'{path} has no list {self._layout["names"]!r} of strings. '
+                f'{path} has no list of strings {self._layout["names"]!r}. '
                 f'{self._remedy()}')
         return tuple(names)
 
     def _read_batch(self, name: str) -> Tuple[np.ndarray, List[int]]:
-        """The images (N, 3, 32, 32) and labels of a file."""
+        """Read the images (N, 3, 32, 32) and labels of a file."""
         path, batch = self._read(name)
         images, labels = (batch.get(k) for k in ('data',
                                                  self._layout['labels']))
         if not isinstance(images, np.ndarray) or images.ndim != 2 \
                 or images.shape[1] != 3 * 32 * 32:
-            found = (f'an array of {images.shape}' if isinstance(
+            found = (f'an array of shape {images.shape}' if isinstance(
                 images, np.ndarray) else f'a {type(images).__name__}')
             raise CIFARFileError(
-                f"{path}: 'data' must be an array of uint8 with a row of 3072 "
-                f'(three planes of 32 x 32) for each image, but it is {found}.'
+                f"{path}: 'data' must be a uint8 array with a row of 3072 "
+                f'(three planes of 32 x 32) per image, but it is {found}.'
                 f' {self._remedy()}')
         count = len(labels) if isinstance(labels, list) else 'no list of'
         if count != len(images):
@@ -147,9 +147,9 @@ class CIFARInMemory(BaseDataset):
             if type(label) is not int or not 0 <= label < number:
                 raise CIFARFileError(
                     f'{path}: the label of image {index} is {label!r}, but '
-                    f'must be a whole number from 0 to {number - 1}: there '
-                    f'are {number} classes by {self._layout["meta"]} or '
-                    f'metainfo. {self._remedy()}')
+                    f'must be an integer from 0 to {number - 1}: '
+                    f'{self._layout["meta"]} or metainfo has {number} '
+                    f'classes. {self._remedy()}')
         return images.reshape(-1, 3, 32, 32), labels
 
     def _read(self, name: str) -> Tuple[str, dict]:
@@ -158,8 +158,8 @@ class CIFARInMemory(BaseDataset):
             content = read_cifar_pickle(path)
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f'There is no {osp.abspath(path)}. {self._remedy()} Or point '
-                'the config to where it is: --cfg-options '
+                f'{osp.abspath(path)} does not exist. {self._remedy()} Or '
+                'point the config to where it is: --cfg-options '
                 'train_dataloader.dataset.data_root=PATH/ '
                 'val_dataloader.dataset.data_root=PATH/') from error
         except CIFARFileError as error:
@@ -174,15 +174,15 @@ class CIFARInMemory(BaseDataset):
         archive = self._layout['folder'].replace('-batches-py', '-python')
         return (f'Get {archive}.tar.gz from '
                 'https://www.cs.toronto.edu/~kriz/cifar.html and unpack it in '
-                f'{osp.abspath(self.data_root)}, so that the folder '
-                f'{self._layout["folder"]} lies there.')
+                f'{osp.abspath(self.data_root)}, which then contains the '
+                f'folder {self._layout["folder"]}.')
 
     @force_full_init
     def get_data_info(self, idx: int) -> dict:
-        """An image and its label, as a pipeline gets them.
+        """Get an image and its label, as the pipeline receives them.
 
         Args:
-            idx (int): Its number.
+            idx (int): Index of the image.
 
         Returns:
             dict: ``img`` (32, 32, 3) in RGB, its shapes, ``gt_label`` and
@@ -197,7 +197,7 @@ class CIFARInMemory(BaseDataset):
 
     @force_full_init
     def get_cat_ids(self, idx: int) -> List[int]:
-        """The class of an image, as ``ClassBalancedDataset`` asks for it."""
+        """Get the class of an image, for ``ClassBalancedDataset``."""
         return [self.data_list[idx]['gt_label']]
 
     def __getitem__(self, idx: int) -> dict:
@@ -207,13 +207,13 @@ class CIFARInMemory(BaseDataset):
 
     @property
     def __getitems__(self) -> Optional[Callable]:
-        """How torch's DataLoader takes a batch at once; None where a
-        pipeline is to see each image."""
+        """Fetches a whole batch for torch's DataLoader; None if there is a
+        pipeline, which runs on single images."""
         return None if self.pipeline.transforms else self._get_batch
 
     @force_full_init
     def _get_batch(self, indices: Sequence[int]) -> List[Dict[str, Any]]:
-        # Here, for a project of detectors need not have mmpretrain.
+        # Imported here, as detection projects may not have mmpretrain.
         from mmpretrain.structures import DataSample
         rows = torch.tensor([self.data_list[i]['row'] for i in indices])
         return [

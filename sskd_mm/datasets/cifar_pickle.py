@@ -15,28 +15,29 @@ _OPCODES = PLAIN_OPCODES | {
 
 
 class CIFARFileError(ValueError):
-    """A file is not what CIFAR's python version holds, or runs code."""
+    """A file is not in CIFAR's python version, or would run code."""
 
 
 def read_cifar_pickle(path: str) -> Any:
-    """Read a file of CIFAR's python version without running what is in it.
+    """Read a file of CIFAR's python version without running code in it.
 
-    A pickle may name any function of any module and call it. Here it gets
-    dicts, lists, strings, numbers and arrays of uint8, and anything else is
-    refused. Not even numpy's own functions are let near what a file says:
-    arrays are put together here.
+    A pickle can call any function of any module. This reader allows dicts,
+    lists, strings, numbers and uint8 arrays, and refuses anything else. It
+    builds the arrays itself, so that no numpy function is called on behalf of
+    the file.
 
     Args:
         path (str): A batch such as ``data_batch_1``, or ``batches.meta``,
-            as Python 2 or 3 and any release of numpy wrote it.
+            written by Python 2 or 3 and any release of numpy.
 
     Returns:
-        Any: What the file holds, its arrays as ``np.ndarray`` where they are
-        values of the outermost dict.
+        Any: The content of the file; arrays among the values of the outermost
+        dict are ``np.ndarray``.
 
     Raises:
         FileNotFoundError: No such file.
-        CIFARFileError: The file is cut off, no pickle, or holds more.
+        CIFARFileError: The file is truncated, not a pickle, or holds
+            something else.
 
     Example:
         >>> read_cifar_pickle('cifar-10-batches-py/test_batch')['data'].shape
@@ -48,9 +49,9 @@ def read_cifar_pickle(path: str) -> Any:
         check_opcodes(data, _OPCODES)
         content = _Unpickler(io.BytesIO(data), encoding='latin1').load()
     except Exception as error:
-        # A broken or hostile pickle raises nearly anything.
+        # A damaged or malicious pickle can raise almost anything.
         raise CIFARFileError(
-            f'{path} was not read: {type(error).__name__}: '
+            f'{path} cannot be read: {type(error).__name__}: '
             f'{error}') from error
     if isinstance(content, dict):
         content = {
@@ -61,7 +62,7 @@ def read_cifar_pickle(path: str) -> Any:
 
 
 class _Array:
-    """What a pickle fills in place of an ``np.ndarray``."""
+    """Stand-in for ``np.ndarray``."""
 
     array = None
 
@@ -74,19 +75,19 @@ class _Array:
         if isinstance(data, str):  # a string of Python 2
             data = data.encode('latin1')
         if not isinstance(dtype, _UInt8):
-            raise pickle.UnpicklingError('an array that is not of uint8')
+            raise pickle.UnpicklingError('an array is not uint8')
         self.array = np.frombuffer(data, np.uint8).reshape(shape, order=order)
 
 
 class _UInt8:
-    """The only dtype that there is."""
+    """Stand-in for the only allowed dtype."""
 
     def __setstate__(self, state: tuple) -> None:
-        """Byte order and the like say nothing about a single byte."""
+        """Ignore byte order and the like; a single byte has none."""
 
 
 class _Unpickler(pickle.Unpickler):
-    # Bound methods, for a pickle may also set attributes of what it gets.
+    # Bound methods, because a pickle can set attributes of what it gets.
 
     def find_class(self, module: str, name: str) -> Union[Callable, str]:
         module = module.replace('numpy._core.', 'numpy.core.')
@@ -99,8 +100,8 @@ class _Unpickler(pickle.Unpickler):
         }.get((module, name))
         if found is None:
             raise pickle.UnpicklingError(
-                f'it asks for {module}.{name}, which no such file needs and '
-                'which may run code')
+                f'it uses {module}.{name}, which CIFAR files do not need and '
+                'which could run code')
         return found
 
     def _reconstruct(self, *args) -> _Array:
@@ -114,11 +115,11 @@ class _Unpickler(pickle.Unpickler):
     def _dtype(self, name: str, *args) -> _UInt8:
         if name != 'u1':
             raise pickle.UnpicklingError(
-                f'an array of {name!r}, not of uint8 (u1)')
+                f'an array has dtype {name!r}, not uint8 (u1)')
         return _UInt8()
 
     def _encode(self, text: str, encoding: str) -> bytes:
-        # How Python 3 writes bytes in protocol 2.
+        # Python 3 writes bytes this way in protocol 2.
         if encoding != 'latin1':
             raise pickle.UnpicklingError(f'bytes in {encoding!r}')
         return text.encode('latin1')

@@ -13,15 +13,15 @@ _CATEGORY_ID = re.compile(r'"category_id"\s*:\s*("(?:[^"\\]|\\.)*"|[-.\w]+)')
 
 
 class CocoClasses(NamedTuple):
-    """The classes in a file of COCO's format.
+    """The classes of a COCO-format file.
 
     Attributes:
-        names (list[str]): Of its categories, in the file's order.
-        ids (list): Of the same.
-        used (list): The ids that its first thousand annotations have, each
-            once.
-        lacking (list[str]): What an annotation of these lacks, of the fields
-            that mmdet's ``CocoDataset`` reads of each.
+        names (list[str]): Names of the categories, in the file's order.
+        ids (list): Ids of the categories, in the same order.
+        used (list): The distinct category ids in its first thousand
+            annotations.
+        lacking (list[str]): The fields read by mmdet's ``CocoDataset`` that
+            one of these annotations lacks.
     """
     names: List[str]
     ids: List[Any]
@@ -30,16 +30,16 @@ class CocoClasses(NamedTuple):
 
 
 def read_coco_classes(path: str) -> Optional[CocoClasses]:
-    """Read the classes of a file in COCO's format, and nothing else of it.
+    """Read only the classes of a COCO-format file.
 
-    To parse the whole of a large one, as mmdet does, takes some twenty times
-    as long.
+    Parsing all of a large file, as mmdet does, takes about twenty times as
+    long.
 
     Args:
         path (str): A local JSON file.
 
     Returns:
-        CocoClasses or None: None of a file without ``categories``.
+        CocoClasses or None: None if the file has no ``categories``.
     """
     text = get_text(path)
     for match in _CATEGORIES.finditer(text):
@@ -63,7 +63,7 @@ def _lacking(text: str) -> List[str]:
     lacking = {
         field: None
         for annotation in islice(_annotations(text), 1000)
-        # mmdet passes over it before it reads more.
+        # mmdet skips ignored annotations before it reads more.
         if not annotation.get('ignore') for field in fields
         if field not in annotation
     }
@@ -71,7 +71,7 @@ def _lacking(text: str) -> List[str]:
 
 
 def _annotations(text: str) -> Iterator[dict]:
-    """One after the other, as long as they can be read."""
+    """Yield annotations as long as they can be parsed."""
     decoder, match = json.JSONDecoder(), _ANNOTATIONS.search(text)
     while match:
         try:

@@ -7,11 +7,11 @@ from mmengine.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class CropFace(BaseTransform):
-    """Cut out a face by its box, for sets that have no landmarks, as IJB-A.
+    """Crop a face by its box, for data sets without landmarks such as IJB-A.
 
-    The cut is a square around the middle of the box, as wide as its longer
-    side. What lies outside the image becomes black. A network that was
-    trained on aligned faces does better with ``AlignFace``.
+    The crop is a square centred on the box, with the box's longer side. Areas
+    outside the image become black. A network trained on aligned faces does
+    better with ``AlignFace``.
 
     Required keys: ``img`` (H, W) or (H, W, C), ``box`` (left, top, width,
     height).
@@ -28,7 +28,7 @@ class CropFace(BaseTransform):
         self.size = size
 
     def transform(self, results: dict) -> dict:
-        """Cut out one face.
+        """Crop one face.
 
         Args:
             results (dict): See above.
@@ -43,7 +43,7 @@ class CropFace(BaseTransform):
         scale = self.size / max(width, height)
         corner = np.array([left + width / 2, top + height / 2
                            ]) - max(width, height) / 2
-        # Pixel centres lie at halves; OpenCV counts them whole.
+        # Pixel centres are at half-integers, in OpenCV at integers.
         shift = scale * (0.5 - corner) - 0.5
         results['img'] = cv2.warpAffine(
             results['img'],

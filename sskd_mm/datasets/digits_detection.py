@@ -1,8 +1,8 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""A small detection set that needs no download.
+"""A small detection data set that needs no download.
 
 Real handwritten digits, the 1797 grey 8x8 scans that ship with scikit-learn,
-are drawn on cluttered colour canvases and annotated in the COCO format.
+are drawn on cluttered colour canvases and annotated in COCO format.
 """
 import json
 import os
@@ -17,32 +17,32 @@ from pycocotools import mask as mask_utils
 CLASSES = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven',
            'eight', 'nine')
 
-# Raise it with any change that alters a pixel or an annotation: a set made
-# by another version is then refused rather than taken for this one.
+# Increase with any change to a pixel or an annotation: data sets made by
+# another version are then refused.
 VERSION = 1
 
-MAX_DIGITS = 6  # in one image
+MAX_DIGITS = 6  # per image
 MIN_SIZE = 14  # pixels, the height of an upright scan
-MAX_SIZE = 0.44  # of the image's side
-MAX_IOU = 0.3  # of two boxes
-MIN_VISIBLE = 0.75  # share of a digit's ink that its neighbours leave free
-MIN_CONTRAST = 80  # grey levels between an ink and what it is drawn on
-INK = 0.5  # opacity from which a pixel belongs to a digit
+MAX_SIZE = 0.44  # fraction of the image's side
+MAX_IOU = 0.3  # between two boxes
+MIN_VISIBLE = 0.75  # fraction of a digit's ink that is not covered
+MIN_CONTRAST = 80  # grey levels between the ink and its background
+INK = 0.5  # minimum opacity of a pixel that belongs to a digit
 
 _BGR_TO_GREY = np.array([0.114, 0.587, 0.299])
 
 
 def _load_scans() -> Tuple[np.ndarray, np.ndarray, Dict[str, np.ndarray]]:
-    """Scans in 0..1, their labels, and the indices that each split may use.
+    """Load the scans, in 0..1, their labels, and the indices of each split.
 
     The first four fifths are for training and the rest for validation,
-    whatever the seed: two sets made with different seeds share no scan across
-    splits either.
+    whatever the seed: even sets with different seeds share no scan across
+    splits.
     """
     try:
         from sklearn.datasets import load_digits
     except ImportError as e:
-        raise ImportError('The digits come with scikit-learn: '
+        raise ImportError('The digits are part of scikit-learn: '
                           'pip install scikit-learn') from e
     digits = load_digits()
     scans = (digits.images / 16).astype(np.float32)
@@ -51,10 +51,10 @@ def _load_scans() -> Tuple[np.ndarray, np.ndarray, Dict[str, np.ndarray]]:
 
 
 def _background(size: int, rng: np.random.Generator) -> np.ndarray:
-    """A colour gradient with smooth noise and clutter.
+    """Draw a colour gradient with smooth noise and clutter.
 
-    Strokes run from edge to edge and ellipses are filled, for a short line
-    would be a 'one' and a ring a 'zero' that no box accounts for.
+    Strokes run from edge to edge and ellipses are filled, because a short
+    line would be an unannotated 'one' and a ring a 'zero'.
     """
     canvas = cv2.resize(
         rng.uniform(30, 225, (2, 2, 3)), (size, size),
@@ -69,7 +69,7 @@ def _background(size: int, rng: np.random.Generator) -> np.ndarray:
         colour = rng.integers(0, 256, 3).tolist()
         kind = rng.choice(['stroke', 'ellipse', 'patch'])
         if kind == 'stroke':
-            # A parabola through three points, of which two on the edges.
+            # A parabola through three points, two of them on the edges.
             start, middle, end = rng.uniform(0, size, (3, 2))
             axis = rng.integers(2)
             start[axis], end[axis] = 0, size
@@ -92,7 +92,7 @@ def _background(size: int, rng: np.random.Generator) -> np.ndarray:
 
 def _draw_digit(scan: np.ndarray, size: int,
                 rng: np.random.Generator) -> np.ndarray:
-    """The opacity of a digit, scaled, sheared, turned and placed at random."""
+    """Render a digit's opacity, randomly scaled, sheared, rotated, placed."""
     height = np.exp(rng.uniform(np.log(MIN_SIZE), np.log(MAX_SIZE * size)))
     angle = np.deg2rad(rng.uniform(-12, 12))
     turn = np.array([[np.cos(angle), -np.sin(angle)],
@@ -106,10 +106,10 @@ def _draw_digit(scan: np.ndarray, size: int,
         scan,
         np.column_stack([linear, offset]), (size, size),
         flags=cv2.INTER_CUBIC)
-    # A steeper ramp gives the blurred upscale the edge of a pen.
+    # A steeper ramp gives the blurry upscaled digit a pen's sharp edge.
     opacity = ((opacity - 0.3) / 0.4).clip(0, 1)
 
-    # Drawn in the middle, then moved: the same pixels wherever it lands.
+    # Drawn in the centre, then moved: the same pixels at any position.
     shift = []
     for axis in (0, 1):
         drawn = np.flatnonzero(opacity.any(1 - axis))
@@ -119,7 +119,7 @@ def _draw_digit(scan: np.ndarray, size: int,
 
 def _paint(canvas: np.ndarray, opacity: np.ndarray,
            rng: np.random.Generator) -> np.ndarray:
-    """Draw a digit in a colour that stands out from what is below it."""
+    """Draw a digit in a colour that stands out from its background."""
     below = canvas[opacity >= INK].mean(0) @ _BGR_TO_GREY
     while True:
         colour = rng.integers(0, 256, 3)
@@ -135,7 +135,7 @@ def _encode(owner: np.ndarray, num_digits: int) -> List[dict]:
 
 
 def _photograph(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Blur the canvas slightly, add sensor noise and round."""
+    """Blur the canvas slightly, add sensor noise, and round."""
     canvas = cv2.GaussianBlur(canvas, (3, 3), rng.uniform(0.1, 0.6))
     canvas = canvas + rng.normal(0, rng.uniform(0, 6), canvas.shape)
     return canvas.round().clip(0, 255).astype(np.uint8)
@@ -143,12 +143,12 @@ def _photograph(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _make_image(scans: np.ndarray, pool: np.ndarray, size: int,
                 rng: np.random.Generator) -> Tuple[np.ndarray, List, List]:
-    """An image, and the source and visible ink of each digit in it."""
+    """Make an image; also return the source and visible ink of its digits."""
     canvas = _background(size, rng)
     owner = np.zeros((size, size), np.int64)
     sources, inks, rles = [], [], []
     wanted = rng.integers(1, MAX_DIGITS + 1)
-    # A crowded canvas may end with fewer digits than wanted, never with none.
+    # A crowded canvas may end up with fewer digits, but at least one.
     for _ in range(10 * wanted):
         source = int(rng.choice(pool))
         opacity = _draw_digit(scans[source], size, rng)
@@ -175,8 +175,8 @@ def _write_split(root: Path, split: str, num_images: int, size: int,
     (root / split).mkdir()
     images, annotations = [], []
     for image_id in range(num_images):
-        # A generator of its own for each image: a longer set begins with the
-        # images of a shorter one.
+        # One generator per image, so that a larger set begins with the images
+        # of a smaller one.
         rng = np.random.default_rng([seed, split == 'val', image_id])
         image, sources, rles = _make_image(scans, pools[split], size, rng)
         name = f'{image_id:06d}.png'
@@ -234,38 +234,38 @@ def make_digits_detection(out_dir: Union[str, Path],
                           num_val: int = 200,
                           image_size: int = 128,
                           seed: int = 0) -> Path:
-    """Write a COCO-format detection set of handwritten digits.
+    """Write a COCO-format detection data set of handwritten digits.
 
-    The layout is ``annotations/instances_{train,val}.json``, ``train/*.png``
-    and ``val/*.png``, beside a ``meta.json`` with the parameters. Each image
-    holds one to six digits of :data:`CLASSES`. Equal parameters give equal
-    bytes (for the same releases of NumPy, OpenCV and scikit-learn).
+    The layout is ``annotations/instances_{train,val}.json``, ``train/*.png``,
+    ``val/*.png`` and a ``meta.json`` with the parameters. Each image has one
+    to six digits of :data:`CLASSES`. Equal parameters give equal bytes (with
+    the same releases of NumPy, OpenCV and scikit-learn).
 
-    What an annotation says:
+    Annotations:
 
-    - A pixel belongs to a digit where the digit's opacity is at least one
-      half and no later digit covers it. ``segmentation`` is the run-length
+    - A pixel belongs to a digit if the digit's opacity is at least one half
+      and no later digit covers it. ``segmentation`` is the run-length
       encoding of these pixels and ``bbox`` their tight bounds.
-    - Two boxes have an IoU of at most 0.3, and of each digit's ink at least
-      three quarters are visible.
-    - ``area`` is that of the box, so that COCO's small and medium objects are
-      told apart by the size of the digit and not by the width of its pen.
+    - Two boxes have an IoU of at most 0.3, and at least three quarters of
+      each digit's ink are visible.
+    - ``area`` is that of the box, so that COCO's small and medium objects
+      differ by the size of the digit, not by the width of its strokes.
     - ``source`` is the index of the scan in
       :func:`sklearn.datasets.load_digits`. No scan is in both splits, whatever
       the seed.
 
-    A complete set made with the same parameters is kept as it is, and one
-    that lost files is made anew. The set is written beside ``out_dir`` and
-    moved there when it is whole, so a killed run leaves no half of one.
+    A complete set with the same parameters is kept; one with missing files is
+    made anew. The set is written next to ``out_dir`` and moved there when
+    complete, so a killed run leaves no partial set.
 
     Args:
-        out_dir (str or Path): The folder of the set, which should hold
+        out_dir (str or Path): The folder of the data set, which should hold
             nothing else.
         num_train (int): Number of training images. Defaults to 1000.
         num_val (int): Number of validation images. Defaults to 200.
         image_size (int): Side of the square images in pixels, at least 64.
             Defaults to 128.
-        seed (int): Seed of everything random. Defaults to 0.
+        seed (int): Random seed. Defaults to 0.
 
     Returns:
         Path: ``out_dir``.
@@ -294,15 +294,15 @@ def make_digits_detection(out_dir: Union[str, Path],
         found = json.loads(meta_file.read_text())
         if found != meta:
             raise ValueError(
-                f'{out_dir} holds a set made with {found}, which is not the '
-                f'one asked for, {meta}: delete it or choose another folder')
+                f'{out_dir} holds a set made with {found}, not with the '
+                f'requested {meta}: delete it or choose another folder')
         if _is_complete(out_dir, num_images):
             return out_dir
     elif out_dir.is_dir() and any(out_dir.iterdir()):
         raise ValueError(f'{out_dir} is not empty and has no meta.json of a '
                          'digits set: choose another folder')
 
-    target = out_dir.resolve()  # a link stays, the folder it names is filled
+    target = out_dir.resolve()  # if a link, keep it and fill its target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(

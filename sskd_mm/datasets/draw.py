@@ -4,10 +4,10 @@ from typing import Iterable, List, Sequence, Tuple
 
 
 class Draw(int):
-    """An index that a sampler has drawn before in the same pass.
+    """An index that a sampler has already drawn in the same epoch.
 
     Args:
-        index (int): Into a data set.
+        index (int): Index into a data set.
         repeat (int): How often it was drawn before.
 
     Example:
@@ -28,15 +28,15 @@ class Draw(int):
 
 def mark_repeats(batches: Iterable[Sequence[int]],
                  before: Iterable[int] = ()) -> List[List[int]]:
-    """Tell the draws of one index from each other.
+    """Mark repeated draws of the same index.
 
     Args:
         batches (Iterable[Sequence[int]]): The indices of each batch.
-        before (Iterable[int]): Draws of the same pass elsewhere, by processes
-            of lower rank. Defaults to none.
+        before (Iterable[int]): Draws of the same epoch in processes of lower
+            rank. Defaults to none.
 
     Returns:
-        list[list[int]]: The same; each repeated index is a :class:`Draw`.
+        list[list[int]]: The batches, each repeated index a :class:`Draw`.
     """
     seen = Counter(before)
     marked = []

@@ -14,19 +14,20 @@ class FaceBin(PairedFaces):
     """The images of insightface's ``.bin`` files, for verification.
 
     An item is an image; the pairs are in ``metainfo['pairs']``: first image,
-    second image and whether they show one person, each an array of shape
-    (P, ). See :func:`read_face_bin` and :class:`PairedFaces`. Several files
-    go into a ``ConcatDataset``; ``FaceVerification`` scores each by itself.
+    second image and whether they show the same person, each an array of shape
+    (P, ). See :func:`read_face_bin` and :class:`PairedFaces`. Put several
+    files into a ``ConcatDataset``; ``FaceVerification`` scores each
+    separately.
 
     Args:
         ann_file (str): ``lfw.bin``, ``cfp_fp.bin``, ``agedb_30.bin``, ...
-        pipeline (list[dict]): Needs no ``LoadImageFromFile``: images come
-            decoded, BGR as OpenCV has them.
-        **kwargs: Others of MMEngine's ``BaseDataset``.
+        pipeline (list[dict]): Needs no ``LoadImageFromFile``: it gets decoded
+            images, in BGR as in OpenCV.
+        **kwargs: Other arguments of MMEngine's ``BaseDataset``.
 
     Raises:
         FaceBinError: See :func:`read_face_bin`; or an image cannot be
-            decoded, which is named.
+            decoded, and the message names it.
 
     Example:
         >>> dict(type='FaceBin', ann_file='data/faces/lfw.bin',
@@ -37,9 +38,9 @@ class FaceBin(PairedFaces):
         """Read the file.
 
         Returns:
-            list[dict]: An image each, with its ``number`` in the file.
+            list[dict]: One per image, with its ``number`` in the file.
         """
-        # Not in the list, which is copied: an image may be in many pairs.
+        # Not in the list, which is copied: an image can be in many pairs.
         self._images, same = read_face_bin(self.ann_file)
         first = np.arange(0, len(self._images), 2)
         self.set_pairs(first, first + 1, same)
@@ -49,13 +50,13 @@ class FaceBin(PairedFaces):
         ]
 
     def get_data_info(self, idx: int) -> dict:
-        """An image, decoded.
+        """Decode an image.
 
         Args:
-            idx (int): Its index.
+            idx (int): Index of the image.
 
         Returns:
-            dict: With ``img`` (H, W, 3), ``img_shape``, ``ori_shape``,
+            dict: ``img`` (H, W, 3), ``img_shape``, ``ori_shape``,
             ``img_path`` and ``sample_idx``.
         """
         info = super().get_data_info(idx)

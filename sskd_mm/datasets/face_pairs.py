@@ -9,7 +9,7 @@ from mmengine.registry import DATASETS
 from .paired_faces import PairedFaces
 from .read_lines import read_lines
 
-#: What LFW's images may have been saved as, and what stands for any of them.
+#: Possible formats of LFW's images, and a placeholder for any of them.
 _EXTENSIONS = ('.jpg', '.png', '.jpeg', '.bmp', '.webp')
 _ANY = '.*'
 _Pair = Tuple[str, str, bool]
@@ -20,29 +20,28 @@ class FacePairs(PairedFaces):
     """The images of a list of pairs, for verification.
 
     An item is an image; the pairs are in ``metainfo['pairs']``: first image,
-    second image and whether they show one person, each an array of shape
-    (P, ). An image that is in several pairs comes once. See
-    :class:`PairedFaces`.
+    second image and whether they show the same person, each an array of shape
+    (P, ). An image in several pairs is one item. See :class:`PairedFaces`.
 
-    The list is a text file in UTF-8 with a pair a line, in one of two forms:
+    The list is a UTF-8 text file with one pair per line, in one of two forms:
 
     - ``a/1.jpg b/7.jpg 0``: two paths below ``data_prefix`` and a label;
-    - as LFW's ``pairs.txt``: ``Name 1 4`` for images 1 and 4 of a person,
-      ``Name 1 Other 3`` for images of two; these are ``Name/Name_0001.jpg``
-      and so on, or ``.png`` and others if there is no ``.jpg``. The line of
-      numbers at its head is skipped.
+    - as in LFW's ``pairs.txt``: ``Name 1 4`` for images 1 and 4 of a person,
+      ``Name 1 Other 3`` for images of two people. The images are
+      ``Name/Name_0001.jpg`` and so on, or ``.png`` or another format if there
+      is no ``.jpg``. The header line with numbers is skipped.
 
-    Fields are parted by tabs, commas or spaces.
+    Fields are separated by tabs, commas or spaces.
 
     Args:
         ann_file (str): The list.
         data_prefix (dict): ``dict(img_path=...)``, the folder of images.
         pipeline (list[dict]): Begins with ``LoadImageFromFile``.
-        **kwargs: Others of MMEngine's ``BaseDataset``.
+        **kwargs: Other arguments of MMEngine's ``BaseDataset``.
 
     Raises:
-        ValueError: A line has neither form; it is named. Or the file is no
-            text in UTF-8.
+        ValueError: A line, which the message names, has neither form; or the
+            file is not UTF-8 text.
 
     Example:
         >>> dict(type='FacePairs', data_root='data/lfw',
@@ -55,7 +54,7 @@ class FacePairs(PairedFaces):
         """Read the list.
 
         Returns:
-            list[dict]: An image each, with ``img_path`` and its ``number``.
+            list[dict]: One per image, with ``img_path`` and its ``number``.
         """
         prefix = self.data_prefix.get('img_path', '')
         numbers: Dict[str, int] = {}
@@ -67,14 +66,15 @@ class FacePairs(PairedFaces):
             if pair is None:
                 raise ValueError(
                     f'{self.ann_file!r}, line {number}: {line.strip()!r} is '
-                    "no pair. Write 'PATH PATH LABEL' with 1 for one person "
-                    'and 0 for two, parted by tabs where paths have spaces or '
-                    "commas, or LFW's form 'NAME N N' and 'NAME N NAME N'.")
+                    "not a pair. Write 'PATH PATH LABEL' with label 1 for the "
+                    'same person and 0 for two, separated by tabs if paths '
+                    "have spaces or commas, or LFW's form 'NAME N N' and "
+                    "'NAME N NAME N'.")
             first, second = (
                 numbers.setdefault(path, len(numbers)) for path in pair[:2])
             pairs.append((first, second, pair[2]))
         if not pairs:
-            raise ValueError(f'{self.ann_file!r} holds no pairs.')
+            raise ValueError(f'{self.ann_file!r} has no pairs.')
         self.set_pairs(*map(np.array, zip(*pairs)))
         return [
             dict(img_path=_find(osp.join(prefix, path)), number=number)
@@ -83,7 +83,7 @@ class FacePairs(PairedFaces):
 
 
 def _find(path: str) -> str:
-    """Where an image lies. LFW's list does not say in which format."""
+    """Locate an image, whose format LFW's list does not give."""
     if not path.endswith(_ANY):
         return path
     path = path[:-len(_ANY)]
@@ -92,7 +92,7 @@ def _find(path: str) -> str:
 
 
 def _is_header(line: str) -> bool:
-    """LFW's numbers of folds and pairs, or the names of a table's columns."""
+    """Detect LFW's numbers of folds and pairs, or column names."""
     fields = line.strip().split(',')
     return all(field.isdigit() for field in line.split()) or (
         len(fields) > 2
@@ -102,10 +102,10 @@ def _is_header(line: str) -> bool:
 def _parse(line: str) -> Optional[_Pair]:
     for fields in (line.split('\t'), next(csv.reader([line])), line.split()):
         fields = [field.strip() for field in fields]
-        while fields and not fields[-1]:  # as a table with four columns has
+        while fields and not fields[-1]:  # from a table with four columns
             fields.pop()
         pair = _parse_fields(fields)
-        # With one the line is parted in two ways, and no path ends so.
+        # Such a path means that the line has two kinds of separators.
         if pair and not any(path.endswith((',', ';')) for path in pair[:2]):
             return pair
     return None

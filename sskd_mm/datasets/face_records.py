@@ -14,31 +14,31 @@ from .record_file import RecordFile, RecordFileError
 
 @DATASETS.register_module()
 class FaceRecords(BaseDataset):
-    """Faces in insightface's ``.rec`` and ``.idx``: MS1MV2, MS1MV3,
+    """Faces in insightface's ``.rec`` and ``.idx`` files: MS1MV2, MS1MV3,
     Glint360K, CASIA-WebFace.
 
-    Images are read at random by as many workers as you like, without MXNet,
-    see :class:`RecordFile`. Only their places are held in memory, 16 bytes
-    an image. A pipeline begins with the image read: it gets ``img`` (BGR),
-    ``gt_label`` and ``img_path``, which names the file and the record. How
-    many identities there are is found by :func:`find_faces`, unless
-    ``metainfo=dict(classes=...)`` says so.
+    Images are read in random order by any number of workers, without MXNet,
+    see :class:`RecordFile`. Only their offsets are held in memory, 16 bytes
+    per image. The pipeline gets the decoded image ``img`` (BGR), ``gt_label``
+    and ``img_path``, which names the file and the record. The number of
+    identities is that of ``metainfo=dict(classes=...)`` or else found by
+    :func:`find_faces`.
 
     Args:
         data_root (str): The folder.
-        ann_file (str): The index; the images lie beside it, with the
+        ann_file (str): The index; the images are next to it, with the
             extension ``.rec``. Defaults to ``'train.idx'``.
-        with_label (bool): Whether images come with the number of their
-            identity. Defaults to True.
-        indices (int or Sequence[int], optional): The first so many images,
-            the last so many if it is negative, or those of these numbers.
-            Defaults to all.
-        **kwargs: As of MMEngine's ``BaseDataset``.
+        with_label (bool): Whether to return ``gt_label``, the identity.
+            Defaults to True.
+        indices (int or Sequence[int], optional): The number of images to
+            keep, counted from the end if negative, or their indices. Defaults
+            to all.
+        **kwargs: Arguments of MMEngine's ``BaseDataset``.
 
     Raises:
-        FileNotFoundError: A file is not there.
+        FileNotFoundError: A file does not exist.
         RecordFileError: The index or the first record is damaged; when an
-            image is taken, that record.
+            image is read, its record.
 
     Example:
         >>> dataset = dict(
@@ -61,7 +61,7 @@ class FaceRecords(BaseDataset):
         super().__init__(ann_file=ann_file, data_root=data_root, **kwargs)
 
     def full_init(self) -> None:
-        """Read the index, and which of its records are images."""
+        """Read the index and find out which records are images."""
         if self._fully_initialized:
             return
         self.file = RecordFile(osp.splitext(self.ann_file)[0] + '.rec')
@@ -76,11 +76,11 @@ class FaceRecords(BaseDataset):
 
     @force_full_init
     def get_subset_(self, indices: Union[int, Sequence[int]]) -> None:
-        """Keep some images alone.
+        """Keep only some images.
 
         Args:
-            indices (int or Sequence[int]): The first so many, the last so
-                many if it is negative, or those of these numbers.
+            indices (int or Sequence[int]): The number of images to keep,
+                counted from the end if negative, or their indices.
         """
         if not isinstance(indices, int):
             self.image_keys = self.image_keys[np.asarray(indices, int)]
@@ -91,9 +91,9 @@ class FaceRecords(BaseDataset):
 
     @force_full_init
     def get_subset(self, indices: Union[int, Sequence[int]]) -> 'FaceRecords':
-        """A copy with some images alone, see :meth:`get_subset_`."""
+        """Get a copy with only some images, see :meth:`get_subset_`."""
         subset = copy.copy(self)
-        # It reads by a handle of its own.
+        # The copy gets its own file handle.
         subset.file = copy.copy(self.file)
         subset.get_subset_(indices)
         return subset
@@ -103,14 +103,14 @@ class FaceRecords(BaseDataset):
         """Read an image.
 
         Args:
-            idx (int): Its number.
+            idx (int): Index of the image.
 
         Returns:
             dict: ``img`` (H, W, 3), ``gt_label``, ``img_shape``,
             ``ori_shape``, ``img_path`` and ``sample_idx``.
 
         Raises:
-            RecordFileError: It is damaged, or not of one identity.
+            RecordFileError: The record is damaged or not of one identity.
         """
         key = int(self.image_keys[idx])
         record = self.file.read(key)
@@ -119,7 +119,7 @@ class FaceRecords(BaseDataset):
         except ImageError as error:
             raise RecordFileError(
                 f'{self.file.path!r}: record {key} has {len(record.data)} '
-                f'bytes that are no image: it {error}.') from error
+                f'bytes that are not an image: it {error}.') from error
         info = dict(
             img=img,
             img_shape=img.shape[:2],
@@ -130,13 +130,13 @@ class FaceRecords(BaseDataset):
             label = record.label[0]
             if not (label >= 0 and label.is_integer()):
                 raise RecordFileError(
-                    f'{self.file.path!r}: record {key} has the label {label}, '
-                    'which numbers no identity.')
+                    f'{self.file.path!r}: record {key} has label {label}, '
+                    'which is not an identity.')
             if self._identities is not None and label >= self._identities:
                 raise RecordFileError(
-                    f'{self.file.path!r}: record {key} has the label {label}, '
+                    f'{self.file.path!r}: record {key} has label {label}, '
                     f'but there are {self._identities} identities. If there '
-                    'are more, say how many: metainfo=dict(classes=[...]).')
+                    'are more, list them: metainfo=dict(classes=[...]).')
             info['gt_label'] = int(label)
         return info
 

@@ -9,33 +9,32 @@ from .record_file import Record, RecordFile, RecordFileError
 
 #: Far above the 4 million of WebFace260M, the largest public set.
 MAX_IDENTITIES = 20_000_000
-#: Images whose labels are read to see whether labels ascend.
+#: Number of images whose labels are read to see whether labels ascend.
 _SAMPLES = 64
 
 
 def find_faces(file: RecordFile,
                count: bool = True) -> Tuple[np.ndarray, Optional[int]]:
-    """Find out which records are images, and of how many identities.
+    """Find out which records are images, and the number of identities.
 
-    A set of insightface begins with record 0, which has no image but the keys
-    at which images and identities end. Images follow, then a record for each
-    identity, without an image. The two keys are float32, which rounds them
-    from 16.7 million on (Glint360K), so neither is taken at its word: the
-    border between images and identities is looked for among the records that
-    rounding leaves open, and labels say how many identities there are.
+    Record 0 of an insightface data set has no image; it holds the keys at
+    which images and identities end. Images follow, then one record per
+    identity, without an image. The two keys are float32, which rounds above
+    16.7 million (Glint360K), so neither is trusted: the border between images
+    and identities is searched among the records within the rounding error,
+    and identities are counted by labels.
 
     Args:
         file (RecordFile): The records.
-        count (bool): Whether identities are to be counted. Defaults to True.
+        count (bool): Whether to count identities. Defaults to True.
 
     Returns:
         tuple: The images' keys, ascending, (N, ), and the number of
-        identities: None in a file without record 0, or if they are not to be
-        counted.
+        identities, or None if there is no record 0 or ``count`` is False.
 
     Raises:
-        RecordFileError: Record 0 does not tell what it should, or claims more
-            than :data:`MAX_IDENTITIES`.
+        RecordFileError: Record 0 is malformed or claims more than
+            :data:`MAX_IDENTITIES`.
     """
     keys = file.keys
     header = file.read(keys[0])
@@ -54,14 +53,14 @@ def find_faces(file: RecordFile,
 
 
 def _read_header(file: RecordFile, header: Record) -> Tuple[int, int]:
-    """Where images end, and how many identities there should be."""
+    """Read where images end and how many identities there should be."""
     ends = np.array(header.label, np.float64)
     if len(ends) != 2 or not np.all(
             np.isfinite(ends) & (ends > 0) & (ends == ends.round())
             & (ends >= ends[0])):
         raise RecordFileError(
-            f'{file.path!r}: record 0 has no image, so it has to tell the '
-            'keys at which the images and the identities end, but it has '
+            f'{file.path!r}: record 0 has no image, so its label must be the '
+            'two keys at which images and identities end, but it is '
             f'{header.label}.')
     claimed = ends[1] - ends[0]
     if claimed > MAX_IDENTITIES or ends[0] > 1e18:  # keys are int64
@@ -73,9 +72,9 @@ def _read_header(file: RecordFile, header: Record) -> Tuple[int, int]:
 
 
 def _find_border(file: RecordFile, end: int) -> int:
-    """The first key behind the images."""
-    # Rounding may have moved it by half of what float32 tells apart there,
-    # which is nothing below 2**24.
+    """Find the first key after the images."""
+    # Rounding may have moved it by half the spacing of float32, which is
+    # nothing below 2**24.
     slack = int(np.spacing(np.float32(end))) // 2
     keys = file.keys
     near = keys[(keys >= end - slack) & (keys <= end + slack)]
@@ -93,23 +92,23 @@ def _find_border(file: RecordFile, end: int) -> int:
 
 def _count_identities(file: RecordFile, images: np.ndarray, records: int,
                       claimed: int) -> int:
-    """How many identities there are, by the labels where these ascend."""
+    """Count identities, by the labels if these ascend."""
     labels = []
     for i in np.linspace(0, len(images) - 1, min(_SAMPLES, len(images))):
         try:
             labels.append(file.read(images[int(i)]).label[0])
-        except RecordFileError:  # it is refused when that image is taken
+        except RecordFileError:  # raised again when that image is read
             labels.append(np.nan)
     known = [x for x in labels if 0 <= x < MAX_IDENTITIES]
     found = int(max(known, default=-1)) + 1
     if records and known and known == sorted(known) and (
             known[-1] == labels[-1]):
-        # As insightface's tools write them: the last one is the largest.
+        # Insightface's tools write ascending labels: the last is the largest.
         if found != records:
             print_log(
-                f'{file.path!r} has {records} records of identities, but its '
-                f'labels end with {found - 1}: {found} identities. If there '
-                "are more, say how many: metainfo=dict(classes=[...]).",
+                f'{file.path!r} has {records} identity records, but its '
+                f'labels end at {found - 1}: {found} identities. If there '
+                "are more, list them: metainfo=dict(classes=[...]).",
                 logger='current',
                 level=logging.WARNING)
         return found

@@ -3,11 +3,11 @@ from typing import Any, Iterator
 
 
 def innermost_configs(cfg: Any) -> Iterator[dict]:
-    """The configs of the data sets that wrappers hold.
+    """Find the configs of data sets inside wrappers.
 
     Args:
-        cfg (dict or None): A data set's config. Wrappers, such as
-            ``RepeatDataset`` and ``ConcatDataset``, may lie in each other.
+        cfg (dict or None): A data set's config. Wrappers such as
+            ``RepeatDataset`` and ``ConcatDataset`` may be nested.
 
     Yields:
         dict: The config of each data set that reads files itself.
@@ -28,13 +28,13 @@ def innermost_configs(cfg: Any) -> Iterator[dict]:
 
 
 def innermost_datasets(dataset: Any) -> Iterator[Any]:
-    """The data sets that wrappers hold, once they are built.
+    """Find the built data sets inside wrappers.
 
     Args:
-        dataset (Dataset): Any.
+        dataset (Dataset): Any data set.
 
     Yields:
-        Dataset: Each that reads files itself.
+        Dataset: Each data set that reads files itself.
     """
     inner = getattr(dataset, 'datasets', None)
     if inner is None:

@@ -7,12 +7,12 @@ from mmengine.registry import DATASETS
 
 @DATASETS.register_module()
 class ListedImages(BaseDataset):
-    """Images that a program lists, rather than a file.
+    """Images listed by a program rather than a file.
 
     Args:
-        images (Sequence[dict]): What the pipeline begins with, of each image:
+        images (Sequence[dict]): Input of the pipeline for each image:
             ``img_path`` and, for instance, ``landmarks``.
-        **kwargs: Others of MMEngine's ``BaseDataset``.
+        **kwargs: Other arguments of MMEngine's ``BaseDataset``.
 
     Example:
         >>> ListedImages([dict(img_path='a.jpg'), dict(img_path='b.jpg')],
@@ -25,5 +25,5 @@ class ListedImages(BaseDataset):
         del self.images
 
     def load_data_list(self) -> List[dict]:
-        """The images as they were given."""
+        """Return the given images."""
         return list(self.images)

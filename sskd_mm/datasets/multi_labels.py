@@ -5,15 +5,15 @@ import numpy as np
 
 
 def read_multi_labels(dataset: Any) -> Optional[np.ndarray]:
-    """The labels of a data set whose images have several each.
+    """Read the labels of a multi-label data set.
 
     Args:
-        dataset (Dataset): Any, wrappers included. No image is loaded but
-            where a data set keeps them with their labels.
+        dataset (Dataset): Any data set, possibly wrapped. Images are only
+            loaded if they are stored together with their labels.
 
     Returns:
-        np.ndarray or None: Which image has which class, bool, (N, C); None of
-        a data set whose images have one label, boxes or none.
+        np.ndarray or None: Which image has which class, bool, (N, C); None if
+        images have a single label, boxes or no labels.
 
     Example:
         >>> read_multi_labels(dataset).mean(0)  # how frequent each class is

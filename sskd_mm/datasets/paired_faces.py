@@ -8,13 +8,14 @@ from mmengine.dataset import BaseDataset, force_full_init
 class Pairs(NamedTuple):
     """The pairs of a data set.
 
-    ``ConcatDataset`` refuses data sets whose metainfo differs. Pairs of
-    different sets are no contradiction, so any are taken for equal.
+    All instances compare equal, because ``ConcatDataset`` refuses data sets
+    with different metainfo.
 
     Attributes:
         first (np.ndarray): Index of the first image, shape (P, ), int.
         second (np.ndarray): Index of the second image, shape (P, ), int.
-        same (np.ndarray): Whether they show one person, shape (P, ), bool.
+        same (np.ndarray): Whether they show the same person, shape (P, ),
+            bool.
     """
     first: np.ndarray
     second: np.ndarray
@@ -30,29 +31,29 @@ class Pairs(NamedTuple):
 
 
 class PairedFaces(BaseDataset):
-    """Base of data sets of images that are verified in pairs.
+    """Base class of data sets of images that are verified in pairs.
 
-    ``metainfo['pairs']`` has the :class:`Pairs` both of whose images are in
-    the data set, which ``indices`` may have made smaller. An index tells an
-    image apart within one data set alone, so each packed data sample has,
-    whatever wraps the data set and whatever ``meta_keys`` say, the metainfo
-    ``face_pairs``: a dict of
+    ``metainfo['pairs']`` holds the :class:`Pairs` whose images are both in
+    the data set, which ``indices`` may have reduced. Indices are unique only
+    within one data set, so each packed data sample gets the metainfo
+    ``face_pairs``, whatever wraps the data set and whatever ``meta_keys``
+    say: a dict with
 
     - ``set``: the ``ann_file``;
-    - ``image``: the image's number there;
-    - ``pairs``: those that it is in, shape (K, 3): the pair's number, which
-      of its two images it is (0 or 1), and whether both show one person.
+    - ``image``: the image's number in it;
+    - ``pairs``: the pairs of the image, shape (K, 3): the pair's number, the
+      image's position in it (0 or 1), and whether both show the same person.
     """
 
     def set_pairs(self, first: np.ndarray, second: np.ndarray,
                   same: np.ndarray) -> None:
-        """To be called by ``load_data_list``, which gives each image its
-        ``number``.
+        """Set the pairs. ``load_data_list`` calls this and gives each image
+        its ``number``.
 
         Args:
             first (np.ndarray): Number of the first image, shape (P, ).
             second (np.ndarray): Number of the second image, shape (P, ).
-            same (np.ndarray): Whether they show one person, shape (P, ).
+            same (np.ndarray): Whether they show the same person, shape (P, ).
         """
         self._pairs = Pairs(
             np.asarray(first), np.asarray(second), np.asarray(same, bool))
@@ -63,7 +64,7 @@ class PairedFaces(BaseDataset):
 
     @property
     def metainfo(self) -> dict:
-        """dict: With ``pairs``, once the data set was read."""
+        """dict: Contains ``pairs`` once the data set is loaded."""
         metainfo = super().metainfo
         if self._fully_initialized:
             index = np.full(len(self._starts), -1)
@@ -77,24 +78,24 @@ class PairedFaces(BaseDataset):
 
     @force_full_init
     def prepare_data(self, idx: int) -> Any:
-        """An image that went through the pipeline.
+        """Run the pipeline on an image.
 
         Args:
-            idx (int): Its index.
+            idx (int): Index of the image.
 
         Returns:
-            Any: What the pipeline returns; data samples with ``face_pairs``.
+            Any: The output of the pipeline; data samples have ``face_pairs``.
         """
         result = super().prepare_data(idx)
         samples = result.get('data_samples') if result else None
-        # Of several views one each.
+        # With several views, there is one sample per view.
         for sample in samples if isinstance(samples, list) else [samples]:
             if sample is not None:
                 sample.set_metainfo(dict(face_pairs=self._face_pairs(idx)))
         return result
 
     def _number(self, idx: int) -> int:
-        # Not the subclass's, which may decode the image.
+        # Not the subclass's method, which may decode the image.
         return BaseDataset.get_data_info(self, idx)['number']
 
     def _face_pairs(self, idx: int) -> dict:

@@ -8,8 +8,8 @@ import numpy as np
 
 from .check_opcodes import check_opcodes
 
-#: What builds lists, tuples, bytes, numbers and arrays. No dicts, no sets, no
-#: instances of classes, no persistent ids, no extension codes.
+#: Opcodes of lists, tuples, bytes, numbers and arrays. No dicts, sets, class
+#: instances, persistent ids or extension codes.
 PLAIN_OPCODES = frozenset('''
     PROTO FRAME STOP MARK POP POP_MARK NONE NEWTRUE NEWFALSE INT BININT BININT1
     BININT2 LONG LONG1 LONG4 BINSTRING SHORT_BINSTRING BINBYTES
@@ -20,26 +20,25 @@ PLAIN_OPCODES = frozenset('''
 
 
 class PlainPickleError(ValueError):
-    """A pickle is cut off, damaged, or holds more than plain data."""
+    """A pickle is truncated, damaged, or holds more than plain data."""
 
 
 def load_plain_pickle(data: bytes) -> Any:
     """Unpickle lists, tuples, bytes, bools, integers and numpy arrays of them.
 
-    Nothing that a file names is imported or called: stand-ins take the place
-    of numpy's functions, and build arrays of bools, integers, bytes and
-    objects (bytes or arrays of them) from what was checked. Memory is in
-    proportion to the file.
+    Nothing that a file names is imported or called: stand-ins replace numpy's
+    functions and build arrays of bools, integers, bytes and objects (bytes or
+    arrays of them) from validated data. Memory is proportional to the file.
 
     Args:
-        data (bytes): The whole pickle, of Python 3, or of Python 2 with any
-            protocol but 0, whose strings come as bytes.
+        data (bytes): The whole pickle, written by Python 3, or by Python 2
+            with any protocol except 0. Strings of Python 2 become bytes.
 
     Returns:
-        Any: What it holds. Arrays are not writable.
+        Any: The content. Arrays are read-only.
 
     Raises:
-        PlainPickleError: It is cut off, damaged, or holds anything else.
+        PlainPickleError: It is truncated, damaged, or holds anything else.
     """
     try:
         check_opcodes(data, PLAIN_OPCODES)
@@ -50,21 +49,21 @@ def load_plain_pickle(data: bytes) -> Any:
         return _arrays(loaded, [len(data)])
     except PlainPickleError:
         raise
-    except Exception as error:  # a damaged pickle may fail in any way
+    except Exception as error:  # a damaged pickle can fail in any way
         raise PlainPickleError(f'it is damaged: {error}') from error
 
 
 class _DType:
-    """Stand-in of ``numpy.dtype``."""
+    """Stand-in for ``numpy.dtype``."""
 
     def __init__(self, code: Any, *args: Any) -> None:
         code = code.decode('ascii') if isinstance(code, bytes) else code
-        # 'O8' is how Python 2 wrote objects, 'V' bytes with zeros at the end.
+        # Python 2 wrote objects as 'O8'; 'V' is bytes with trailing zeros.
         if not (isinstance(code, str) and code[:1] in 'biuSVO'
                 and code[1:].isdigit() and len(code) < 12):
             raise PlainPickleError(
-                f'it holds an array of {code!r}, which is neither bools nor '
-                'integers nor bytes')
+                f'it holds an array of dtype {code!r}, which is neither bool '
+                'nor integer nor bytes')
         self.kind = code[0]
         self.code = code
 
@@ -74,19 +73,19 @@ class _DType:
         if order not in ('<', '>', '|', '=') or any(
                 x is not None for x in state[2:5]):
             raise PlainPickleError('it holds an array of records, which is '
-                                   'no plain data')
+                                   'not plain data')
         self.code = order + self.code
 
     def numpy(self) -> np.dtype:
-        """The real one."""
+        """Return the real dtype."""
         dtype = np.dtype(self.code)
         if dtype.kind not in 'biuSV' or not dtype.itemsize:
-            raise PlainPickleError(f'it holds an array of {self.code!r}')
+            raise PlainPickleError(f'it holds an array of dtype {self.code!r}')
         return dtype
 
 
 class _Array:
-    """Stand-in of ``numpy.ndarray``."""
+    """Stand-in for ``numpy.ndarray``."""
 
     def __init__(self) -> None:
         self.value: Any = None
@@ -109,8 +108,8 @@ def _build(data: Any, dtype: _DType, shape: Tuple[int, ...],
     if type(data) not in (bytes, bytearray) or math.prod(
             shape) * dtype.itemsize != len(data):
         raise PlainPickleError(f'it holds an array of shape {shape} whose '
-                               'data have another length')
-    # A copy of bytes: a bytearray would leave it writable.
+                               'data has another length')
+    # Copied to bytes: the array of a bytearray would be writable.
     return np.frombuffer(
         bytes(data), dtype).reshape(
             shape, order='F' if order == 'F' else 'C')
@@ -131,7 +130,7 @@ def _scalar(dtype: Any, data: bytes) -> Any:
 
 
 def _encode(text: str, encoding: Any = 'latin1') -> bytes:
-    # How Python 3 writes bytes in a protocol that has none.
+    # Python 3 writes bytes this way in protocols without them.
     return text.encode('latin1')
 
 
@@ -156,18 +155,18 @@ _STAND_INS: Dict[Tuple[str, str], Callable] = {
 class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Callable:
-        """What stands in for a name in the file."""
-        # As Python 2 names it; the rest of its names are not allowed anyway.
+        """Return the stand-in for a name in the file."""
+        # Python 2's name; no other name from it is allowed anyway.
         module = 'builtins' if module == '__builtin__' else module
         if (module, name) not in _STAND_INS:
-            raise PlainPickleError(f'it asks for {module}.{name}, which is '
-                                   'no plain data')
+            raise PlainPickleError(f'it uses {module}.{name}, which is not '
+                                   'plain data')
         return _STAND_INS[module, name]
 
 
 def _arrays(value: Any, room: List[int], depth: int = 0) -> Any:
-    """Put arrays in the place of their stand-ins and refuse all else."""
-    # An item takes a byte at least, unless lists repeat lists to explode.
+    """Replace stand-ins by arrays and refuse everything else."""
+    # An item takes at least a byte, unless lists repeat lists to blow up.
     room[0] -= 1
     if room[0] < 0:
         raise PlainPickleError('it repeats its own parts')
@@ -180,5 +179,5 @@ def _arrays(value: Any, room: List[int], depth: int = 0) -> Any:
     kind = type(value).__name__.lstrip('_')
     raise PlainPickleError(
         f'it holds a {kind} where only lists, tuples, bytes, bools, integers '
-        'and arrays of them may be' +
-        (', nested too deep' if depth >= 3 else ''))
+        'and arrays of them are allowed' +
+        (', nested too deeply' if depth >= 3 else ''))

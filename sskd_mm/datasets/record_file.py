@@ -12,7 +12,7 @@ _WHOLE, _BEGIN, _MIDDLE, _END = range(4)
 
 
 class RecordFileError(ValueError):
-    """A record or an index that is not what it should be."""
+    """A record or an index is damaged."""
 
 
 class Record(NamedTuple):
@@ -20,8 +20,8 @@ class Record(NamedTuple):
 
     Attributes:
         label (tuple[float]): Its label or labels.
-        data (bytes): What follows, such as a JPEG file; nothing in a record
-            that describes others.
+        data (bytes): Its content, such as a JPEG file; empty in a record that
+            describes others.
     """
 
     label: Tuple[float, ...]
@@ -29,25 +29,25 @@ class Record(NamedTuple):
 
 
 class RecordFile:
-    """A ``.rec`` file of MXNet, read at random by its ``.idx``.
+    """Random access to an MXNet ``.rec`` file by its ``.idx``.
 
-    The format is that of RecordIO (a magic number, 3 bits that tell whole
-    records from the parts of one, 29 bits of length, the data, padded to 4
-    bytes; a record is parted where its data hold the magic number) with the
-    header of MXNet's ``recordio.pack`` (flag, label, two ids; with a flag
-    above 0 so many labels follow). Nothing in it is run or unpickled, and
+    The format is RecordIO (a magic number; 3 bits that distinguish whole
+    records from parts; 29 bits of length; the data, padded to 4 bytes; a
+    record is split where its data contains the magic number) with the header
+    of MXNet's ``recordio.pack`` (flag, label, two ids; a positive flag is the
+    number of labels that follow). Nothing in it is run or unpickled, and
     MXNet is not needed.
 
-    Several processes may read: each opens the file anew, whether it was
-    forked or got the object by pickling.
+    Several processes can read: each opens the file itself, whether forked or
+    given the object by pickling.
 
     Args:
-        path (str): The ``.rec`` file. Its index lies beside it, with the
+        path (str): The ``.rec`` file. Its index is next to it, with the
             extension ``.idx``.
 
     Raises:
-        FileNotFoundError: The file or its index is not there.
-        RecordFileError: The index is none.
+        FileNotFoundError: The file or its index does not exist.
+        RecordFileError: The index is malformed.
 
     Attributes:
         keys (np.ndarray): The records' keys, ascending, (N, ).
@@ -64,9 +64,9 @@ class RecordFile:
         for file in (path, index):
             if not osp.isfile(file):
                 raise FileNotFoundError(
-                    f'{file!r} is not there. A set of insightface is a pair '
-                    'of files, train.rec with the images and train.idx with '
-                    'their places; both are needed.')
+                    f'{file!r} does not exist. An insightface data set needs '
+                    'two files: train.rec with the images and train.idx with '
+                    'their offsets.')
         self.keys, self._offsets = _read_index(index)
         self._size = osp.getsize(path)
         self._file: Optional[int] = None
@@ -79,15 +79,15 @@ class RecordFile:
         """Read one record.
 
         Args:
-            key (int): Its key in the index.
+            key (int): The record's key in the index.
 
         Returns:
             Record: Its label and data.
 
         Raises:
             KeyError: The index has no such key.
-            RecordFileError: Says which record of which file is cut off or
-                damaged, and where.
+            RecordFileError: The record is truncated or damaged; the message
+                names it, its file and its offset.
         """
         place = int(np.searchsorted(self.keys, key))
         if place == len(self.keys) or self.keys[place] != key:
@@ -102,13 +102,13 @@ class RecordFile:
             return Record((label, ), data[24:])
         if len(data) < 24 + 4 * flag:
             raise self._error(
-                key, offset, f'has {len(data)} bytes, too few for the {flag} '
-                'labels that it announces')
+                key, offset, f'has {len(data)} bytes, too few for its {flag} '
+                'labels')
         labels = struct.unpack_from(f'<{flag}f', data, 24)
         return Record(labels, data[24 + 4 * flag:])
 
     def _read_parts(self, key: int, begin: int) -> bytes:
-        """A whole record, without its frame."""
+        """Read a whole record, without its frame."""
         parts: List[bytes] = []
         offset = begin
         while True:
@@ -122,28 +122,28 @@ class RecordFile:
             expected = (_MIDDLE, _END) if parts else (_WHOLE, _BEGIN)
             if kind not in expected:
                 raise self._error(
-                    key, offset, f'has a part of kind {kind} where one of '
-                    f'{expected} has to be')
+                    key, offset, f'has a part of kind {kind}, expected one of '
+                    f'{expected}')
             parts.append(self._get(key, offset, 8, length))
             if kind in (_WHOLE, _END):
-                # It was parted where the magic number stood.
+                # It was split at each magic number in the data.
                 return struct.pack('<I', _MAGIC).join(parts)
             offset += 8 + (length + 3) // 4 * 4
 
     def _get(self, key: int, offset: int, skip: int, length: int) -> bytes:
-        """Some bytes of the frame at this offset."""
+        """Read some bytes of the frame at this offset."""
         end = offset + skip + length
         if offset < 0 or end > self._size:
             raise self._error(
                 key, offset, f'would end at byte {end}, but the file has '
-                f'{self._size}: it is cut off or damaged. Copy or download '
+                f'{self._size}: it is truncated or damaged. Copy or download '
                 'it again')
         if self._process != os.getpid():
             self._file = os.open(self.path, os.O_RDONLY)
             self._process = os.getpid()
         data = os.pread(self._file, length, offset + skip)
         if len(data) < length:
-            raise self._error(key, offset, 'cannot be read as a whole: the '
+            raise self._error(key, offset, 'cannot be read completely: the '
                               'file has become shorter')
         return data
 
@@ -155,25 +155,25 @@ class RecordFile:
         return {**self.__dict__, '_file': None, '_process': None}
 
     def __del__(self) -> None:
-        # In a forked process that has not read it is not its own.
+        # A forked process that has not read does not own the handle.
         if getattr(self, '_process', None) == os.getpid():
             os.close(self._file)
 
 
 def _read_index(path: str) -> Tuple[np.ndarray, np.ndarray]:
-    """Keys, ascending, and offsets, from lines of a key and an offset."""
+    """Read lines of key and offset, and sort them by key."""
     with open(path, 'rb') as file:
         text = file.read()
-    # Of editors on Windows.
+    # Written by editors on Windows.
     numbers = (text[3:] if text.startswith(codecs.BOM_UTF8) else text).split()
     try:
         numbers = np.array(numbers, dtype=np.int64).reshape(-1, 2)
     except (ValueError, OverflowError) as error:
         raise RecordFileError(
-            f'{path!r} is no index: each line has to be a key and an offset, '
-            f'two whole numbers ({error}).') from error
+            f'{path!r} is not an index: each line must have a key and an '
+            f'offset, two integers ({error}).') from error
     if not len(numbers):
-        raise RecordFileError(f'{path!r} is empty: it indexes no record.')
+        raise RecordFileError(f'{path!r} is empty: it lists no record.')
     keys, offsets = numbers[np.argsort(numbers[:, 0], kind='stable')].T
     twice = keys[1:][keys[1:] == keys[:-1]]
     if len(twice):

@@ -12,22 +12,22 @@ from .transforms.annotations_on_demand import AnnotationsOnDemand
 
 
 class SeededDataset(Dataset):
-    """A data set whose augmentation follows from seed, epoch and index alone,
-    and of an index that is drawn again (:class:`Draw`) from how often it was.
+    """Makes augmentation depend on seed, epoch and index only, and for an
+    index that is drawn repeatedly (:class:`Draw`), on the repetition.
 
-    An image is then augmented the same whichever process or worker loads it
-    and whatever was loaded before. So a resumed run sees the images of the
-    run that was not stopped, and several processes see those of one.
+    An image is then augmented identically whichever process or worker loads
+    it and whatever was loaded before. So a resumed run sees the same images
+    as an uninterrupted one, and several processes see those of one.
 
-    An image's ``sample_idx``, where it is packed, is its place in the whole
-    data set: a data set in a wrapper counts its own images alone.
+    A packed image's ``sample_idx`` becomes its index in the whole data set; a
+    wrapped data set would only count its own images.
 
-    A detector's annotations are loaded only while they are wanted, see
-    :class:`AnnotationsOnDemand`. It passes everything else on to the data set
-    in it.
+    A detector's annotations are loaded only on demand, see
+    :class:`AnnotationsOnDemand`. Everything else is delegated to the wrapped
+    data set.
 
     Args:
-        dataset (Dataset): Any map-style data set, wrappers included.
+        dataset (Dataset): Any map-style data set, possibly wrapped.
         seed (int): The run's seed.
     """
 
@@ -36,17 +36,17 @@ class SeededDataset(Dataset):
     def __init__(self, dataset: Dataset, seed: int) -> None:
         self.dataset = dataset
         self._seed = seed
-        # Shared, for persistent workers would keep an old one.
+        # Shared, because persistent workers would keep an old value.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
         self._annotated = torch.ones(1, dtype=torch.bool).share_memory_()
         AnnotationsOnDemand.put_into(dataset, self._annotated)
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch that the next images are loaded for."""
+        """Set the epoch of the images loaded next."""
         self._epoch.fill_(epoch)
 
     def set_annotated(self, annotated: bool) -> None:
-        """Set whether annotations are wanted from now on."""
+        """Set whether annotations are loaded from now on."""
         self._annotated.fill_(annotated)
 
     def __getitem__(self, index: int) -> Any:
@@ -55,8 +55,8 @@ class SeededDataset(Dataset):
 
     @property
     def __getitems__(self) -> Optional[Callable]:
-        """A batch at once, where the data set has a way to; what it draws
-        then follows from the indices of the batch."""
+        """Fetches a whole batch, if the data set can; its augmentation then
+        depends on the indices of the batch."""
         get_batch = getattr(self.dataset, '__getitems__', None)
         if get_batch is None:
             return None
@@ -71,7 +71,7 @@ class SeededDataset(Dataset):
         return get_seeded
 
     def _seeded_by(self, *indices: int) -> ContextManager:
-        # A sampler may draw an index twice, to have it augmented twice.
+        # A sampler may draw an index twice to augment it in two ways.
         repeats = [i.repeat for i in indices if isinstance(i, Draw)]
         entropy = (self._seed, int(self._epoch), *indices, *repeats)
         return _seeded(
@@ -81,13 +81,13 @@ class SeededDataset(Dataset):
         return len(self.dataset)
 
     def __deepcopy__(self, memo: dict) -> 'SeededDataset':
-        # The Runner copies a dataloader's config with what is built in it; a
-        # copy's epoch would not be the one that workers see.
+        # The Runner copies a dataloader's config with any built objects in
+        # it; workers would not see the epoch of a copy.
         return self
 
     def __getattr__(self, name: str) -> Any:
         if name in SeededDataset._own or name.startswith('__'):
-            # Not there yet, as while it is unpickled in a worker.
+            # Not set yet, e.g. while being unpickled in a worker.
             raise AttributeError(name)
         return getattr(self.dataset, name)
 
@@ -95,7 +95,7 @@ class SeededDataset(Dataset):
         if name in SeededDataset._own:
             super().__setattr__(name, value)
         else:
-            # Hooks that switch a pipeline mean the data set's.
+            # Hooks that switch a pipeline mean that of the wrapped data set.
             setattr(self.dataset, name, value)
 
 
@@ -109,8 +109,8 @@ def _numbered(sample: Any, index: int) -> Any:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    # A worker draws nothing else, and to keep numpy's state takes a quarter of
-    # the time that a small image does.
+    # A worker draws no other random numbers, and saving numpy's state takes a
+    # quarter of the time of loading a small image.
     state = None
     if get_worker_info() is None:
         state = random.getstate(), np.random.get_state(), torch.get_rng_state()

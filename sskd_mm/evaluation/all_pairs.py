@@ -5,14 +5,14 @@ import numpy as np
 
 
 def all_pairs(labels: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All pairs of images.
+    """List all pairs of images.
 
     Args:
-        labels (np.ndarray): Who each image shows, shape (N, ).
+        labels (np.ndarray): The person in each image, shape (N, ).
 
     Returns:
-        tuple[np.ndarray]: First image, second image and whether they show one
-        person, each of shape (N (N - 1) / 2, ).
+        tuple[np.ndarray]: First image, second image and whether they show the
+        same person, each of shape (N (N - 1) / 2, ).
     """
     labels = np.asarray(labels)
     first, second = np.triu_indices(len(labels), 1)

@@ -10,17 +10,17 @@ from mmengine.logging import print_log
 def collect_pairs(
     images: Sequence[dict]
 ) -> Dict[str, Tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The pairs that images are in, of one or several data sets.
+    """Collect the pairs of images from one or several data sets.
 
     Args:
-        images (Sequence[dict]): Of each image ``set`` and ``pairs``, see
+        images (Sequence[dict]): ``set`` and ``pairs`` of each image, see
             :class:`~sskd_mm.datasets.PairedFaces`.
 
     Returns:
-        dict[str, tuple[np.ndarray]]: By the name of each set, that of its
-        file: row of the first image, row of the second, and whether they
-        show one person, each of shape (P, ), in the set's order. Pairs of
-        which an image is missing are left out and warned of.
+        dict[str, tuple[np.ndarray]]: By name of the set (its file): row of
+        the first image, row of the second, and whether they show the same
+        person, each of shape (P, ), in the set's order. Pairs with a missing
+        image are skipped with a warning.
 
     Raises:
         ValueError: No pair of a set has both of its images.
@@ -48,19 +48,19 @@ def _join(
     whole = (found >= 0).all(1)
     if not whole.any():
         raise ValueError(
-            f'{file!r}: no pair has both of its images in the data set. Take '
+            f'{file!r}: no pair has both of its images in the data set. Use '
             'more of them, or all, by indices or num_batch_per_epoch.')
     halves = (found >= 0).any(1).sum() - whole.sum()
     if halves:
         print_log(
-            f'{file!r}: {halves} pairs have but one image in the data set and '
-            f'are left out; {whole.sum()} are scored.',
+            f'{file!r}: {halves} pairs have only one image in the data set '
+            f'and are skipped; {whole.sum()} are scored.',
             logger='current',
             level=logging.WARNING)
     return found[whole, 0], found[whole, 1], same[whole]
 
 
 def _names(files: List[str]) -> List[str]:
-    """What files are called: their names, or whole paths if two are alike."""
+    """Name files by file name, or by path if two names are equal."""
     names = [osp.splitext(osp.basename(file))[0] for file in files]
     return names if len({*names}) == len(names) else files

@@ -9,23 +9,24 @@ from numpy.lib.format import open_memmap
 
 
 class EmbeddingStore:
-    """Embeddings that are written to a file as they come.
+    """Writes embeddings to a file as they are computed.
 
-    A run that was killed goes on with what is missing. Beside ``FILE.npy``
-    (N x D, float32, which ``np.load`` reads) lie ``FILE.done.npy``, which
-    rows are there, and ``FILE.json``, what they are of.
+    After an interruption, a new run computes only the missing ones. Next to
+    ``FILE.npy`` (N x D, float32, readable by ``np.load``) are
+    ``FILE.done.npy``, the rows already written, and ``FILE.json``, what they
+    were computed from.
 
     Args:
-        file (str): The ``.npy`` file, made if it is not there.
+        file (str): The ``.npy`` file, created if it does not exist.
         count (int): Number of images N.
         dim (int): Width of an embedding D.
-        key (dict[str, str]): What they depend on, as
+        key (dict[str, str]): What the embeddings depend on, e.g.
             ``dict(checkpoint=<digest>, data=<digest>)``.
 
     Raises:
-        ValueError: The file holds embeddings of something else; the message
-            says in what it differs. Or it, or one beside it, is damaged, as a
-            copy that is cut off.
+        ValueError: The file holds embeddings of something else, and the
+            message says what differs; or one of the three files is damaged,
+            such as a truncated copy.
 
     Example:
         >>> store = EmbeddingStore('lfw.npy', 12000, 512, dict(checkpoint=...))
@@ -49,8 +50,8 @@ class EmbeddingStore:
             self._done = _map(done, (count, ), bool)
         elif osp.exists(file):
             raise ValueError(
-                f'{file!r} is there, but nothing says what it is of '
-                f'({note!r} is missing). Remove it, or name another file.')
+                f'{file!r} exists, but {note!r}, which says what it was '
+                'computed from, is missing. Remove it, or name another file.')
         else:
             os.makedirs(osp.dirname(osp.abspath(file)), exist_ok=True)
             part = f'{base}.part.npy'
@@ -58,7 +59,7 @@ class EmbeddingStore:
             self._done = open_memmap(done, 'w+', bool, (count, ))
             with open(note, 'w', encoding='utf-8') as output:
                 json.dump(key, output, indent=1)
-            os.replace(part, file)  # last: with it all three are there
+            os.replace(part, file)  # last: if it exists, so do all three
 
     def _check(self, note: str, key: dict) -> None:
         try:
@@ -80,25 +81,25 @@ class EmbeddingStore:
                 '. Remove it, or name another file.')
 
     def missing(self) -> np.ndarray:
-        """The rows that are yet to be written, shape (M, ), rising."""
+        """Get the rows not yet written, shape (M, ), ascending."""
         return np.flatnonzero(~self._done)
 
     def write(self, rows: np.ndarray, embeddings: np.ndarray) -> None:
         """Write some rows.
 
         Args:
-            rows (np.ndarray): Which, shape (B, ).
+            rows (np.ndarray): Indices of the rows, shape (B, ).
             embeddings (np.ndarray): Shape (B, D).
         """
         self._rows[rows] = embeddings
         self._rows.flush()
-        self._done[rows] = True  # only what is there for certain
+        self._done[rows] = True  # only after the rows are on disk
         self._done.flush()
 
     def read(self) -> np.ndarray:
-        """All embeddings, mapped from the file, shape (N, D).
+        """Map all embeddings from the file, shape (N, D).
 
-        What is done to the array does not reach the file.
+        Changes to the array are not written to the file.
 
         Raises:
             RuntimeError: Some are missing.
@@ -112,17 +113,17 @@ class EmbeddingStore:
 
 
 def _map(file: str, shape: Tuple[int, ...], dtype: type) -> np.ndarray:
-    """Map a file that was written before, to go on with it."""
+    """Map an existing file in order to continue it."""
     try:
-        # To be read, since numpy makes a file that is to be written longer,
-        # by zeros, where it is cut off.
+        # First for reading: for writing, numpy would pad a truncated file
+        # with zeros.
         found = np.load(file, mmap_mode='r', allow_pickle=False)
         if found.shape != shape or found.dtype != dtype:
             raise ValueError(f'it holds {found.dtype} of shape {found.shape} '
                              f'instead of {np.dtype(dtype)} of {shape}')
-    except Exception as error:  # a damaged header may fail in any way
+    except Exception as error:  # a damaged header can fail in any way
         raise ValueError(
-            f'{file!r} is missing, cut off or damaged ({error}). Copy the '
+            f'{file!r} is missing, truncated or damaged ({error}). Copy the '
             'embeddings again, or remove all of their files to compute them '
             'anew.') from error
     return open_memmap(file, 'r+')

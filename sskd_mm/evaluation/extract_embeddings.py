@@ -18,32 +18,31 @@ def extract_embeddings(model: nn.Module,
                        mirror: bool = True,
                        file: Optional[str] = None,
                        key: Optional[Dict[str, str]] = None) -> np.ndarray:
-    """Embeddings of all images of a data set.
+    """Compute the embeddings of all images of a data set.
 
     Args:
-        model (nn.Module): A classifier of mmpretrain, or any model with a
+        model (nn.Module): An mmpretrain classifier, or any model with a
             ``data_preprocessor`` and an ``extract_feat`` whose last feature
             is the embedding. It is left in eval mode.
-        dataset (Dataset): In the form of mmpretrain.
-        batch_size (int): Images at a time. Defaults to 64.
+        dataset (Dataset): A data set as in mmpretrain.
+        batch_size (int): Batch size. Defaults to 64.
         num_workers (int): Processes that load images. Defaults to 2.
-        mirror (bool): Whether the embedding of the mirrored image is added,
-            as the protocols of LFW, CFP-FP and AgeDB-30 are usually run.
-            Defaults to True.
-        file (str, optional): An ``.npy`` file to write them to as they come,
-            from which a run that was stopped goes on, see
-            :class:`EmbeddingStore`. Defaults to None: they are held in
-            memory.
-        key (dict[str, str], optional): What a file depends on. Needed with
-            ``file``.
+        mirror (bool): Whether to add the embedding of the mirrored image, as
+            usual in the protocols of LFW, CFP-FP and AgeDB-30. Defaults to
+            True.
+        file (str, optional): An ``.npy`` file to write them to as they are
+            computed, so that an interrupted run can continue, see
+            :class:`EmbeddingStore`. Defaults to None: keep them in memory.
+        key (dict[str, str], optional): What the embeddings in ``file`` depend
+            on. Required with ``file``.
 
     Returns:
-        np.ndarray: Shape (N, D), float32, not normalised; with ``file``
-        mapped from there.
+        np.ndarray: Shape (N, D), float32, not normalised; mapped from
+        ``file`` if given.
 
     Raises:
         ValueError: The data set is empty, its images differ in size, the
-            feature is no embedding, or the file is of something else.
+            feature is not an embedding, or ``file`` holds something else.
     """
     if not len(dataset):
         raise ValueError('The data set has no images.')
@@ -92,6 +91,6 @@ def _last(features) -> Tensor:
     if x.dim() != 2:
         raise ValueError(
             f'The last feature of the model has shape {tuple(x.shape)}, which '
-            'is no embedding (N, D). Give the model a neck that makes one: '
+            'is not an embedding (N, D). Give the model a neck: '
             "neck=dict(type='GlobalAveragePooling').")
     return x.float()

@@ -8,7 +8,7 @@ from ..compat import class_names
 from ..datasets.innermost import innermost_configs
 from ..models.build_model import model_config
 
-#: The side of a face where nothing else is said, as of all public sets.
+#: Default side of a face, that of all public data sets.
 _SIZE = 112
 _CUTS = {'AlignFace', 'CropFace'}
 
@@ -16,21 +16,21 @@ _CUTS = {'AlignFace', 'CropFace'}
 def face_pipeline(cfg: Config,
                   decoded: bool = False,
                   cut: Optional[str] = None) -> List[dict]:
-    """A config's test pipeline for the images of another data set.
+    """Adapt a config's test pipeline to another data set.
 
-    Its way to load an image and the size to which it cuts faces stay; how a
-    face is cut depends on what the other data set knows. A config that does
-    not cut gets faces of 112 pixels or, if it does not resize either, of the
+    The pipeline keeps its image loader and the size of its face crops; how
+    faces are cropped depends on the other data set. If the config does not
+    crop, faces get 112 pixels or, if it does not resize either, the
     backbone's ``input_size``.
 
     Args:
-        cfg (Config): A whole config. One without a test set has its
-            validation set taken; the first of several sets counts.
-        decoded (bool): Whether images come decoded, as of ``FaceBin``.
+        cfg (Config): A complete config. Without a test set, its validation
+            set is used; of several data sets, the first.
+        decoded (bool): Whether images are already decoded, as in ``FaceBin``.
             Defaults to False.
         cut (str, optional): ``'AlignFace'`` for a data set with landmarks,
-            ``'CropFace'`` for one with boxes. Defaults to None: faces come
-            cut, and are resized where the config would cut them.
+            ``'CropFace'`` for one with boxes. Defaults to None: faces are
+            already cropped, and are resized where the config would crop them.
 
     Returns:
         list[dict]: The pipeline.

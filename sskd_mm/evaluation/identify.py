@@ -13,36 +13,36 @@ def identify(embeddings: Tensor,
              gallery: int = 1,
              open_set: bool = False,
              block_size: int = 4096) -> Identification:
-    """1:N identification where the first images of each person are the
-    gallery, pooled into one template, and the others are probes.
+    """Run 1:N identification: the first images of each person, pooled into
+    one template, are the gallery, and the others are probes.
 
     Args:
-        embeddings (Tensor): Of all images, shape (N, D).
-        labels (np.ndarray): Who each image shows, shape (N, ).
-        gallery (int): Images of each person in the gallery. Defaults to 1.
-        open_set (bool): The people are parted into two galleries, every other
-            one in the second, so that each lacks half of the probes' people.
-            Defaults to False: all people in one gallery.
+        embeddings (Tensor): Embeddings of all images, shape (N, D).
+        labels (np.ndarray): The person in each image, shape (N, ).
+        gallery (int): Images per person in the gallery. Defaults to 1.
+        open_set (bool): Whether to split the people alternately into two
+            galleries, so that each lacks half of the probes' people. Defaults
+            to False: all people are in one gallery.
         block_size (int): See :func:`search_gallery`. Defaults to 4096.
 
     Returns:
-        Identification: With one or two galleries.
+        Identification: The result for one or two galleries.
 
     Raises:
-        ValueError: Nobody has more images than go into the gallery, or for
-            ``open_set`` there is only one person.
+        ValueError: Nobody has more images than the gallery takes, or
+            ``open_set`` is set and there is only one person.
     """
     people, person = np.unique(labels, return_inverse=True)
     order = np.argsort(person, kind='stable')
     counts = np.bincount(person)
-    number = np.empty(len(order), int)  # of an image among its person's
+    number = np.empty(len(order), int)  # index among the person's images
     number[order] = np.arange(len(order)) - np.repeat(
         counts.cumsum() - counts, counts)
     enrolled = np.flatnonzero(number < gallery)
     probes = np.flatnonzero(number >= gallery)
     if not len(probes):
-        raise ValueError(f'Nobody has more than the {gallery} images that go '
-                         'into the gallery, so nothing is left to search.')
+        raise ValueError(f'Nobody has more than the {gallery} images of the '
+                         'gallery, so there are no probes.')
     if open_set and len(people) < 2:
         raise ValueError('Two galleries need at least two people.')
     embeddings = normalize_embeddings(embeddings)

@@ -20,13 +20,13 @@ class IJB(NamedTuple):
 
     Attributes:
         images (list[str]): File of each face, N.
-        landmarks (np.ndarray): Eyes, nose and corners of the mouth in it,
+        landmarks (np.ndarray): Eyes, nose and mouth corners of each face,
             shape (N, 5, 2).
-        scores (np.ndarray): How sure its detector was, shape (N, ).
+        scores (np.ndarray): Confidence of the face detector, shape (N, ).
         templates (np.ndarray): Template of each face, shape (N, ).
         media (np.ndarray): Medium of each face, shape (N, ).
-        pairs (tuple[np.ndarray]): Templates to verify and whether they are of
-            one person, each of shape (P, ).
+        pairs (tuple[np.ndarray]): Templates to verify and whether they show
+            the same person, each of shape (P, ).
         galleries (list[tuple[np.ndarray]]): Templates and subjects of G1 and
             G2.
         probes (tuple[np.ndarray]): Templates and subjects to search for.
@@ -46,20 +46,19 @@ class IJB(NamedTuple):
 
     @classmethod
     def read(cls, root: str, name: str) -> 'IJB':
-        """Read the metadata as insightface's release lays them out.
+        """Read the metadata in the layout of insightface's release.
 
         Args:
             root (str): Folder with ``meta/`` and ``loose_crop/``.
-            name (str): ``'ijbb'`` or ``'ijbc'``, with which the names of the
-                files begin.
+            name (str): ``'ijbb'`` or ``'ijbc'``, the prefix of the files.
 
         Returns:
             IJB: The protocol.
 
         Raises:
             FileNotFoundError: A metadata file is missing.
-            ValueError: A line is damaged, the files do not agree in length,
-                or name a template that has no face.
+            ValueError: A line is damaged, the files differ in length, or they
+                name a template without a face.
         """
         meta = osp.join(root, 'meta', name)
         faces = _read(f'{meta}_name_5pts_score.txt', (str, ) + (float, ) * 11)
@@ -70,7 +69,7 @@ class IJB(NamedTuple):
                 f'{meta}_name_5pts_score.txt and {meta}_face_tid_mid.txt must '
                 'name the same files in the same order: '
                 f'{len(faces[0])} and {len(names)} lines.')
-        # Millions of lines, of numbers alone.
+        # Millions of lines, only numbers.
         pairs = np.loadtxt(
             f'{meta}_template_pair_label.txt',
             int,
@@ -95,17 +94,18 @@ class IJB(NamedTuple):
         """Score 1:1 verification and 1:N identification.
 
         Args:
-            embeddings (Tensor): Of all faces, shape (N, D), in the order of
-                ``images``. Their length weighs in a template: normalise them
-                for faces to count alike. Zeros where a face could not be
-                embedded: a template without any other is missed.
+            embeddings (Tensor): Embeddings of all faces, shape (N, D), in the
+                order of ``images``. Their length is their weight in a
+                template: normalise them to give all faces equal weight. A
+                face that could not be embedded is all zeros; a template
+                without other faces counts as a miss.
 
         Returns:
-            tuple[Verification, Identification]: Of the templates.
+            tuple[Verification, Identification]: The results.
 
         Raises:
-            ValueError: There are not as many embeddings as images, or a
-                template is named that has no face.
+            ValueError: The numbers of embeddings and images differ, or a
+                template has no face.
         """
         if len(embeddings) != len(self.images):
             raise ValueError(f'{len(embeddings)} embeddings of '
@@ -128,7 +128,7 @@ class IJB(NamedTuple):
     @staticmethod
     def summary(verification: Verification,
                 identification: Identification) -> Dict[str, float]:
-        """The figures that papers report, by name, in percent."""
+        """Compute the metrics that papers report, by name, in percent."""
         return {
             **verification.summary((1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)),
             **identification.summary((1, 5, 10), (0.01, 0.1))
@@ -139,7 +139,7 @@ def _read(file: str,
           types: Sequence[type],
           delimiter: str = ' ',
           skip: int = 0) -> List[np.ndarray]:
-    """The first columns of a text file."""
+    """Read the first columns of a text file."""
     columns: List[list] = [[] for _ in types]
     rows = csv.reader(read_lines(file), delimiter=delimiter)
     for number, row in enumerate(rows):
@@ -161,6 +161,6 @@ def _read(file: str,
 
 def _templates(templates: np.ndarray,
                subjects: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Each template once; the files have a line for each of its faces."""
+    """Keep each template once; the files have one line per face."""
     unique, first = np.unique(templates, return_index=True)
     return unique, subjects[first]

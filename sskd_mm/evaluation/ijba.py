@@ -14,12 +14,12 @@ from .take_templates import take_templates
 from .verification import Verification
 from .warn_of_failures import warn_of_failures
 
-#: What tells two faces apart: the file and the box in it.
+#: Columns that identify a face: the file and the box.
 FACE = ('FILE', 'FACE_X', 'FACE_Y', 'FACE_WIDTH', 'FACE_HEIGHT')
 
 
 class Rows(NamedTuple):
-    """The faces of one metadata file: each one's number among all faces of
+    """The faces of one metadata file: the index of each among all faces of
     the protocol, its template, medium and subject, each of shape (M, )."""
     faces: np.ndarray
     templates: np.ndarray
@@ -32,7 +32,7 @@ class Rows(NamedTuple):
                               self.media)
 
     def subjects_of(self, templates: np.ndarray) -> np.ndarray:
-        """Subject of each of these templates."""
+        """Get the subject of each of these templates."""
         numbers, first = np.unique(self.templates, return_index=True)
         return self.subjects[first][np.searchsorted(numbers, templates)]
 
@@ -44,9 +44,9 @@ class IJBA(NamedTuple):
     Detection and Recognition: IARPA Janus Benchmark A, CVPR 2015.
 
     Attributes:
-        faces (list[tuple]): File, and left, top, width and height of the box,
-            of each face, N.
-        splits (list[tuple]): Of each split the :class:`Rows` to verify, the
+        faces (list[tuple]): For each of N faces, the file and left, top,
+            width and height of the box.
+        splits (list[tuple]): For each split, the :class:`Rows` to verify, the
             templates to compare, (P, 2), and the rows of gallery and probes.
 
     Example:
@@ -59,11 +59,11 @@ class IJBA(NamedTuple):
 
     @classmethod
     def read(cls, root: str, splits: int = 10) -> 'IJBA':
-        """Read the metadata as they were released.
+        """Read the metadata in the layout of the release.
 
         Args:
             root (str): Folder with ``IJB-A_11_sets/`` and ``IJB-A_1N_sets/``.
-            splits (int): Defaults to 10.
+            splits (int): The number of splits. Defaults to 10.
 
         Returns:
             IJBA: The protocol.
@@ -94,17 +94,18 @@ class IJBA(NamedTuple):
         """Score each split.
 
         Args:
-            embeddings (Tensor): Of all faces, shape (N, D), in the order of
-                ``faces``. Their length weighs in a template: normalise them
-                for faces to count alike. Zeros where a face could not be
-                embedded: a template without any other is missed.
+            embeddings (Tensor): Embeddings of all faces, shape (N, D), in the
+                order of ``faces``. Their length is their weight in a
+                template: normalise them to give all faces equal weight. A
+                face that could not be embedded is all zeros; a template
+                without other faces counts as a miss.
 
         Returns:
-            list[tuple[Verification, Identification]]: A split each.
+            list[tuple[Verification, Identification]]: One per split.
 
         Raises:
-            ValueError: There are not as many embeddings as faces, or a
-                template is compared that has no face.
+            ValueError: The numbers of embeddings and faces differ, or a
+                template to compare has no face.
         """
         if len(embeddings) != len(self.faces):
             raise ValueError(f'{len(embeddings)} embeddings of '
@@ -132,16 +133,16 @@ class IJBA(NamedTuple):
     def summary(
         splits: List[Tuple[Verification, Identification]]
     ) -> Dict[str, Tuple[float, float]]:
-        """The figures that papers report, over splits.
+        """Compute the metrics that papers report, over splits.
 
         Args:
-            splits (list[tuple[Verification, Identification]]): What
-                :meth:`score` returns.
+            splits (list[tuple[Verification, Identification]]): The result of
+                :meth:`score`.
 
         Returns:
-            dict[str, tuple[float, float]]: Mean and deviation, in percent, of
-            TAR at FAR 0.1, 0.01 and 0.001, rank-1, -5 and -10 and TPIR at
-            FPIR 0.1 and 0.01. The deviation is of the population.
+            dict[str, tuple[float, float]]: Mean and population standard
+            deviation, in percent, of TAR at FAR 0.1, 0.01 and 0.001, rank-1,
+            -5 and -10 and TPIR at FPIR 0.1 and 0.01.
         """
         figures = [{
             **verification.summary((0.1, 0.01, 0.001)),

@@ -6,28 +6,27 @@ from torch import Tensor
 def normalize_embeddings(embeddings: Tensor,
                          what: str = 'embeddings',
                          allow_failures: bool = False) -> Tensor:
-    """Scale embeddings to length 1.
+    """Scale embeddings to unit length.
 
     Args:
         embeddings (Tensor): Shape (N, D), floating point, on any device.
-        what (str): What they are called in error messages. Defaults to
+        what (str): Their name in error messages. Defaults to
             ``'embeddings'``.
-        allow_failures (bool): Whether rows of zeros, of images that could not
-            be embedded, stay zeros. Defaults to False: they are an error.
+        allow_failures (bool): Whether all-zero rows, of images that could not
+            be embedded, are allowed and stay zero. Defaults to False.
 
     Returns:
         Tensor: Shape (N, D), float32.
 
     Raises:
-        ValueError: The shape is another, or a row is not finite or, unless
-            they are allowed, all zeros, so that it has no direction. The
-            message names the first rows.
+        ValueError: The shape is wrong, or a row is not finite or, unless
+            allowed, all zeros. The message names the first rows.
     """
     if embeddings.dim() != 2:
         raise ValueError(f'The {what} have shape {tuple(embeddings.shape)}, '
-                         'but must be (N, D): a row an image.')
+                         'but must be (N, D), one row per image.')
     embeddings = embeddings.float()
-    # Scaled first, since squares of large or small numbers leave float32.
+    # Rescaled first: squares of large or small values overflow float32.
     scale = embeddings.abs().amax(1, keepdim=True)
     if allow_failures:
         scale = torch.where(scale == 0, 1, scale)

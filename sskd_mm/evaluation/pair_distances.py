@@ -8,24 +8,24 @@ def pair_distances(embeddings: Tensor,
                    first: np.ndarray,
                    second: np.ndarray,
                    block_size: int = 16384) -> np.ndarray:
-    r"""Squared L2 distances :math:`\lVert a-b \rVert^2` of pairs.
+    r"""Compute squared L2 distances :math:`\lVert a-b \rVert^2` of pairs.
 
-    For embeddings of length 1 this is 2 - 2 x cosine similarity, from 0 to 4.
-    Computed in float64, a block at a time, and rounded to float32, so that
-    neither the device nor the size of the blocks shows in the result.
+    For unit-length embeddings this is 2 - 2 x cosine similarity, from 0 to 4.
+    Computed block by block in float64 and rounded to float32, so that the
+    result depends on neither the device nor the block size.
 
     Args:
         embeddings (Tensor): Shape (N, D), on any device.
         first (np.ndarray): Row of the first of each pair, shape (P, ), int.
         second (np.ndarray): Row of the second, shape (P, ), int.
-        block_size (int): Pairs that are in memory at a time. Defaults to
-            16384, with which 512 channels take some 200 MB.
+        block_size (int): Pairs per block. Defaults to 16384, which takes
+            about 200 MB for 512 channels.
 
     Returns:
         np.ndarray: Shape (P, ), float32.
 
     Raises:
-        IndexError: A pair names a row that is not there.
+        IndexError: A pair names a row out of range.
     """
     for rows in (first, second):
         if len(rows) and not (0 <= rows.min()

@@ -12,37 +12,38 @@ def pool_templates(embeddings: Tensor,
                    templates: np.ndarray,
                    media: np.ndarray,
                    block_size: int = 65536) -> Tuple[np.ndarray, Tensor]:
-    """One embedding a template, as IJB-A, -B and -C are usually run.
+    """Pool embeddings into templates, as usual for IJB-A, -B and -C.
 
-    The frames of one video are averaged, then the media of a template, each
-    still image being a medium of its own: a video of 500 frames counts as
-    much as a photograph. The result is normalised. Images are taken as they
-    are given; normalise them before if their length should not weigh. An image
-    whose embedding is all zeros could not be embedded and takes no part; a
-    template that has no other image is all zeros, too.
+    The frames of each video are averaged, then the media of a template; a
+    still image is a medium of its own. So a video of 500 frames counts as
+    much as a photo. The result is normalised, the inputs are not: normalise
+    them first if their length should not be their weight. An all-zero
+    embedding marks an image that could not be embedded and is ignored; a
+    template without other images is all zeros, too.
 
     Args:
-        embeddings (Tensor): Of the images, shape (N, D), on any device.
+        embeddings (Tensor): Embeddings of the images, shape (N, D), on any
+            device.
         templates (np.ndarray): Template of each image, shape (N, ), int.
         media (np.ndarray): Medium of each image within its template, shape
             (N, ), int.
-        block_size (int): About how many images are in memory in float64 at a
-            time. Defaults to 65536.
+        block_size (int): Approximate number of images in memory in float64 at
+            a time. Defaults to 65536.
 
     Returns:
-        tuple[np.ndarray, Tensor]: The templates in rising order, shape
+        tuple[np.ndarray, Tensor]: The templates in ascending order, shape
         (T, ), and their embeddings, shape (T, D), float32.
 
     Raises:
-        ValueError: The lengths differ, there are no images that could be
-            embedded, or the mean of a template has no direction, see
+        ValueError: The lengths differ, no image could be embedded, or the
+            mean of a template has no direction, see
             :func:`normalize_embeddings`.
     """
     if not len(embeddings) == len(templates) == len(media) > 0:
         raise ValueError(
             f'{len(embeddings)} embeddings, {len(templates)} template and '
-            f'{len(media)} media numbers: there must be one each an image, '
-            'and at least one image.')
+            f'{len(media)} media numbers: there must be one of each per '
+            'image, and at least one image.')
     everyone = np.unique(templates)
     order = np.lexsort((media, templates))
     order = order[embeddings.any(1).cpu().numpy()[order]]
@@ -75,6 +76,6 @@ def pool_templates(embeddings: Tensor,
 
 
 def _mean(x: Tensor, lengths: np.ndarray) -> Tensor:
-    """Means of consecutive rows."""
+    """Average consecutive rows."""
     return torch.segment_reduce(
         x, 'mean', lengths=torch.as_tensor(lengths).to(x.device))

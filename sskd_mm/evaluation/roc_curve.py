@@ -5,23 +5,22 @@ import numpy as np
 class RocCurve:
     """The errors of 1:1 verification at every threshold.
 
-    A pair is accepted as genuine if its similarity is at or above a
-    threshold. FAR is the share of impostor pairs that are accepted, TAR that
-    of genuine pairs. Pairs of equal similarity are accepted together.
+    A pair is accepted as genuine if its similarity is at or above the
+    threshold. FAR is the fraction of impostor pairs that are accepted, TAR
+    that of genuine pairs. Pairs of equal similarity are accepted together.
 
     Args:
-        similarities (np.ndarray): Of the pairs, shape (P, ); higher is more
-            alike.
+        similarities (np.ndarray): Similarities of the pairs, shape (P, ).
         same (np.ndarray): Whether a pair is genuine, shape (P, ), bool.
 
     Raises:
         ValueError: There is no genuine or no impostor pair, a similarity is
-            NaN, or the two differ in length.
+            NaN, or the lengths differ.
 
     Attributes:
         far (np.ndarray): FAR of each operating point, rising from 0 to 1.
-        tar (np.ndarray): TAR there.
-        threshold (np.ndarray): The similarity from which pairs are accepted.
+        tar (np.ndarray): TAR of each operating point.
+        threshold (np.ndarray): Lowest accepted similarity at each point.
 
     Example:
         >>> curve = RocCurve(np.array([.9, .8, .3]),
@@ -40,8 +39,8 @@ class RocCurve:
         if not self.genuine or not self.impostors:
             raise ValueError(
                 f'There are {self.genuine} genuine and {self.impostors} '
-                'impostor pairs: FAR and TAR need both. Look whether the list '
-                'of pairs was read whole.')
+                'impostor pairs: FAR and TAR need both. Check that the list '
+                'of pairs is complete.')
         if np.isnan(similarities).any():
             raise ValueError(f'{int(np.isnan(similarities).sum())} of '
                              f'{len(same)} similarities are NaN.')
@@ -58,16 +57,16 @@ class RocCurve:
     @property
     def eer(self) -> float:
         """Equal error rate: the mean of FAR and 1 - TAR where they are
-        nearest to each other."""
+        closest."""
         frr = 1 - self.tar
         point = np.argmin(np.abs(self.far - frr))
         return float((self.far[point] + frr[point]) / 2)
 
     def tar_at_far(self, far: float) -> float:
-        """The largest TAR with a FAR of at most ``far``.
+        """Get the largest TAR with a FAR of at most ``far``.
 
-        If ``far`` is less than one in all impostor pairs, this is the TAR
-        with no false acceptance at all: it promises no more than that.
+        If ``far`` is below one over the number of impostor pairs, this is the
+        TAR without any false acceptance, and no more than that.
 
         Args:
             far (float): From 0 to 1.
@@ -78,11 +77,11 @@ class RocCurve:
         return float(self.tar[self.far <= far].max())
 
     def nearest_tar_at_far(self, far: float) -> float:
-        """TAR at the operating point whose FAR is nearest to ``far``.
+        """Get the TAR at the operating point whose FAR is nearest to ``far``.
 
-        This is what public code for IJB-B and IJB-C reports. That FAR may be
-        above ``far``, so it flatters where impostor pairs are few. Of several
-        points as near the best counts.
+        Public code for IJB-B and IJB-C reports this. The FAR can exceed
+        ``far``, so the value is optimistic if there are few impostor pairs.
+        Of several equally near points the best counts.
 
         Args:
             far (float): From 0 to 1.

@@ -14,27 +14,26 @@ def search_gallery(probes: Tensor,
                    block_size: int = 4096) -> SearchResult:
     """Search a gallery for each probe (1:N).
 
-    What a search needs of the similarities is kept, never all of them at
-    once. They are computed in float64 and rounded to float32, so that the
-    size of the blocks does not show in the result, nor does TF32.
+    Similarities are computed block by block and reduced at once, never all
+    held in memory. They are computed in float64 and rounded to float32, so
+    that the result depends on neither the block size nor TF32.
 
-    Embeddings that are all zeros stand for templates none of whose faces could
-    be embedded. They are like nobody: such a probe is never found and never
-    falsely identified, such an entry never found.
+    An all-zero embedding stands for a template without any embedded face. It
+    matches nobody: such a probe is never found nor falsely identified, and
+    such a gallery entry is never found.
 
     Args:
-        probes (Tensor): Embeddings of length 1, shape (P, D).
-        probe_subjects (np.ndarray): Who each shows, shape (P, ).
-        gallery (Tensor): Embeddings of length 1, shape (G, D), on the same
+        probes (Tensor): Unit-length embeddings, shape (P, D).
+        probe_subjects (np.ndarray): Subject of each probe, shape (P, ).
+        gallery (Tensor): Unit-length embeddings, shape (G, D), on the same
             device.
-        gallery_subjects (np.ndarray): Who each shows, shape (G, ). The best
-            of a subject's entries counts.
-        block_size (int): Similarities of so many probes by so many entries
-            are in memory at a time. Defaults to 4096, which takes some 300
-            MB.
+        gallery_subjects (np.ndarray): Subject of each entry, shape (G, ). The
+            best of a subject's entries counts.
+        block_size (int): Number of probes and of entries per block. Defaults
+            to 4096, which takes about 300 MB.
 
     Returns:
-        SearchResult: A row a probe.
+        SearchResult: One row per probe.
 
     Raises:
         ValueError: There is no probe, an empty gallery, or the lengths
@@ -106,12 +105,12 @@ def search_gallery(probes: Tensor,
 
 def _mate_similarity(probes: Tensor, own: Tensor, gallery: Tensor,
                      starts: np.ndarray, block_size: int) -> Tensor:
-    """Each probe's highest similarity to its own subject's entries, infinite
-    if there are none."""
+    """Get each probe's highest similarity to its own subject's entries,
+    infinite if there are none."""
     own = own.cpu().numpy()
     counts = np.where(own < 0, 0, starts[own + 1] - starts[own])
     probe = np.repeat(np.arange(len(own)), counts)
-    # Of each pair the number within its subject, then the gallery's row.
+    # For each pair, the index within its subject, then the gallery row.
     within = np.arange(len(probe)) - np.repeat(counts.cumsum() - counts,
                                                counts)
     row = starts[own[probe]] + within

@@ -5,12 +5,12 @@ from typing import NamedTuple
 import numpy as np
 from mmengine.logging import print_log
 
-#: Of the squared L2 distance of embeddings of length 1.
+#: Thresholds on the squared L2 distance of unit-length embeddings.
 THRESHOLDS = np.arange(0, 4, 0.01)
 
 
 class FoldAccuracy(NamedTuple):
-    """Accuracy of each fold and the threshold that it was measured with."""
+    """Accuracy of each fold, and the threshold used for it."""
     accuracies: np.ndarray
     thresholds: np.ndarray
 
@@ -21,20 +21,20 @@ class FoldAccuracy(NamedTuple):
 
     @property
     def std(self) -> float:
-        """Deviation over folds, of the population as public code has it."""
+        """Population standard deviation over folds, as in public code."""
         return float(self.accuracies.std())
 
 
 def ten_fold_accuracy(distances: np.ndarray,
                       same: np.ndarray,
                       folds: int = 10) -> FoldAccuracy:
-    """Accuracy of 1:1 verification by the protocol of LFW.
+    """Compute 1:1 verification accuracy by the LFW protocol.
 
-    The pairs are split into folds in the order they come, so each tenth of a
-    list needs both genuine and impostor pairs, as in LFW's; otherwise there is
-    a warning. In each fold the threshold is the one that is best on the
-    others: of 0, 0.01, ..., 3.99 the lowest with the highest accuracy. A pair
-    is taken for genuine if its distance is below the threshold.
+    The pairs are split into folds in their given order, so each tenth of a
+    list needs both genuine and impostor pairs, as in LFW; otherwise there is
+    a warning. The threshold of each fold is the best one on the others: of 0,
+    0.01, ..., 3.99 the lowest with the highest accuracy. A pair counts as
+    genuine if its distance is below the threshold.
 
     Source: Huang et al., Labeled Faces in the Wild, 2007, "view 2"; the
     thresholds are those of FaceNet's and insightface's public code.
@@ -42,14 +42,14 @@ def ten_fold_accuracy(distances: np.ndarray,
     Args:
         distances (np.ndarray): Squared L2 distances of pairs, shape (P, ).
         same (np.ndarray): Whether a pair is genuine, shape (P, ), bool.
-        folds (int): Defaults to 10.
+        folds (int): The number of folds. Defaults to 10.
 
     Returns:
-        FoldAccuracy: With ``mean`` and ``std``.
+        FoldAccuracy: The accuracy, with ``mean`` and ``std``.
 
     Raises:
         ValueError: There are fewer pairs than folds, a distance is NaN, or
-            the two differ in length.
+            the lengths differ.
     """
     same = np.asarray(same, bool)
     if len(distances) != len(same):
@@ -65,9 +65,9 @@ def ten_fold_accuracy(distances: np.ndarray,
     if single and len({*same.tolist()}) == 2:
         print_log(
             f'{single} of {folds} folds have only genuine or only impostor '
-            'pairs, so the deviation of the accuracy over folds means '
-            'nothing, and each threshold was chosen on other proportions. '
-            'Pairs are taken in the order of the list: mix both kinds in it.',
+            'pairs, so the deviation of the accuracy over folds is '
+            'meaningless, and thresholds were chosen on other proportions. '
+            'Folds follow the order of the list: mix both kinds in it.',
             logger='current',
             level=logging.WARNING)
     from sklearn.model_selection import KFold  # takes a second to import
@@ -76,7 +76,7 @@ def ten_fold_accuracy(distances: np.ndarray,
     accepted = np.searchsorted(THRESHOLDS, distances, side='right')
 
     def correct(pairs: np.ndarray) -> np.ndarray:
-        """How many of these pairs are right at each threshold."""
+        """Count correct pairs at each threshold."""
         genuine, impostor = (
             np.bincount(accepted[pairs[same[pairs] == label]],
                         minlength=len(THRESHOLDS) + 1)[:-1].cumsum()

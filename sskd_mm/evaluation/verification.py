@@ -16,19 +16,20 @@ class Verification:
     """1:1 verification of a list of pairs.
 
     Args:
-        embeddings (Tensor): Of all images, shape (N, D), on any device; they
-            are normalised here.
+        embeddings (Tensor): Embeddings of all images, shape (N, D), on any
+            device; they are normalised here.
         first (np.ndarray): Image of each pair, shape (P, ), int.
         second (np.ndarray): The other image, shape (P, ), int.
-        same (np.ndarray): Whether both show one person, shape (P, ), bool.
-        folds (int, optional): For accuracy, see :func:`ten_fold_accuracy`; it
-            depends on the order of pairs, so leave it out where that means
-            nothing. Defaults to None.
-        block_size (int): Pairs in memory at a time. Defaults to 16384.
-        allow_failures (bool): Whether embeddings may be all zeros, as of
-            templates none of whose faces could be embedded. Their pairs get
-            the lowest similarity, -1: a genuine pair is missed, an impostor
-            pair rejected. Defaults to False: they are an error.
+        same (np.ndarray): Whether both show the same person, shape (P, ),
+            bool.
+        folds (int, optional): Folds for accuracy, see
+            :func:`ten_fold_accuracy`. It depends on the order of pairs, so
+            omit it if that order is meaningless. Defaults to None.
+        block_size (int): Pairs per block. Defaults to 16384.
+        allow_failures (bool): Whether embeddings may be all zeros, e.g. for
+            templates without any embedded face. Their pairs get the lowest
+            similarity, -1: a genuine pair is missed, an impostor pair
+            rejected. Defaults to False.
 
     Raises:
         ValueError: An embedding is NaN or zero, there are only genuine or
@@ -62,11 +63,12 @@ class Verification:
             self.folds = ten_fold_accuracy(distances, self.same, folds)
 
     def summary(self, fars: Sequence[float]) -> Dict[str, float]:
-        """The figures that are reported, in percent.
+        """Compute the metrics to report, in percent.
 
         Args:
-            fars (Sequence[float]): FARs to give TAR at, from 0 to 1. One that
-                is finer than the number of impostor pairs is warned of.
+            fars (Sequence[float]): FARs at which to report TAR, from 0 to 1.
+                There is a warning if there are too few impostor pairs to
+                measure one.
 
         Returns:
             dict[str, float]: ``accuracy`` and ``accuracy_std`` if there are
@@ -80,8 +82,8 @@ class Verification:
         for far in fars:
             if far * self.roc.impostors < 1:
                 print_log(
-                    f'TAR@FAR={far:g}: one in {self.roc.impostors} impostor '
-                    'pairs is more than that. What is given is the TAR with '
+                    f'TAR@FAR={far:g}: {self.roc.impostors} impostor pairs '
+                    'are too few to measure this. The value is the TAR with '
                     'none of them accepted.',
                     logger='current',
                     level=logging.WARNING)

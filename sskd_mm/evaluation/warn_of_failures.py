@@ -6,17 +6,17 @@ from torch import Tensor
 
 
 def warn_of_failures(embeddings: Tensor) -> None:
-    """Say how many faces could not be embedded, if any.
+    """Warn if faces could not be embedded.
 
     Args:
-        embeddings (Tensor): Of all faces, shape (N, D), zeros where it
-            failed.
+        embeddings (Tensor): Embeddings of all faces, shape (N, D), zeros for
+            failures.
     """
     failed = int((~embeddings.any(1)).sum())
     if failed:
         print_log(
             f'{failed} of {len(embeddings)} faces have no embedding (zeros). '
-            'Templates are those of their other faces; one that has no other '
-            'is a miss wherever it is compared.',
+            'Their templates consist of the other faces; a template without '
+            'other faces always counts as a miss.',
             logger='current',
             level=logging.WARNING)

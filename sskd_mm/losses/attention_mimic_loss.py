@@ -9,8 +9,8 @@ from .mimic_loss import MimicLoss
 class AttentionMimicLoss(MimicLoss):
     r"""Squared distance between spatial attention maps (AT).
 
-    AT (*Paying More Attention to Attention*, arXiv 1612.03928) sums up a
-    feature in one map, which says where the network is active at all:
+    AT (*Paying More Attention to Attention*, arXiv 1612.03928) reduces a
+    feature to one map of where the network is active:
 
     .. math::
         Q(A) = \frac{1}{C} \sum_c |A_c|^p
@@ -18,23 +18,20 @@ class AttentionMimicLoss(MimicLoss):
         L = \frac{1}{N H W} \sum_n \left\|
             \frac{Q(s_n)}{\|Q(s_n)\|} - \frac{Q(t_n)}{\|Q(t_n)\|} \right\|^2
 
-    The norms are over the positions of a sample. The paper's loss is not
-    divided by the number of positions; the authors' code takes this mean,
-    and so does this. That makes the loss small: its largest value is
-    :math:`2 / (H W)`.
+    The norms run over the positions of a sample. The paper's loss is not
+    divided by the number of positions; like the authors' code, this one is.
+    That makes it small: at most :math:`2 / (H W)`.
 
-    The two features may differ in their channels, so this loss needs no
-    adapter for them. It does not change if a sample of either feature is
-    scaled. A silent sample (all zeros) stays a map of zeros and gets no
-    gradient.
+    The features may have different numbers of channels, so this loss needs no
+    adapter for them. Scaling a sample of either feature does not change it.
+    An all-zero sample stays zero and gets no gradient.
 
     Args:
-        power (float): The exponent :math:`p`. The larger it is, the more the
-            strongest activations count. Defaults to 2.
+        power (float): The exponent :math:`p`. A larger one gives the
+            strongest activations more weight. Defaults to 2.
 
     Raises:
-        ValueError: ``power`` is less than 1, where the gradient at 0 would
-            not be finite.
+        ValueError: ``power`` is below 1, where the gradient at 0 is infinite.
 
     Example:
         >>> mimic_loss = dict(type='AttentionMimicLoss', power=2)
@@ -43,25 +40,25 @@ class AttentionMimicLoss(MimicLoss):
     def __init__(self, power: float = 2) -> None:
         super().__init__()
         if power < 1:
-            raise ValueError(f'power is {power}; it has to be 1 or more.')
+            raise ValueError(f'power is {power}; it must be at least 1.')
         self.power = power
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Compute the loss, in float32 where the features are of less.
+        """Compute the loss, in float32 for half-precision features.
 
         Args:
             student (Tensor): Feature map (N, C, H, W) or tokens (N, L, C),
-                of more than one position.
-            teacher (Tensor): Feature of the same shape, but for the number
+                with more than one position.
+            teacher (Tensor): Feature of the same shape, except for the number
                 of channels.
 
         Returns:
             Tensor: The loss, a scalar.
 
         Raises:
-            ValueError: The two shapes differ in more than channels, are none
-                of the above or have one position only, where the loss would
-                always be 0.
+            ValueError: The shapes differ in more than channels, are none of
+                the above, or have a single position, where the loss is
+                always 0.
         """
         student, teacher = self._prepare_maps(student, teacher, 'attention')
         return (self._attention(student) -

@@ -20,14 +20,14 @@ class ChannelWiseMimicLoss(MimicLoss):
         L = \frac{\tau^2}{C} \sum_c \sum_i
             \phi(t_c)_i \log \frac{\phi(t_c)_i}{\phi(s_c)_i}
 
-    that is the Kullback-Leibler divergence of the student from the teacher,
-    summed over positions and averaged over channels. The paper has it for
-    one sample; here it is averaged over the batch too. Adding a constant to
+    This is the Kullback-Leibler divergence of the student from the teacher,
+    summed over positions and averaged over channels. The paper defines it for
+    one sample; here it is also averaged over the batch. Adding a constant to
     a channel of either feature does not change it.
 
     Args:
-        tau (float): Temperature. The larger it is, the more positions take
-            part. Defaults to 1.0.
+        tau (float): Temperature. A larger one lets more positions contribute.
+            Defaults to 1.0.
 
     Raises:
         ValueError: ``tau`` is not positive.
@@ -39,23 +39,23 @@ class ChannelWiseMimicLoss(MimicLoss):
     def __init__(self, tau: float = 1.0) -> None:
         super().__init__()
         if tau <= 0:
-            raise ValueError(f'tau is {tau}; it has to be positive.')
+            raise ValueError(f'tau is {tau}; it must be positive.')
         self.tau = tau
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Compute the loss, in float32 where the features are of less.
+        """Compute the loss, in float32 for half-precision features.
 
         Args:
             student (Tensor): Feature map (N, C, H, W) or tokens (N, L, C),
-                of more than one position.
+                with more than one position.
             teacher (Tensor): Feature of the same shape.
 
         Returns:
             Tensor: The loss, a scalar.
 
         Raises:
-            ValueError: The two shapes differ, are none of the above or have
-                one position only, where the loss would always be 0.
+            ValueError: The shapes differ, are none of the above, or have a
+                single position, where the loss is always 0.
         """
         student, teacher = self._prepare(student, teacher)
         shape = tuple(student.shape)
@@ -64,7 +64,7 @@ class ChannelWiseMimicLoss(MimicLoss):
         num_samples, num_channels, num_positions = student.shape
         if num_positions == 1:
             raise ValueError(
-                f'Features of shape {shape} have one position only; their '
+                f'Features of shape {shape} have a single position, so their '
                 f'channels have no distribution. {TAKE_OTHERS}')
         divergence = F.kl_div(
             F.log_softmax(student / self.tau, dim=2),

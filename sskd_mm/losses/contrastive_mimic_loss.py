@@ -12,40 +12,38 @@ from .mimic_loss import MimicLoss
 class ContrastiveMimicLoss(MimicLoss):
     r"""InfoNCE between a student's and a teacher's vectors.
 
-    Each vector of the student has to single out the teacher's vector of the
-    same sample, or of the same position, among all the teacher's vectors of
-    the batch (InfoNCE: arXiv 1807.03748, Eq. 4). With :math:`P` vectors, all
-    divided by their lengths,
+    Each student vector has to pick out the teacher's vector of the same
+    sample, or of the same position, among all of the teacher's vectors in the
+    batch (InfoNCE: arXiv 1807.03748, Eq. 4). With :math:`P` vectors, all
+    normalised to unit length,
 
     .. math::
         L = -\frac{1}{P} \sum_i \log
             \frac{\exp(\langle s_i, t_i \rangle / \tau)}
                  {\sum_j \exp(\langle s_i, t_j \rangle / \tau)}
 
-    The loss goes one way, from the student to the teacher: the student's
-    vectors are never each other's negatives. It is :math:`\log P` for a
-    student that cannot tell the vectors apart, and not 0 for a perfect copy.
-    It does not change if either feature is scaled. A silent vector (all
-    zeros) stays zero and gets no gradient. With a single vector (one sample
-    a device and ``over='samples'``) there is nothing to single out, and the
-    loss is 0.
+    The loss is one-sided: student vectors are never negatives of each other.
+    It is :math:`\log P` for a student that cannot tell the vectors apart, and
+    not 0 for a perfect copy. Scaling either feature does not change it. An
+    all-zero vector stays zero and gets no gradient. With a single vector (one
+    sample per device and ``over='samples'``) the loss is 0.
 
     Args:
         temperature (float): The :math:`\tau`. Defaults to 0.1.
         over (str): ``'samples'`` compares features averaged over positions,
             ``'positions'`` the channel vectors at the positions of all
             samples. Defaults to ``'samples'``.
-        max_positions (int): With ``over='positions'``, the largest number
-            of vectors to compare, as memory grows with its square (4 MiB a
-            matrix for 1024). If there are more positions, evenly spaced ones
-            are taken, always the same: every k-th of the batch in the order
-            (N, H, W), with the smallest sufficient k that shares no factor
-            with the number of positions of a sample, lest all of them lie in
-            the same few columns. So there may be fewer. Defaults to 1024.
+        max_positions (int): With ``over='positions'``, the maximum number of
+            vectors to compare; memory grows with its square (4 MiB per matrix
+            for 1024). If there are more positions, every k-th of the batch is
+            taken in the order (N, H, W), where k is the smallest sufficient
+            number without a common factor with the positions of a sample, so
+            that they do not all lie in the same few columns. The number of
+            vectors may thus be smaller. Defaults to 1024.
 
     Raises:
-        ValueError: ``temperature`` is not positive, ``over`` is none of the
-            two, or ``max_positions`` is less than 2.
+        ValueError: ``temperature`` is not positive, ``over`` is neither of
+            the two, or ``max_positions`` is less than 2.
 
     Example:
         >>> mimic_loss = dict(type='ContrastiveMimicLoss', over='positions')
@@ -58,19 +56,19 @@ class ContrastiveMimicLoss(MimicLoss):
         super().__init__()
         if temperature <= 0:
             raise ValueError(
-                f'temperature is {temperature}; it has to be positive.')
+                f'temperature is {temperature}; it must be positive.')
         if over not in ('samples', 'positions'):
             raise ValueError(
-                f"over is {over!r}; it has to be 'samples' or 'positions'.")
+                f"over is {over!r}; it must be 'samples' or 'positions'.")
         if max_positions < 2:
-            raise ValueError(f'max_positions is {max_positions}; two vectors '
-                             'are the fewest to tell apart.')
+            raise ValueError(f'max_positions is {max_positions}; it must be '
+                             'at least 2.')
         self.temperature = temperature
         self.over = over
         self.max_positions = max_positions
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Compute the loss, in float32 where the features are of less.
+        """Compute the loss, in float32 for half-precision features.
 
         Args:
             student (Tensor): Feature map (N, C, H, W), tokens (N, L, C) or
@@ -81,18 +79,18 @@ class ContrastiveMimicLoss(MimicLoss):
             Tensor: The loss, a scalar.
 
         Raises:
-            ValueError: The two shapes differ or are none of the above.
+            ValueError: The shapes differ or are none of the above.
         """
         student, teacher = self._prepare(student, teacher)
         student = self._unit_length(self._vectors(student), dim=1)
         teacher = self._unit_length(self._vectors(teacher), dim=1)
-        # Autocast would multiply in half precision.
+        # Autocast would run this product in half precision.
         with torch.autocast(student.device.type, enabled=False):
             logits = student @ teacher.T / self.temperature
         return (logits.logsumexp(1) - logits.diagonal()).mean()
 
     def _vectors(self, feature: Tensor) -> Tensor:
-        """The vectors to compare, (P, C)."""
+        """Return the vectors to compare, (P, C)."""
         feature = self._as_map(feature)
         if self.over == 'samples':
             return feature.mean((2, 3))

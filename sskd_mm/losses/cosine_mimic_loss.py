@@ -18,16 +18,15 @@ class CosineMimicLoss(PositionwiseMimicLoss):
         L = 1 - \frac{1}{P} \sum_p
             \frac{\langle s_p, t_p \rangle}{\|s_p\| \|t_p\|}
 
-    Only directions count: the loss does not change if either feature is
-    scaled, by one factor or by one a position. It is 0 for equal directions,
-    1 for orthogonal and 2 for opposite ones. A silent vector (all zeros) has
-    no direction; its cosine counts as 0, whatever it is compared with, and
-    it gets no gradient.
+    Only directions count: scaling either feature, by one factor or by one per
+    position, does not change the loss. It is 0 for equal directions, 1 for
+    orthogonal and 2 for opposite ones. An all-zero vector has no direction:
+    its cosine with anything counts as 0, and it gets no gradient.
 
     Args:
-        foreground (float, optional): The share of the loss that a detector's
-            objects have, see :class:`PositionwiseMimicLoss`. Defaults to
-            none: all positions count alike.
+        foreground (float, optional): Weight of the objects in a detector's
+            data, see :class:`PositionwiseMimicLoss`. By default all positions
+            count equally.
 
     Example:
         >>> mimic_loss = dict(type='CosineMimicLoss')
@@ -37,20 +36,20 @@ class CosineMimicLoss(PositionwiseMimicLoss):
                 student: Tensor,
                 teacher: Tensor,
                 mask: Optional[Tensor] = None) -> Tensor:
-        """Compute the loss, in float32 where the features are of less.
+        """Compute the loss, in float32 for half-precision features.
 
         Args:
             student (Tensor): Feature map (N, C, H, W), tokens (N, L, C) or
                 embeddings (N, C).
             teacher (Tensor): Feature of the same shape.
-            mask (Tensor, optional): With ``foreground``, which cells objects
-                reach into, (N, H, W).
+            mask (Tensor, optional): With ``foreground``, the cells that
+                objects overlap, (N, H, W).
 
         Returns:
             Tensor: The loss, a scalar.
 
         Raises:
-            ValueError: The two shapes differ or are none of the above.
+            ValueError: The shapes differ or are none of the above.
         """
         student, teacher = self._prepare(student, teacher)
         student = self._unit_length(self._as_map(student), dim=1)

@@ -19,18 +19,18 @@ class NormalizedL2MimicLoss(PositionwiseMimicLoss):
         L = \frac{1}{P} \sum_p \left\|
             \frac{s_p}{\|s_p\|} - \frac{t_p}{\|t_p\|} \right\|^2
 
-    This is summed over channels and averaged over positions, so the number
-    of channels does not change its size. As
+    The sum runs over channels and the mean over positions, so the number of
+    channels does not change the scale of the loss. Since
     :math:`\|a - b\|^2 = 2 - 2 \langle a, b \rangle` for unit vectors, it is
-    twice :class:`CosineMimicLoss`, from 0 to 4, as long as no vector is
-    silent (all zeros). A silent vector stays zero and gets no gradient. It
-    is at distance 0 from another silent one and 1 from all others, while
-    the cosine loss takes it for orthogonal to both.
+    twice :class:`CosineMimicLoss`, from 0 to 4, unless a vector is all zeros.
+    Such a vector stays zero and gets no gradient. Its distance is 0 from
+    another zero vector and 1 from any other, whereas the cosine loss treats
+    it as orthogonal to both.
 
     Args:
-        foreground (float, optional): The share of the loss that the objects
-            of a detector's data have, see :class:`PositionwiseMimicLoss`.
-            Defaults to none: all positions count alike.
+        foreground (float, optional): Weight of the objects in a detector's
+            data, see :class:`PositionwiseMimicLoss`. By default all positions
+            count equally.
 
     Example:
         >>> mimic_loss = dict(type='NormalizedL2MimicLoss')
@@ -40,20 +40,20 @@ class NormalizedL2MimicLoss(PositionwiseMimicLoss):
                 student: Tensor,
                 teacher: Tensor,
                 mask: Optional[Tensor] = None) -> Tensor:
-        """Compute the loss, in float32 where the features are of less.
+        """Compute the loss, in float32 for half-precision features.
 
         Args:
             student (Tensor): Feature map (N, C, H, W), tokens (N, L, C) or
                 embeddings (N, C).
             teacher (Tensor): Feature of the same shape.
-            mask (Tensor, optional): With ``foreground``, which cells objects
-                reach into, (N, H, W).
+            mask (Tensor, optional): With ``foreground``, the cells that
+                objects overlap, (N, H, W).
 
         Returns:
             Tensor: The loss, a scalar.
 
         Raises:
-            ValueError: The two shapes differ or are none of the above.
+            ValueError: The shapes differ or are none of the above.
         """
         student, teacher = self._prepare(student, teacher)
         student = self._unit_length(self._as_map(student), dim=1)

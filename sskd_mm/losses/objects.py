@@ -6,20 +6,19 @@ from torch import Tensor
 
 
 class Objects(NamedTuple):
-    """Where the objects of a batch of a detector are.
+    """Objects in a detection batch.
 
-    Boxes are in pixels of the batch that the network gets, so after resizing,
-    augmentation and padding. A cell of a feature map is foreground if a box
-    reaches into the part of the image that it stands for, so every object
-    covers one cell at least, however coarse the map is. Crowds and other
-    regions that a detector is told to ignore are background.
+    Boxes are in pixels of the batch as the network sees it: resized,
+    augmented and padded. A cell of a feature map is foreground if a box
+    overlaps its part of the image, so every object covers at least one cell,
+    however coarse the map. Crowds and other ignored regions are background.
 
     Attributes:
-        boxes (tuple[Tensor]): For each image (K, 4): left, top, right and
-            bottom; K may be 0.
+        boxes (tuple[Tensor]): Per image, (K, 4): left, top, right, bottom. K
+            may be 0.
         image_size (tuple[int]): Height and width of the batch.
-        samples (Sequence): The annotations that they are from, as mmdet's
-            heads take them.
+        samples (Sequence): The annotations of the boxes, in the form that
+            mmdet's heads take.
 
     Example:
         >>> objects = Objects.of(data_samples, inputs)
@@ -40,7 +39,7 @@ class Objects(NamedTuple):
             inputs (Tensor): The images (N, C, H, W).
 
         Raises:
-            ValueError: An image comes without boxes (having none is fine).
+            ValueError: An image has no box annotation (an empty one is fine).
         """
         found = [
             x.gt_instances.bboxes if 'gt_instances' in x
@@ -49,17 +48,17 @@ class Objects(NamedTuple):
         ]
         if any(x is None for x in found):
             raise ValueError(
-                'The foreground is where the boxes of the ground truth are, '
-                'but the training images come without gt_instances.bboxes. '
-                'Give a detection data set whose pipeline has '
+                '`foreground` needs ground-truth boxes, but the training '
+                'images have no gt_instances.bboxes. Use a detection data '
+                'set whose pipeline has '
                 "dict(type='LoadAnnotations', with_bbox=True), or leave "
                 '`foreground` out.')
-        # mmdet may hold them in a class of its own.
+        # mmdet may wrap them in a class of its own.
         boxes = tuple(getattr(x, 'tensor', x) for x in found)
         return cls(boxes, tuple(inputs.shape[-2:]), data_samples)
 
     def mask(self, size: Tuple[int, int]) -> Tensor:
-        """Which cells of a feature map are foreground.
+        """Mark the foreground cells of a feature map.
 
         Args:
             size (tuple[int]): Height H and width W of the map.
@@ -73,13 +72,13 @@ class Objects(NamedTuple):
         ])
 
     def cells(self, size: Tuple[int, int]) -> List[Tuple[Tensor, Tensor]]:
-        """The rows and columns that each box reaches into.
+        """Mark the rows and columns that each box overlaps.
 
         Args:
             size (tuple[int]): Height H and width W of the map.
 
         Returns:
-            list[tuple[Tensor]]: For each image (K, H) and (K, W), bool.
+            list[tuple[Tensor]]: Per image, (K, H) and (K, W), bool.
         """
         height, width = self.image_size
         return [(_touched(boxes[:, 1], boxes[:, 3], size[0], height),
@@ -88,11 +87,11 @@ class Objects(NamedTuple):
 
 
 def _touched(begin: Tensor, end: Tensor, number: int, length: int) -> Tensor:
-    """Which of so many equal parts of a length these intervals reach into,
-    (K, number)."""
+    """Split a length into equal parts and mark those that each interval
+    overlaps, (K, number)."""
     parts = torch.arange(number, device=begin.device)
     begin, end = (x[:, None].float() * (number / length) for x in (begin, end))
-    # An interval without length lies in one part, too.
+    # An interval of zero length still lies in one part.
     first = begin.floor().clamp(0, number - 1)
     last = (end.ceil() - 1).clamp(max=number - 1).maximum(first)
     return (parts >= first) & (parts <= last)

@@ -8,51 +8,51 @@ from .mimic_loss import MimicLoss
 
 
 class PositionwiseMimicLoss(MimicLoss):
-    r"""Base of the distances that are a mean over positions.
+    r"""Base class of distances averaged over positions.
 
-    In a detector's feature most positions show background. With
-    ``foreground`` :math:`= \alpha` the mean is taken over the cells that
-    objects reach into, :math:`F`, and over all others, :math:`B`, each by
-    itself:
+    Most positions of a detector's feature show background. With
+    ``foreground`` :math:`= \alpha`, the cells that objects overlap,
+    :math:`F`, and all others, :math:`B`, are averaged separately:
 
     .. math::
         L = \frac{\alpha}{|F|} \sum_{p \in F} l_p
             + \frac{1 - \alpha}{|B|} \sum_{p \in B} l_p
 
-    So neither the number nor the size of the objects changes the size of the
-    loss. It is computed for each level of a tap and over the whole batch (of
-    a process); an image without objects is background, and a batch without
-    any has the second sum alone. The boxes are the ground truth's, in a mimic
-    phase too, which otherwise reads no annotations.
+    The scale of the loss thus depends on neither the number nor the size of
+    the objects. The means run over the batch of a process, separately for
+    each level of a tap. An image without objects is background, and a batch
+    without any object has only the second term. The boxes come from the
+    ground truth, so a mimic phase, which otherwise reads no annotations,
+    needs them too.
 
     Args:
-        foreground (float, optional): The :math:`\alpha`: 1 compares objects
-            alone, as FGFI does, 0.5 weighs both alike. Defaults to none: all
-            positions count alike.
+        foreground (float, optional): The :math:`\alpha`: 1 compares only
+            objects, as FGFI does; 0.5 weights both equally. By default all
+            positions count equally.
 
     Raises:
-        ValueError: ``foreground`` is not from 0 to 1.
+        ValueError: ``foreground`` is not between 0 and 1.
     """
 
     def __init__(self, foreground: Optional[float] = None) -> None:
         super().__init__()
         if foreground is not None and not 0 <= foreground <= 1:
             raise ValueError(
-                f'foreground is {foreground}; it is the share of the loss '
-                'that objects have, so it has to be from 0 to 1.')
+                f'foreground is {foreground}; it is the weight of objects in '
+                'the loss, so it must be between 0 and 1.')
         self.foreground = foreground
 
     def _mean_of(self, loss: Callable, student: Tensor, teacher: Tensor,
                  mask: Optional[Tensor]) -> Tensor:
-        """The mean of one of torch's losses, such as ``F.mse_loss``."""
+        """Average one of torch's losses, such as ``F.mse_loss``."""
         if self.foreground is None:
-            # Its own mean writes no gradient for each element beforehand.
+            # The built-in mean allocates no elementwise gradient first.
             return loss(student, teacher)
         return self._mean(loss(student, teacher, reduction='none'), mask)
 
     def _mean(self, values: Tensor, mask: Optional[Tensor]) -> Tensor:
-        """The mean of these values, of any shape without a mask, with one
-        (N, C, H, W) or (N, H, W)."""
+        """Average values: (N, C, H, W) or (N, H, W) with a mask, any shape
+        without."""
         if self.foreground is None:
             return values.mean()
         if mask is None or values.dim() not in (3, 4) or (

@@ -13,10 +13,10 @@ from .positionwise_mimic_loss import PositionwiseMimicLoss
 class SmoothL1MimicLoss(PositionwiseMimicLoss):
     r"""Smooth L1 distance between a student's and a teacher's feature.
 
-    Quadratic up to :math:`\beta` and linear beyond, so that a few large
+    Quadratic below :math:`\beta` and linear above, so that a few large
     activations of the teacher cannot dominate the gradient. With :math:`n`
-    the number of elements and :math:`d = s - t` (Fast R-CNN, arXiv
-    1504.08083, has it with :math:`\beta = 1`),
+    the number of elements and :math:`d = s - t` (:math:`\beta = 1` in Fast
+    R-CNN, arXiv 1504.08083),
 
     .. math::
         L = \frac{1}{n} \sum_i \begin{cases}
@@ -25,15 +25,15 @@ class SmoothL1MimicLoss(PositionwiseMimicLoss):
         \end{cases}
 
     Args:
-        beta (float): Where the quadratic part ends. It has the unit of the
-            features. Defaults to 1.0.
-        foreground (float, optional): The share of the loss that the objects
-            of a detector's data have, see :class:`PositionwiseMimicLoss`.
-            Defaults to none: all positions count alike.
+        beta (float): Where the quadratic part ends, in units of the features.
+            Defaults to 1.0.
+        foreground (float, optional): Weight of the objects in a detector's
+            data, see :class:`PositionwiseMimicLoss`. By default all positions
+            count equally.
 
     Raises:
-        ValueError: ``beta`` is not positive, or ``foreground`` is not from
-            0 to 1.
+        ValueError: ``beta`` is not positive, or ``foreground`` is not between
+            0 and 1.
 
     Example:
         >>> mimic_loss = dict(type='SmoothL1MimicLoss', beta=0.5)
@@ -44,27 +44,27 @@ class SmoothL1MimicLoss(PositionwiseMimicLoss):
                  foreground: Optional[float] = None) -> None:
         super().__init__(foreground)
         if beta <= 0:
-            raise ValueError(f'beta is {beta}; it has to be positive.')
+            raise ValueError(f'beta is {beta}; it must be positive.')
         self.beta = beta
 
     def forward(self,
                 student: Tensor,
                 teacher: Tensor,
                 mask: Optional[Tensor] = None) -> Tensor:
-        """Compute the loss, in float32 where the features are of less.
+        """Compute the loss, in float32 for half-precision features.
 
         Args:
             student (Tensor): Feature of any shape, e.g. (N, C, H, W).
             teacher (Tensor): Feature of the same shape.
-            mask (Tensor, optional): With ``foreground``, which cells objects
-                reach into, (N, H, W).
+            mask (Tensor, optional): With ``foreground``, the cells that
+                objects overlap, (N, H, W).
 
         Returns:
             Tensor: The loss, a scalar.
 
         Raises:
-            ValueError: The two shapes differ, or they are no maps while
-                ``foreground`` is set.
+            ValueError: The shapes differ, or ``foreground`` is set and the
+                features are not maps.
         """
         student, teacher = self._prepare(student, teacher)
         return self._mean_of(

@@ -8,11 +8,12 @@ def build_model(cfg: Config) -> nn.Module:
     """Build the network of a config, as its Runner would.
 
     Args:
-        cfg (Config): A whole config. Of a distillation the student is built.
+        cfg (Config): A complete config. If it is a distillation, the student
+            is built.
 
     Returns:
-        nn.Module: The network with its data preprocessor; its weights are as
-        torch begins them.
+        nn.Module: The network with its data preprocessor, with torch's
+        initial weights.
 
     Raises:
         ValueError: The config has no model.
@@ -27,22 +28,23 @@ def build_model(cfg: Config) -> nn.Module:
 
 
 def model_config(cfg: Config) -> dict:
-    """What the network of a config is built from.
+    """Get the model config that :func:`build_model` builds.
 
     Args:
-        cfg (Config): A whole config. Of a distillation the student is taken.
+        cfg (Config): A complete config. If it is a distillation, the
+            student's model is returned.
 
     Returns:
-        dict: With the data preprocessor, which a config has in the model or,
-        as mmpretrain's have it, beside it.
+        dict: The model with its data preprocessor, which a config has inside
+        the model or, as in mmpretrain, next to it.
 
     Raises:
         ValueError: The config has no model.
     """
     if 'model' not in cfg:
         raise ValueError(
-            f'{cfg.filename} has no model. Give the whole config that is '
-            'trained with, not a part such as those in _base_/.')
+            f'{cfg.filename} has no model. Give the complete training config, '
+            'not a part such as those in _base_/.')
     model = dict(cfg.model.get('student', cfg.model))
     for outer in (cfg.model, cfg):
         if outer.get('data_preprocessor') is not None:

@@ -16,23 +16,22 @@ def convert_checkpoint(config: str, src: str, dst: str,
                        rename: Callable[[str, nn.Module], str]) -> None:
     """Rename the weights of a public checkpoint for a classifier's config.
 
-    Each of them must have its place in the model, and each place its weight.
-    Only the counters of batch norms, which old files lack, may be missing.
+    The weights must match the model one to one. Only the counters of batch
+    norms, which old files lack, may be missing.
 
     Args:
         config (str): A config whose ``model`` is a plain classifier, of
             mmpretrain's scope unless it says otherwise.
-        src (str): A path or URL. It holds a ``state_dict``, or one under
-            the key ``'state_dict'`` or ``'model'``, with or without the
+        src (str): A path or URL. The file holds a ``state_dict``, possibly
+            under the key ``'state_dict'`` or ``'model'``, with or without the
             prefix ``'module.'`` of a parallel wrapper. It is read without
             unpickling arbitrary objects.
-        dst (str): Where to write a checkpoint that loads strictly in that
-            config.
-        rename (callable): Gives the model's key for a key of the file and
-            the model's backbone.
+        dst (str): The checkpoint to write; it loads strictly in that config.
+        rename (callable): Maps a key of the file and the model's backbone to
+            the model's key.
 
     Raises:
-        ValueError: The model has no backbone, or weights do not fit it.
+        ValueError: The model has no backbone, or the weights do not fit it.
 
     Example:
         >>> convert_checkpoint('resnet18.py', 'resnet18-f37072fd.pth',
@@ -42,11 +41,11 @@ def convert_checkpoint(config: str, src: str, dst: str,
     with DefaultScope.overwrite_default_scope(
             cfg.get('default_scope') or 'mmpretrain'):
         model = MODELS.build(cfg.model)
-    # Not hasattr: a distiller answers for its student.
+    # Not hasattr: a distiller forwards attributes to its student.
     if 'backbone' not in dict(model.named_children()):
         raise ValueError(
             f'The model of {config!r}, a {type(model).__name__}, has no '
-            'backbone. Give the plain config of a classifier.')
+            'backbone. Give a plain classifier config.')
     weights = load_checkpoint_file(src)
     for key in ('state_dict', 'model'):
         weights = weights.get(key, weights)
@@ -60,7 +59,7 @@ def convert_checkpoint(config: str, src: str, dst: str,
         if name not in own or name in found:
             unexpected.append(key)
         elif own[name].shape != value.shape:
-            misfit.append(f'{key} {tuple(value.shape)}, in the model {name} '
+            misfit.append(f'{key} {tuple(value.shape)}, model has {name} '
                           f'{tuple(own[name].shape)}')
         found[name] = value
     missing = [
@@ -71,9 +70,9 @@ def convert_checkpoint(config: str, src: str, dst: str,
         raise ValueError(
             f'{src!r} does not fit the model of {config!r} '
             f'({type(model.backbone).__name__}).'
-            f'{listed("Of no use to the model", unexpected)}'
-            f'{listed("Other shape", misfit)}'
-            f'{listed("Missing in the file", missing)}'
+            f'{listed("Not in the model", unexpected)}'
+            f'{listed("Different shape", misfit)}'
+            f'{listed("Missing from the file", missing)}'
             '\nGive a config of the same architecture (depth, widths, '
             'shortcut, num_classes).')
     model.load_state_dict({**own, **found})

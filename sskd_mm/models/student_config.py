@@ -9,34 +9,35 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import Registry
 from mmengine.utils import get_object_from_string
 
-#: What a Runner that does not train reads, and what inferencers read.
+#: Keys that a test Runner or an inferencer reads.
 _KEPT = ('default_scope', 'custom_imports', 'data_preprocessor', 'model',
          'test_pipeline', 'val_dataloader', 'val_evaluator', 'val_cfg',
          'test_dataloader', 'test_evaluator', 'test_cfg', 'tta_model',
          'tta_pipeline', 'default_hooks', 'custom_hooks', 'env_cfg',
          'vis_backends', 'visualizer', 'log_processor', 'log_level')
-#: Of mmdet where sskd_mm has another with the same figures.
+#: mmdet's equivalents of sskd_mm's metrics, with the same results.
 _PLAIN = dict(FasterCocoMetric='mmdet.CocoMetric')
 _LOADERS = ('val_dataloader', 'test_dataloader')
 
 
 def student_config(cfg: Config, metainfo: Optional[dict] = None) -> Config:
-    """The plain config of the student of a distillation.
+    """Derive the student's plain config from a distillation config.
 
-    It is for testing and deployment: it has the student's network, the data
-    it is tested on, and nothing of the training. ``init_detector``, the
-    inferencers and plain ``tools/test.py`` take it with any checkpoint of the
-    run. It does not import sskd_mm unless something in it is sskd_mm's, see
-    :func:`sskd_mm_types`. It is written in the plain style, whatever style
-    the config of the distillation has.
+    The result is for testing and deployment: it has the student's network and
+    the test data, and nothing about training. ``init_detector``, the
+    inferencers and plain ``tools/test.py`` take it together with any
+    checkpoint of the run. It imports sskd_mm only if it uses one of its
+    components, see :func:`sskd_mm_types`. It is a plain-style config,
+    whatever the style of ``cfg``.
 
     Args:
-        cfg (Config): Of the distillation, whole; it is left as it is.
-        metainfo (dict, optional): Of the training set. Its classes and
-            palette are written into data sets that do not name their own.
+        cfg (Config): The complete distillation config; it is not changed.
+        metainfo (dict, optional): Metainfo of the training set. Its classes
+            and palette are written into data sets that do not name their own.
 
     Returns:
-        Config: Without a test set, it has the validation set in its place.
+        Config: The student's config. If there is no test set, the validation
+        set takes its place.
 
     Raises:
         ValueError: ``cfg`` has no student.
@@ -47,8 +48,8 @@ def student_config(cfg: Config, metainfo: Optional[dict] = None) -> Config:
     """
     whole = _plain(cfg.to_dict())
     if 'student' not in whole.get('model', {}):
-        raise ValueError(f'{cfg.filename} has no model.student. It is not the '
-                         'config of a distillation.')
+        raise ValueError(f'{cfg.filename} has no model.student, so it is not '
+                         'a distillation config.')
     plain = {
         key: whole[key]
         for key in _KEPT if whole.get(key) is not None
@@ -74,10 +75,10 @@ def student_config(cfg: Config, metainfo: Optional[dict] = None) -> Config:
 
 
 def sskd_mm_types(cfg: Config) -> List[str]:
-    """The types in a config that only sskd_mm has.
+    """List the types in a config that only sskd_mm provides.
 
     Args:
-        cfg (Config): A whole config.
+        cfg (Config): A complete config.
 
     Returns:
         list[str]: Their names, e.g. ``['ResNetCIFAR']``.
@@ -87,7 +88,7 @@ def sskd_mm_types(cfg: Config) -> List[str]:
 
 
 class _Types:
-    """Finds out what a ``type`` stands for."""
+    """Resolves the ``type`` of a config."""
 
     def __init__(self, scope: Optional[str]) -> None:
         self._scope = scope
@@ -98,8 +99,8 @@ class _Types:
         ]
 
     def classes(self, name: str) -> Iterator[Any]:
-        """What a ``type`` may be: registered by its name or ``scope.name``,
-        or a path of Python."""
+        """Yield what a ``type`` may name: a registered ``name`` or
+        ``scope.name``, or a Python import path."""
         scope, _, short = name.rpartition('.')
         self._load(scope or self._scope)
         if scope and not any(scope == root.scope or scope in root.children
@@ -116,20 +117,20 @@ class _Types:
                     break
 
     def _load(self, scope: Optional[str]) -> None:
-        """Have a library register what it has."""
+        """Make a library register its components."""
         if not scope or scope in self._loaded:
             return
         self._loaded.add(scope)
         try:
             importlib.import_module(f'{scope}.registry')
         except ImportError:
-            return  # It is no library's.
+            return  # Not the scope of a library.
         for root in self._registries:
             if scope in root.children:
                 root.children[scope].import_from_location()
 
     def find(self, value: Any) -> Iterator[Tuple[dict, str]]:
-        """The dicts in a config whose type is sskd_mm's, and its name."""
+        """Yield the dicts whose type is sskd_mm's, with its name."""
         if isinstance(value, dict):
             name = value.get('type')
             if isinstance(name, str) and self._is_own(name):
@@ -147,7 +148,7 @@ class _Types:
 
 
 def _plain(value: Any) -> Any:
-    """A copy with classes and functions as the strings that name them."""
+    """Copy, replacing classes and functions by the strings that name them."""
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
@@ -158,7 +159,8 @@ def _plain(value: Any) -> Any:
 
 
 def _inmost(dataset: Any) -> Iterator[dict]:
-    """The data sets in wrappers such as RepeatDataset and ConcatDataset."""
+    """Yield the data sets inside wrappers such as RepeatDataset and
+    ConcatDataset."""
     if not isinstance(dataset, dict):
         return
     inner = dataset.get('datasets', dataset.get('dataset'))
@@ -186,14 +188,14 @@ def _takes_metainfo(found: Any) -> bool:
     if not (inspect.isclass(found) and issubclass(found, BaseDataset)):
         return False
     if found.__module__.startswith('sskd_mm.'):
-        return False  # They know their classes; pairs of faces have none.
+        return False  # Ours know their classes; face pairs have none.
     parameters = inspect.signature(found).parameters.values()
     return any(p.name == 'metainfo' or p.kind == p.VAR_KEYWORD
                for p in parameters)
 
 
 def _drop_hooks(plain: Dict[str, Any], own: _Types) -> None:
-    """Without those of sskd_mm, which are for its training."""
+    """Drop sskd_mm's hooks, which are for its training."""
     plain['default_hooks'] = {
         name: hook
         for name, hook in plain.get('default_hooks', {}).items()

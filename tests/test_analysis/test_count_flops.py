@@ -114,7 +114,7 @@ def images():
 
 
 @pytest.mark.parametrize('net, why', [
-    (Net(), 'nothing that is counted ran'),
+    (Net(), 'no countable operator ran'),
     (Net(tensor=NotImplementedError('no _forward')),
      'NotImplementedError: no _forward'),
 ])

@@ -46,7 +46,7 @@ def test_getattr_is_allowed_for_history_buffers_only(tmp_path):
 
 
 @pytest.mark.parametrize('content, message', [
-    (b'', 'truncated or no checkpoint'),
+    (b'', 'truncated or not a checkpoint'),
     (b'<html>not found</html>', 'x.pth'),
     (pickle.dumps([1, 2]), 'x.pth'),
 ])

@@ -26,6 +26,6 @@ def test_what_was_dumped(file, tmp_path):
 def test_anything_else(text, tmp_path):
     file, ran = tmp_path / 'cfg.py', tmp_path / 'ran'
     file.write_text('x = 1\n' + text.format(ran))
-    with pytest.raises(ValueError, match='cfg.py is no config as'):
+    with pytest.raises(ValueError, match='cfg.py is not a config written'):
         read_dumped_config(file)
     assert not ran.exists()

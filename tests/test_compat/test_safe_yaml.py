@@ -51,18 +51,18 @@ def test_a_tag_that_names_code(tag, where, tmp_path):
     ('b0: &b0 {x: 1}\n' + '\n'.join(
         f'b{i}: &b{i} {{<<: [{", ".join(10 * [f"*b{i - 1}"])}]}}'
         for i in range(1, 9)), 'alias'),
-    ('a: &a [*a]', 'part of what that names'),
-    ('a: &a x\nb: &a [*a]', 'part of what that names'),
+    ('a: &a [*a]', 'inside its own anchor'),
+    ('a: &a x\nb: &a [*a]', 'inside its own anchor'),
     ('a: *b', 'no anchor &b'),
     ('[' * 100000, 'nest'),
     ('{a: ' * 5000 + '1' + '}' * 5000, 'nested more than'),
     ('- ' * 5000 + 'x', 'nested more than'),
-    ('a: [1', 'no valid YAML'),
-    ('a: 2001-99-99', 'no valid YAML'),
-    ('a: !!int x', 'no valid YAML'),
+    ('a: [1', 'not valid YAML'),
+    ('a: 2001-99-99', 'not valid YAML'),
+    ('a: !!int x', 'not valid YAML'),
     ('? [a]\n: 1', 'unhashable'),
     ('a: 1\n---\nb: 1', 'single document'),
-    ('a: "\x00"', 'no valid YAML'),
+    ('a: "\x00"', 'not valid YAML'),
 ])
 def test_a_file_that_would_grow_or_crash(text, problem):
     begin = time.monotonic()

@@ -66,8 +66,8 @@ def test_names_in_lower_case(style, tmp_path):
         check_annotations(config(dataset))
     message = str(error.value)
     assert message.startswith(f"train_dataloader: {path} has no category "
-                              "'Platelets', 'RBC', 'WBC', though")
-    assert "The file has: 'platelets', 'rbc', 'wbc'. Write train" in message
+                              "'Platelets', 'RBC', 'WBC', but")
+    assert "The file has: 'platelets', 'rbc', 'wbc'. Set train_d" in message
     assert 'train_cfg.accept_other_classes=True' in message
 
 
@@ -82,7 +82,7 @@ def test_metainfo_forgotten(style, tmp_path):
     message = str(error.value)
     assert message.startswith(f"val_dataloader: {path} has no category "
                               "'person', 'bicycle', 'car'")
-    assert 'Write val_dataloader.dataset.metainfo=dict(classes' in message
+    assert 'Set val_dataloader.dataset.metainfo=dict(classes' in message
 
 
 def test_ids_as_strings(style, tmp_path):
@@ -99,7 +99,7 @@ def test_ids_that_no_category_has(tmp_path, in_mmdet, logged):
         check_annotations(config(coco_cfg(path, CELLS)))
     path = write_coco(tmp_path / 'a.json', CELLS, [0, 1, 2], lambda i: i - 1)
     check_annotations(config(coco_cfg(path, CELLS)))
-    assert 'category_id 0, which none' in logged.text
+    assert 'category_id 0, which no category has' in logged.text
 
 
 def test_a_name_that_comes_twice(tmp_path, in_mmdet):
@@ -178,7 +178,7 @@ def test_voc(style, names, listed, tmp_path):
         check_annotations(cfg)
     message = str(error.value)
     assert message.startswith('val_dataloader: no object in the XML files of')
-    assert f'There are: {listed}. Write val_dataloader.dataset.m' in message
+    assert f'files have: {listed}. Set val_dataloader.dataset.m' in message
 
 
 def test_voc_without_an_object_of_a_rare_class(tmp_path, in_mmdet):
@@ -196,7 +196,7 @@ def test_several_labels_an_image(tmp_path):
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         dataset = DATASETS.build(dict(cfg, pipeline=[]))
         assert dataset.get_data_info(0)['gt_label'] == []
-        with pytest.raises(ValueError, match="called 'Cat', 'Dog', as"):
+        with pytest.raises(ValueError, match="called 'Cat', 'Dog', a "):
             check_annotations(config(cfg))
         cfg['metainfo']['classes'] = ('cat', 'dog')
         check_annotations(config(cfg))

@@ -71,7 +71,7 @@ def test_every_head_is_named(root, dataset, number):
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(cfg.model)
     metainfo = getattr(datasets, dataset).METAINFO
-    with pytest.raises(ValueError, match=f'which has {number}:') as e:
+    with pytest.raises(ValueError, match=f'which has {number} classes:') as e:
         check_num_classes(model, SimpleNamespace(metainfo=metainfo))
     assert ('\n  model.student.roi_head.bbox_head.num_classes is 80'
             '\n  model.student.roi_head.mask_head.num_classes is 80'
@@ -107,9 +107,9 @@ def test_classifier(folders):
     with pytest.raises(ValueError, match='CustomDataset of .*animals') as e:
         check_num_classes(
             classifier(5), SeededDataset(RepeatDataset(folders, 2), 0))
-    assert ('which has 3:\n  model.student.head.num_classes is 5\nSet it to 3 '
+    assert ('3 classes:\n  model.student.head.num_classes is 5\nSet it to 3 '
             in str(e.value))
-    assert 'now they are ant, bee, cow.' in str(e.value)
+    assert 'they are ant, bee, cow.' in str(e.value)
     assert misfit_heads(
         classifier(5), ConcatDataset([folders, folders])) == {
             'head': 5
@@ -122,7 +122,7 @@ def test_a_second_head_for_other_labels(folders, logged):
     model.attr_head = classifier(5).head
     with pytest.raises(ValueError) as error:
         check_num_classes(model, folders)
-    assert ('3:\n  model.student.attr_head.num_classes is 5\nSet it to 3 in'
+    assert ('\n  model.student.attr_head.num_classes is 5\nSet it to 3 in'
             in str(error.value))
     assert 'train_cfg.accept_other_classes=True' in str(error.value)
     check_num_classes(model, folders, accept_other_classes=True)
@@ -144,7 +144,7 @@ def test_panoptic_data(detector):
 
 
 def test_forgotten_comma(detector):
-    with pytest.raises(ValueError, match=r"Write a tuple, .*\('cat', \)"):
+    with pytest.raises(ValueError, match=r"Use a tuple, .*\('cat', \)"):
         check_num_classes(
             detector, SimpleNamespace(metainfo=dict(classes=('cat'))))
 
@@ -163,7 +163,7 @@ def test_misspelt_class(detector, digits):
         metainfo=dict(classes=names))
     with DefaultScope.overwrite_default_scope('mmdet'):
         dataset = RepeatDataset(DATASETS.build(cfg), 2)
-        with pytest.raises(ValueError, match="has no category 'Two', though"):
+        with pytest.raises(ValueError, match="has no category 'Two', but"):
             check_num_classes(detector, dataset)
         names[2] = 'two'
         check_num_classes(detector, RepeatDataset(DATASETS.build(cfg), 2))
@@ -182,5 +182,5 @@ def test_loop_refuses_such_a_student(distill_cfg, tmp_path):
     assert ('\n  model.student.roi_head.bbox_head.num_classes is 80\nSet it '
             'to 10 in') in message
     assert 'CocoDataset of ' in message
-    assert 'instances_train.json, which has 10:' in message
+    assert 'instances_train.json, which has 10 classes' in message
     assert 'zero, one, two, three, four, ...' in message

@@ -66,7 +66,7 @@ def test_nested_tuples(read, wrap, nested):
 @pytest.mark.parametrize('put', MEMOS.values(), ids=MEMOS)
 def test_memo_of_a_billion(read, put):
     message = read(BEGIN + b']' + put + b'.')
-    assert '268435455' in message and 'hold no more than' in message
+    assert '268435455' in message and 'bytes hold at most' in message
 
 
 @pytest.mark.parametrize('data', [
@@ -83,7 +83,7 @@ def test_integers_that_cannot_be_printed(read, data):
     b'(e.', b''
 ])
 def test_opcodes_that_miss_something(read, data):
-    assert 'was not read' in read(BEGIN + data)
+    assert 'cannot be read' in read(BEGIN + data)
 
 
 @pytest.mark.parametrize('protocol', range(2, 6))

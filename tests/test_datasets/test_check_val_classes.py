@@ -64,7 +64,7 @@ def test_a_folder_of_another_name(folders):
     assert "has 'ant', 'bee', 'cow', 'dog', 'emu'\n" in message
     assert "Label 1 is 'bee' in the first and 'bug' in the second" in message
     assert "Only in the first: 'bee', 'emu'." in message
-    assert 'Call the folders alike; an empty one' in message
+    assert 'Use the same folder names; a class without images' in message
     assert 'train_cfg.accept_other_classes=True' in message
 
 
@@ -91,7 +91,7 @@ def test_wrappers(folders, wrap):
     train, same = folders('train', 'ant', 'bee'), folders('val', 'ant', 'bee')
     other = folders('other', 'ant', 'Bee')
     check_val_classes(wrap(train), wrap(same))
-    with pytest.raises(ValueError, match='does not stand for the same'):
+    with pytest.raises(ValueError, match='Labels mean different classes'):
         check_val_classes(wrap(train), wrap(other))
     # The second of several.
     joined = ConcatDataset([same, other], ignore_keys='classes')
@@ -115,7 +115,7 @@ def test_folders_and_names_of_the_users_own(folders, logged):
     train = folders(
         'again', 'goldfish', 'tench', metainfo=names['metainfo'])
     check_val_classes(train, train)
-    assert "numbers its classes 'goldfish', 'tench', whatever" in logged.text
+    assert "numbers its classes 'goldfish', 'tench', regardless" in logged.text
 
 
 def test_a_list_beside_folders(folders, tmp_path):
@@ -142,7 +142,7 @@ def test_order_in_a_coco_file(coco, names):
     assert train.metainfo['classes'] == val.metainfo['classes']
     with pytest.raises(ValueError, match='Label 0 is .Platelets.') as error:
         check_val_classes(train, val)
-    assert 'in one order' in str(error.value)
+    assert 'in the same order' in str(error.value)
     # Not where both files have it, in an order of their own.
     check_val_classes(coco('t', names), coco('v', names))
 
@@ -150,7 +150,7 @@ def test_order_in_a_coco_file(coco, names):
 def test_other_order_in_metainfo_alone(coco, logged):
     train = coco('train', CELLS, CELLS[::-1])
     check_val_classes(train, coco('val', CELLS))
-    assert "'Platelets', 'RBC', 'WBC', whatever the order" in logged.text
+    assert "'Platelets', 'RBC', 'WBC', regardless of its" in logged.text
 
 
 def test_metainfo_forgotten(coco):
@@ -158,8 +158,8 @@ def test_metainfo_forgotten(coco):
     with pytest.raises(ValueError) as error:
         check_val_classes(train, coco('val', CELLS, None))
     assert 'has none' in str(error.value)
-    assert ('Write val_dataloader.dataset.metainfo=dict(classes=(...)) as '
-            'train_dataloader has it') in str(error.value)
+    assert ('Set val_dataloader.dataset.metainfo=dict(classes=(...)) to that '
+            'of train_dataloader') in str(error.value)
 
 
 def test_voc(tmp_path, coco):

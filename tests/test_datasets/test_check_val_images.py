@@ -40,9 +40,9 @@ def text_ids(content):
 
 
 @pytest.mark.parametrize('change, message', [
-    (drop_last, r'has no image of the id 3, which .*3\.jpg'),
-    (rename, r'has the image other/cat\.jpg under the id 2, which .*2\.jpg'),
-    (text_ids, r"has no image of the id 0, .* its first is '0'"),
+    (drop_last, r'has no image with id 3, which is .*3\.jpg'),
+    (rename, r'has the image other/cat\.jpg under id 2, which is .*2\.jpg'),
+    (text_ids, r"has no image with id 0, .* its first id is '0'"),
 ])
 def test_other_images(make, change, message):
     with pytest.raises(ValueError, match='val_evaluator: ann_file of '
@@ -65,5 +65,5 @@ def test_more_images(make, logged):
     """As with `indices`, for a quick look."""
     val, metrics = make(indices=3)
     check_val_images(val, metrics)
-    assert 'lists 1 images that val_dataloader does not have' in logged.text
+    assert 'lists 1 images that are not in val_dataloader' in logged.text
     check_val_images(val, [CocoMetric()])

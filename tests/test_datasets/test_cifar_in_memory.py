@@ -137,7 +137,7 @@ def _damaged(cifar, tmp_path, name, **changes):
 
 @pytest.mark.parametrize('name, changes, says', [
     ('data_batch_3', dict(data=np.zeros((8, 3071), np.uint8)),
-     r'row of 3072 .* it is an array of \(8, 3071\)'),
+     r'row of 3072 .* it is an array of shape \(8, 3071\)'),
     ('data_batch_3', dict(data=np.zeros(3072, np.uint8)), r'\(3072,\)'),
     ('data_batch_3', dict(data=[0] * 3072), 'it is a list'),
     ('data_batch_3', dict(data=None), 'it is a NoneType'),
@@ -147,7 +147,7 @@ def _damaged(cifar, tmp_path, name, **changes):
      'label of image 7 is 10, .* from 0 to 9'),
     ('data_batch_3', dict(labels=[-1] * 8), 'label of image 0 is -1'),
     ('data_batch_3', dict(labels=['cat'] * 8), "label of image 0 is 'cat'"),
-    ('batches.meta', dict(label_names=3), "no list 'label_names'"),
+    ('batches.meta', dict(label_names=3), "no list of strings 'label_names'"),
 ])
 def test_wrong_content(cifar, tmp_path, name, changes, says):
     name = f'cifar-10-batches-py/{name}'
@@ -163,7 +163,7 @@ def test_truncated_or_no_dict(cifar, tmp_path):
     root = _damaged(cifar, tmp_path, 'cifar-100-python/train')
     path = Path(root, 'cifar-100-python/train')
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(CIFARFileError, match=f'{path} was not read.*Get cifar-'
+    with pytest.raises(CIFARFileError, match=f'{path} cannot be read.*cifar-'
                        '100-python.tar.gz'):
         CIFARInMemory(root, layout='cifar100')
     path.write_bytes(pickle.dumps([1]))

@@ -59,13 +59,13 @@ def test_form_of_lfw(tmp_path):
     'a.jpg b.jpg', 'a.jpg b.jpg 2', 'a.jpg b.jpg 1 more', 'Name 1 Other x'
 ])
 def test_line_of_another_form(tmp_path, line):
-    with pytest.raises(ValueError, match=r"pairs.txt', line 2: .* no pair"):
+    with pytest.raises(ValueError, match=r"pairs.txt', line 2: .* not a pair"):
         build(tmp_path, f'a.jpg b.jpg 1\n{line}\n')
 
 
 @pytest.mark.parametrize('text', ['', '10 300\n'])
 def test_no_pairs(tmp_path, text):
-    with pytest.raises(ValueError, match='holds no pairs'):
+    with pytest.raises(ValueError, match='has no pairs'):
         build(tmp_path, text)
 
 
@@ -99,7 +99,7 @@ def test_commas_in_paths(tmp_path):
 ])
 def test_line_of_two_separators(tmp_path, line):
     """Rather than a path with a comma at its end."""
-    with pytest.raises(ValueError, match="line 1: .* no pair.*tabs"):
+    with pytest.raises(ValueError, match="line 1: .* not a pair.*tabs"):
         build(tmp_path, line)
 
 

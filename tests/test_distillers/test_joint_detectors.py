@@ -426,7 +426,7 @@ def test_a_head_without_distributions(make):
         type='ATSSHead', reg_max=None, loss_cls=dict(type='FocalLoss'))
     teacher['bbox_head'].pop('reg_max')
     with pytest.raises(ValueError, match=r'the teacher\'s head \(ATSSHead\) '
-                       'has none. Give a GFL'):
+                       'has none. Use GFL'):
         make([dict(type='LDLoss')], teacher=teacher)
 
 
@@ -434,7 +434,7 @@ def test_no_boxes(joint_cfg):
     cfg = joint_cfg([FOREGROUND])
     cfg.train_dataloader.dataset.pipeline[1].with_bbox = False
     cfg.train_dataloader.dataset.pipeline[1].with_label = False
-    with pytest.raises(ValueError, match='without gt_instances.bboxes'):
+    with pytest.raises(ValueError, match='no gt_instances.bboxes'):
         Runner.from_cfg(cfg).train_loop
 
 

@@ -451,7 +451,7 @@ def test_a_loss_that_refuses_a_tap_names_it(distill_cfg, tmp_path, in_mmdet,
     distiller.prepare(data)
     layer4 = Phase('mimic/layer4', ('layer4', ), ('layer4', ))
     distiller.prepare_phases([layer4], 2)
-    with pytest.raises(ValueError, match="Stage 'neck': .* one position only"):
+    with pytest.raises(ValueError, match="Stage 'neck': .* a single position"):
         distiller.prepare_phases(
             [layer4, Phase('mimic/neck', ('neck', ), ('neck', ))], 2)
 
@@ -500,7 +500,7 @@ def test_objects_weigh_their_share(with_foreground, data, share):
 def test_foreground_needs_boxes(with_foreground, data):
     for sample in data['data_samples']:
         del sample.gt_instances.bboxes
-    with pytest.raises(ValueError, match='without gt_instances.bboxes. Give'):
+    with pytest.raises(ValueError, match='no gt_instances.bboxes. Use'):
         with_foreground(1).prepare(data)
     # Without foreground, no boxes are needed.
     with_foreground(None).prepare(data)

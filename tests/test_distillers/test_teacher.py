@@ -217,7 +217,7 @@ def test_truncated_file(cfg, teacher_checkpoint, tmp_path):
     path = tmp_path / 'half.pth'
     content = open(teacher_checkpoint, 'rb').read()
     path.write_bytes(content[:len(content) // 2])
-    with pytest.raises(ValueError, match='truncated or no checkpoint'):
+    with pytest.raises(ValueError, match='truncated or not a checkpoint'):
         Teacher(cfg, str(path), IMAGENET)
 
 

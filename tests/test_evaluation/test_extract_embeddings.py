@@ -66,7 +66,7 @@ def test_goes_on_where_it_was_stopped(tmp_path):
 def test_no_embedding():
     model = Model()
     model.extract_feat = lambda inputs: (inputs, )
-    with pytest.raises(ValueError, match=r'\(1, 3, 4, 5\), which is no emb'):
+    with pytest.raises(ValueError, match=r'\(1, 3, 4, 5\), which is not an'):
         extract_embeddings(model, images()[0], num_workers=0)
     with pytest.raises(ValueError, match='no images'):
         extract_embeddings(model, [])

@@ -131,9 +131,9 @@ def test_damaged_metadata(release):
          'line 80: .* should begin with 12 columns'),
         ('template_pair_label.txt', lambda t: t + '10 x 1\n', 'int64'),
         ('template_pair_label.txt', lambda t: t + '10 77 1\n',
-         'templates of the pairs have no face, as 77'),
+         'templates of the pairs have no face, e.g. 77'),
         ('1N_probe_mixed.csv', lambda t: t + '88,100,x,7\n',
-         'templates of the probes have no face, as 88'),
+         'templates of the probes have no face, e.g. 88'),
     ):
         path, before = rewrite(file, change)
         with pytest.raises(ValueError, match=message):

@@ -107,7 +107,7 @@ def test_damaged_metadata(release):
     (root / 'IJB-A_11_sets/split2/verify_comparisons_2.csv').write_text(
         '200,201\n202,210\n')
     protocol = IJBA.read(str(root), 3)
-    with pytest.raises(ValueError, match='comparisons have no face, as 200'):
+    with pytest.raises(ValueError, match='comparisons have no face, e.g. 200'):
         protocol.score(torch.randn(len(protocol.faces), 5))
     with pytest.raises(ValueError, match='3 embeddings of'):
         protocol.score(torch.randn(3, 5))

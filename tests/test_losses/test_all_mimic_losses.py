@@ -53,7 +53,7 @@ def test_build(cfg):
 def test_gradient(cfg, shape):
     loss = MODELS.build(cfg)
     if shape == EMBEDDING and cfg['type'] in NEED_POSITIONS:
-        with pytest.raises(ValueError, match='one position only'):
+        with pytest.raises(ValueError, match='a single position'):
             loss(*_features(loss, shape))
         return
     features = _features(loss, shape, torch.double)
@@ -159,8 +159,7 @@ def test_shapes_must_agree(cfg):
     with pytest.raises(
             ValueError,
             match=r'student\'s feature \(2, 3, 4, 5\) and the teacher\'s '
-            r'\(2, 3, 8, 10\) differ in .*; an adapter has to bring them '
-            'together'):
+            r'\(2, 3, 8, 10\) differ in .*; they need an adapter'):
         loss(*features)
 
 

@@ -73,7 +73,7 @@ def test_silent_sample():
 
 @pytest.mark.parametrize('power', [0.5, 0])
 def test_power_must_be_one_or_more(power):
-    with pytest.raises(ValueError, match=f'power is {power}; .* 1 or more'):
+    with pytest.raises(ValueError, match=f'power is {power}; .* at least 1'):
         MODELS.build(dict(type='AttentionMimicLoss', power=power))
 
 
@@ -89,5 +89,5 @@ def test_positions_must_agree(shape):
 @pytest.mark.parametrize('shape', [(4, 3), (4, 1, 3), (4, 3, 1, 1)])
 def test_one_position_is_refused(shape):
     loss = MODELS.build(dict(type='AttentionMimicLoss'))
-    with pytest.raises(ValueError, match=r'\(4, .*3.*one position only'):
+    with pytest.raises(ValueError, match=r'\(4, .*3.*a single position'):
         loss(torch.rand(shape), torch.rand(shape))

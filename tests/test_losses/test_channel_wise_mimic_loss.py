@@ -67,5 +67,5 @@ def test_tau_must_be_positive(tau):
 def test_one_position_is_refused(shape):
     loss = MODELS.build(dict(type='ChannelWiseMimicLoss'))
     with pytest.raises(
-            ValueError, match=r'\(4, .*3.*one position only.*Leave the tap'):
+            ValueError, match=r'\(4, .*3.*a single position.*Leave the tap'):
         loss(torch.rand(shape), torch.rand(shape))

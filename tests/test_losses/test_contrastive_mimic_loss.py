@@ -137,5 +137,5 @@ def test_bad_options():
         build(temperature=0)
     with pytest.raises(ValueError, match="over is 'pixels'; .*'samples' or"):
         build(over='pixels')
-    with pytest.raises(ValueError, match='max_positions is 1; two vectors'):
+    with pytest.raises(ValueError, match='max_positions is 1; .* at least 2'):
         build(max_positions=1)

@@ -104,5 +104,5 @@ def test_shapes_of_the_taps_before_must_agree(loss):
 def test_taps_must_be_of_one_kind(loss, shape):
     after, before = torch.rand(2, 3, 4, 4), torch.rand(shape)
     with pytest.raises(
-            ValueError, match=r'before \(.*6.*\(2, 3, 4, 4\) differ in kind'):
+            ValueError, match=r'previous.*6.*\(2, 3, 4, 4\) differ in kind'):
         loss(after, after, before, before)

@@ -29,5 +29,5 @@ def test_number_and_order_of_channels_do_not_count(loss):
 
 
 def test_one_position(loss):
-    with pytest.raises(ValueError, match='one position only; .* no pattern'):
+    with pytest.raises(ValueError, match='a single position, .* no pattern'):
         loss(torch.rand(2, 3, 1, 1), torch.rand(2, 3, 1, 1))

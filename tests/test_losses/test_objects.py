@@ -67,6 +67,6 @@ def test_boxes_of_mmdet():
     [_sample(), BaseDataElement(gt_instances=InstanceData())]
 ])
 def test_no_boxes(samples):
-    with pytest.raises(ValueError, match='without gt_instances.bboxes. Give '
+    with pytest.raises(ValueError, match='no gt_instances.bboxes. Use '
                        'a detection data set .*with_bbox=True'):
         Objects.of(samples, torch.zeros(2, 3, *SIZE))

@@ -90,7 +90,7 @@ def test_half_precision(name, features, mask, dtype):
 
 @pytest.mark.parametrize('share', [-0.1, 1.1, math.nan])
 def test_no_share(share):
-    with pytest.raises(ValueError, match=f'foreground is {share}; .*0 to 1'):
+    with pytest.raises(ValueError, match=f'foreground is {share}; .*0 and 1'):
         MODELS.build(dict(type='L2MimicLoss', foreground=share))
 
 

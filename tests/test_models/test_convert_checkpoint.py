@@ -70,9 +70,9 @@ def test_every_key_counts(files):
         convert(weights)
     text = str(error.value)
     assert text.splitlines()[1:4] == [
-        'Of no use to the model (1): layer1.3.conv1.weight.',
-        'Other shape (1): fc.bias (10,), in the model head.fc.bias (100,).',
-        'Missing in the file (1): backbone.layer1.0.bn1.bias.'
+        'Not in the model (1): layer1.3.conv1.weight.',
+        'Different shape (1): fc.bias (10,), model has head.fc.bias (100,).',
+        'Missing from the file (1): backbone.layer1.0.bn1.bias.'
     ]
     assert config in text and 'CIFARResNet' in text
     assert not os.path.exists(dst)
@@ -83,7 +83,7 @@ def test_two_weights_of_one_name(files):
     # Only one of them would have been kept.
     weights['linear.bias'] = weights['fc.bias'] + 1
     with pytest.raises(
-            ValueError, match=r'Of no use to the model \(1\): linear.bias'):
+            ValueError, match=r'Not in the model \(1\): linear.bias'):
         convert(weights)
 
 
@@ -99,7 +99,7 @@ def test_a_model_without_a_backbone(files, tmp_path):
     with pytest.raises(
             ValueError,
             match='StageByStageDistiller, has no '
-            'backbone. Give the plain config'):
+            'backbone. Give a plain classifier config'):
         convert_checkpoint(config, 'src.pth', 'dst.pth', _rename)
 
 

@@ -161,7 +161,7 @@ def test_what_is_missing(make, own_project, tmp_path):
     distilled.dump(tmp_path / 'distilled.py')
     for student, message in (('endless', 'does not say how long it trains'),
                              ('part', 'has no optim_wrapper'),
-                             ('distilled', 'of a distillation already')):
+                             ('distilled', 'already a distillation')):
         with pytest.raises(ValueError, match=message):
             make(out, tmp_path / f'{student}.py', LARGE, TEACHER)
     assert not out.exists()

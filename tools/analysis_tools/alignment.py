@@ -1,10 +1,10 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""How near a student's features are to its teacher's: a table of the taps,
-and a picture of the CKA of every tap of one with every tap of the other.
+"""Measure how similar a student's features are to its teacher's: a table of
+the taps, and a picture of the CKA between all taps of both.
 
 python tools/analysis_tools/alignment.py CONFIG CHECKPOINT -o alignment.png
 
-Any two checkpoints are compared so: model.teacher is the second one.
+To compare any two checkpoints, set model.teacher to the second:
 
 python tools/analysis_tools/alignment.py CONFIG FIRST -o alignment.png \\
     --cfg-options model.teacher.cfg=CONFIG_OF_SECOND \\
@@ -38,8 +38,8 @@ def main():
     batches = -(-args.images // args.batch_size)
     figures = measure_alignment(distiller, loader, list(distiller.stages),
                                 batches)
-    table = Table(caption='relative L2 and cosine where no adapter is needed: '
-                  'a checkpoint is the student without adapters')
+    table = Table(caption='relative L2 and cosine only without an adapter: a '
+                  'checkpoint is the student without adapters')
     for column in ('tap', 'CKA', 'cosine', 'relative L2'):
         table.add_column(column, justify='right' if column != 'tap' else None)
     for name, values in figures.items():

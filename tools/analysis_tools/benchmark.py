@@ -1,11 +1,12 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Size, FLOPs and speed of a teacher and its student, at the size of the test
-images.
+"""Measure size, FLOPs and speed of a teacher and its student, at the size of
+the test images.
 
 python tools/analysis_tools/benchmark.py CONFIG --checkpoint CHECKPOINT
 
-With a plain config, of that network alone. The speed of a detector depends on
-its weights, since NMS takes longer for more boxes: give the checkpoint.
+With a plain config, measures that network alone. The speed of a detector
+depends on its weights, since NMS takes longer for more boxes: give the
+checkpoint.
 """
 import itertools
 import json
@@ -18,9 +19,9 @@ from sskd_cli import ConfigParser, add_device_option, run_tool
 def main():
     parser = ConfigParser(__doc__, 'of a distillation, or a plain one')
     parser.add_argument(
-        '--checkpoint', help='of the student; without, it is not trained')
+        '--checkpoint', help='of the student; without it, random weights')
     parser.add_argument(
-        '--batch-size', type=int, default=1, help='images at a time')
+        '--batch-size', type=int, default=1, help='images per batch')
     parser.add_argument(
         '--repeats',
         type=int,
@@ -35,7 +36,7 @@ def main():
                                   measure_costs, name_device)
     cfg = parser.read_config(args)
     loader = build_test_loader(cfg, args.batch_size)
-    # A few, so that no single image decides, and none that is incomplete.
+    # A few batches, so that no single image dominates; no incomplete one.
     whole = len(loader.dataset) // args.batch_size
     batches = list(itertools.islice(loader, min(10, max(1, whole))))
     networks = load_networks(cfg, loader, args.checkpoint)
@@ -68,8 +69,8 @@ def show(result: dict, args) -> None:
     table = Table(
         title=f'{" and ".join(sizes)}, batch {args.batch_size}, '
         f'{name_device(args.device)}',
-        caption='milliseconds of a batch: the median, and what 5 % and 95 % '
-        'stay below; without reading the image')
+        caption='milliseconds per batch: median, 5th and 95th percentile; '
+        'without reading the image')
     for column in ('', 'type', 'parameters', 'GFLOPs', 'ms', '5 - 95 %',
                    'images/s'):
         table.add_column(

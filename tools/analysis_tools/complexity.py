@@ -1,6 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Where parameters and FLOPs of a teacher and its student are: a table and a
-picture of their parts, at the size of the test images.
+"""Show parameters and FLOPs of a teacher and its student by part, as a table
+and a picture, at the size of the test images.
 
 python tools/analysis_tools/complexity.py CONFIG -o complexity.png
 """

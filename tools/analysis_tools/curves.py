@@ -1,6 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Plot the losses of a distillation: what mimics on the left, the task itself
-on the right, there beside a student trained from scratch.
+"""Plot the losses of a distillation: mimic losses on the left, the task loss
+on the right, together with that of a student trained from scratch.
 
 python tools/analysis_tools/curves.py WORK_DIR [SCRATCH_WORK_DIR] -o losses.png
 """

@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Draw a teacher's feature maps above its student's, over test images.
+"""Overlay a teacher's feature maps, above its student's, on test images.
 
 python tools/analysis_tools/feature_maps.py CONFIG CHECKPOINT -o features.png
 """

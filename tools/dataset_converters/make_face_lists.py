@@ -1,9 +1,10 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Split a folder a person into people to train on and people to verify.
+"""Split images in one folder per person into people for training and people
+for verification.
 
 python tools/dataset_converters/make_face_lists.py data/orl_faces [--unseen 10]
 
-Writes lists beside the folders, or into --out:
+Writes lists next to the folders, or to --out:
 
 - train.txt: an image and the number of its person a line, for mmpretrain's
   CustomDataset, and unlabelled.txt: the images alone; everyone.txt: those of
@@ -25,7 +26,7 @@ EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.pgm')
 
 
 def find_people(root: Path) -> Dict[str, List[str]]:
-    """Each person's images, relative to the root."""
+    """List each person's images, relative to the root."""
     people = {}
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         images = [
@@ -38,7 +39,7 @@ def find_people(root: Path) -> Dict[str, List[str]]:
 
 
 def make_pairs(people: Dict[str, List[str]]) -> List[str]:
-    """Lines of pairs, person after person."""
+    """Write lines of pairs, person by person."""
     rng = random.Random(0)
     lines = []
     for name, images in people.items():
@@ -52,7 +53,7 @@ def make_pairs(people: Dict[str, List[str]]) -> List[str]:
 
 
 def number(people: Dict[str, List[str]]) -> List[str]:
-    """Lines of an image and the number of its person."""
+    """Write lines of an image and the number of its person."""
     return [
         f'{image} {label}' for label, images in enumerate(people.values())
         for image in images

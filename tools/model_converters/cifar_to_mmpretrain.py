@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Convert public weights of networks for CIFAR.
+"""Convert public weights of CIFAR networks.
 
 python tools/model_converters/cifar_to_mmpretrain.py CONFIG SRC DST
 
@@ -7,8 +7,8 @@ CONFIG is the plain config of the classifier. SRC is a file of
 
 - akamaster/pytorch_resnet_cifar10, e.g. resnet56-4bfd9763.th: CIFARResNet
   with shortcut='A';
-- HobbitLong/RepDistiller, megvii-research/mdistiller and what descends from
-  them, e.g. ckpt_epoch_240.pth: CIFARResNet, WideResNet, CIFARVGG,
+- HobbitLong/RepDistiller, megvii-research/mdistiller and their descendants,
+  e.g. ckpt_epoch_240.pth: CIFARResNet, WideResNet, CIFARVGG,
   CIFARMobileNetV2, CIFARShuffleNetV1, CIFARShuffleNetV2, and mmpretrain's
   ResNet_CIFAR for their ResNet50;
 - chenyaofo/pytorch-cifar-models, e.g. cifar100_resnet56-f2eff4c8.pt: its
@@ -36,7 +36,7 @@ def vgg(key, backbone):
     block, layer, name = int(match[1]), int(match[2]), match[3]
     if block == 4:  # Goes on where block3 ends, halfway through layer4.
         block, layer = 3, layer + len(backbone.layer4) // 2
-    # A pooling begins all stages but the first.
+    # Every stage but the first begins with a pooling.
     return f'layer{block + 1}.{layer + (block > 0)}.{name}'
 
 
@@ -46,10 +46,10 @@ def mobilenet_v2(key, backbone):
     if match is None:
         return key
     group, block, layer, name = match.groups()
-    # The stage that a group of blocks is in, and how many come before it.
+    # The stage of a group of blocks, and the number of blocks before it.
     stage, before = ((1, 0), (1, 1), (2, 0), (3, 0), (3, 4), (4, 0),
                      (4, 3))[int(group)]
-    # Two of the convolutions have their norm and ReLU beside them.
+    # Two of the convolutions have separate norms and ReLUs.
     layer = ['0.0', '0.1', None, '1.0', '1.1', None, '2', '3'][int(layer)]
     return f'layer{stage}.{int(block) + before}.conv.{layer}.{name}'
 
@@ -68,8 +68,8 @@ def shufflenet_v2(key, backbone):
 
 
 def _shufflenet(key, paths):
-    """The stem, the last convolution, and at these paths a block's conv1,
-    bn1, conv2, bn2, ..."""
+    """Map the stem, the last convolution, and a block's conv1, bn1, conv2,
+    bn2, ... at these paths."""
     match = re.fullmatch(r'(?:(layer\d\.\d)\.)?(conv|bn)(\d)\.(\w+)', key)
     if match is None:
         return key
@@ -95,7 +95,7 @@ FAMILIES = {
 
 
 def rename(key, backbone):
-    """The key of mmpretrain's ImageClassifier for one of the file."""
+    """Map a key of the file to one of mmpretrain's ImageClassifier."""
     match = re.fullmatch(r'(?:linear|fc|classifier(?:\.0)?)\.(weight|bias)',
                          key)
     if match:

@@ -1,12 +1,12 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Convert insightface's backbones for face recognition.
+"""Convert insightface's face recognition backbones.
 
 python tools/model_converters/insightface_to_mmpretrain.py CONFIG SRC DST
 
 CONFIG is the plain config of a network without class centres, such as
-configs/_base_/models/face_iresnet50.py; insightface keeps those in files of
-their own. SRC is a backbone of arcface_torch, e.g. backbone.pth: iresnet18,
-34, 50 and 100 as IResNet; mbf and mbf_large as MobileFaceNet.
+configs/_base_/models/face_iresnet50.py; insightface keeps class centres in
+separate files. SRC is a backbone of arcface_torch, e.g. backbone.pth:
+iresnet18, 34, 50 and 100 as IResNet; mbf and mbf_large as MobileFaceNet.
 """
 import re
 
@@ -18,7 +18,7 @@ def iresnet(key, backbone):
 
 
 def mobilefacenet(key, backbone):
-    # Each module keeps its parts in a container of the same name.
+    # Each module keeps its parts in a container named `layers`.
     path = key.replace('.layers.', '.')
     match = re.fullmatch(r'layers\.(\d)\.(.+)', path)
     if match:
@@ -26,7 +26,7 @@ def mobilefacenet(key, backbone):
         stage = f'layer{number // 2 + 1}'
         if number == 0:
             return f'{stage}.0.{rest}'
-        if number % 2 == 0:  # The block with a stride, which begins a stage.
+        if number % 2 == 0:  # The strided block that begins a stage.
             return f'{stage}.0.conv.{rest}'
         block = re.fullmatch(r'(\d+)\.(\d\.\d\.\w+)', rest)
         if block:
@@ -47,7 +47,7 @@ FAMILIES = {'IResNet': iresnet, 'MobileFaceNet': mobilefacenet}
 
 
 def rename(key, backbone):
-    """The key of mmpretrain's ImageClassifier for one of the file."""
+    """Map a key of the file to one of mmpretrain's ImageClassifier."""
     family = type(backbone).__name__
     if family not in FAMILIES:
         raise ValueError(f'The config\'s backbone is a {family}; this tool '

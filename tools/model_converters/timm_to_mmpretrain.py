@@ -5,10 +5,9 @@ python tools/model_converters/timm_to_mmpretrain.py CONFIG SRC DST
 
 CONFIG is the plain config of the classifier: mmpretrain's ResNet for
 resnet18, resnet50, ..., its ResNeXt for resnext50_32x4d, ..., its ResNetV1d
-for resnet18d, resnet50d, ... SRC is a file of PyTorch's, such as
-pytorch_model.bin of the Hugging Face Hub (no .safetensors), or what
-torch.save(timm.create_model('resnet50', pretrained=True).state_dict(), FILE)
-writes.
+for resnet18d, resnet50d, ... SRC is a PyTorch file, such as pytorch_model.bin
+from the Hugging Face Hub (not .safetensors), or the output of
+torch.save(timm.create_model('resnet50', pretrained=True).state_dict(), FILE).
 """
 import re
 
@@ -21,17 +20,17 @@ def resnet_v1d(key):
         number = int(match[1])
         part = 'bn' if number % 3 else 'conv'
         return f'stem.{number // 3}.{part}.{match[2]}'
-    # The third convolution of the stem is without, its norm beside it.
+    # The third convolution of the stem and its norm are separate modules.
     key = re.sub(r'^conv1\.6\.', 'stem.2.conv.', key)
     key = re.sub(r'^bn1\.', 'stem.2.bn.', key)
-    # Only timm keeps the place of the pooling where there is none.
+    # Only timm keeps a placeholder for a missing pooling.
     return re.sub(r'^layer1\.0\.downsample\.([12])\.',
                   lambda match: f'layer1.0.downsample.{int(match[1]) - 1}.',
                   key)
 
 
 def rename(key, backbone):
-    """The key of mmpretrain's ImageClassifier for one of the file."""
+    """Map a key of the file to one of mmpretrain's ImageClassifier."""
     if key in ('fc.weight', 'fc.bias'):
         return f'head.{key}'
     if type(backbone).__name__ == 'ResNetV1d':

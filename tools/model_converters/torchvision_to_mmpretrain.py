@@ -4,14 +4,14 @@
 python tools/model_converters/torchvision_to_mmpretrain.py CONFIG SRC DST
 
 CONFIG is the plain config of the classifier, with mmpretrain's ResNet,
-ResNeXt or MobileNetV2. SRC is a file or URL of torchvision's, e.g.
+ResNeXt or MobileNetV2. SRC is a torchvision file or URL, e.g.
 https://download.pytorch.org/models/resnet34-b627a593.pth.
 """
 import re
 
 from sskd_cli import convert_from_command_line, run_tool
 
-# The first block of each stage among torchvision's features.
+# Index of the first block of each stage in torchvision's features.
 MOBILENET_V2_STAGES = (1, 2, 4, 7, 11, 14, 17)
 PARTS = {'0': 'conv', '1': 'bn'}
 
@@ -28,7 +28,7 @@ def mobilenet_v2(key):
     block, layer, part, name = match.groups()
     block, layer = int(block), int(layer)
     if part is None:
-        # The last convolution stands by itself, with its norm behind it.
+        # The last convolution is a separate module, followed by its norm.
         last = 1 if block == 1 else 2
         layer, part = last, str(layer - last)
     stage = sum(start <= block for start in MOBILENET_V2_STAGES)
@@ -37,7 +37,7 @@ def mobilenet_v2(key):
 
 
 def rename(key, backbone):
-    """The key of mmpretrain's ImageClassifier for one of the file."""
+    """Map a key of the file to one of mmpretrain's ImageClassifier."""
     match = re.fullmatch(r'(?:fc|classifier\.1)\.(weight|bias)', key)
     if match:
         return f'head.fc.{match[1]}'

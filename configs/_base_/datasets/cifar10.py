@@ -1,14 +1,14 @@
-# CIFAR-10 in data/cifar10/cifar-10-batches-py/, as torchvision has it; crops
-# and flips are made of whole batches by the data preprocessor.
+# CIFAR-10 in data/cifar10/cifar-10-batches-py/, as in torchvision; the data
+# preprocessor crops and flips whole batches.
 dataset_type = 'CIFARInMemory'
 data_root = 'data/cifar10/'
 data_preprocessor = dict(
     type='CropFlipDataPreprocessor',
     num_classes=10,
-    # ImageNet's, with which the public weights of CIFAR ResNets were trained.
+    # ImageNet's, used to train the public weights of CIFAR ResNets.
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
-    to_rgb=False)  # the images are in RGB
+    to_rgb=False)  # images are already RGB
 train_dataloader = dict(
     batch_size=128,
     num_workers=0,

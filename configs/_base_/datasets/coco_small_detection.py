@@ -1,4 +1,4 @@
-# COCO at a quarter of the usual size, for a machine without a GPU.
+# COCO at a quarter of the usual size, for machines without a GPU.
 _base_ = 'mmdet::_base_/datasets/coco_detection.py'
 
 train_pipeline = [

@@ -1,9 +1,9 @@
-# ORL faces (AT&T Laboratories Cambridge): a folder a person, ten grey images
-# of 92 x 112 each. The lists of who is trained on and who is not come from
+# ORL faces (AT&T Laboratories Cambridge): one folder per person, with ten grey
+# images of 92 x 112. The lists of training and test people are made by
 # python tools/dataset_converters/make_face_lists.py data/orl_faces
 data_root = 'data/orl_faces/'
-# 32 pixels, for a machine without a GPU. The square in the middle is about as
-# much of a face as an aligned image shows.
+# 32 pixels, for machines without a GPU. The square in the middle shows about
+# as much of a face as an aligned image.
 face = [
     dict(type='LoadImageFromFile'),
     dict(type='ResizeEdge', scale=32),
@@ -20,7 +20,7 @@ train_dataloader = dict(
         ann_file='train.txt',
         pipeline=[
             *face,
-            # 200 images are few: without it twenty points of TAR are lost.
+            # Only 200 images: without it TAR drops by twenty points.
             dict(
                 type='RandomResizedCrop',
                 scale=32,
@@ -42,8 +42,8 @@ val_dataloader = dict(
         test_mode=True))
 test_dataloader = val_dataloader
 
-# All pairs of the unseen people's images, 450 genuine and 4,500 impostors; and
-# each image but a person's first searched for among these.
+# Verification: all pairs of the unseen people's images, 450 genuine and 4,500
+# impostor. Identification: each image searched among the first of each person.
 val_evaluator = [
     dict(type='FaceVerification'),
     dict(type='FaceIdentification')

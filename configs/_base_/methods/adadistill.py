@@ -1,5 +1,5 @@
-# AdaDistill (arXiv 2407.01332), with ArcFace's margin: no other loss. Needs
-# embeddings of one size.
+# AdaDistill (arXiv 2407.01332) with ArcFace's margin and no other loss. Needs
+# embeddings of the same size.
 _base_ = './joint.py'
 
 model = dict(

@@ -1,5 +1,5 @@
-# CCKD (arXiv 1904.01802): correlations of a batch, beside each sample's own
-# embedding. The weights are values to start from.
+# CCKD (arXiv 1904.01802): correlations within a batch, plus each sample's own
+# embedding. The weights are starting points.
 _base_ = './joint.py'
 
 model = dict(

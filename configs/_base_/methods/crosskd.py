@@ -1,4 +1,4 @@
-# CrossKD (arXiv 2306.11369) for GFL and its kin, weights of the authors.
+# CrossKD (arXiv 2306.11369) for GFL-like detectors, with the authors' weights.
 _base_ = './joint.py'
 
 model = dict(

@@ -1,5 +1,5 @@
-# CWD (arXiv 2011.13256) at the FPN, weight and temperature of MMRazor's
-# configs.
+# CWD (arXiv 2011.13256) at the FPN, with the weight and temperature of
+# MMRazor's configs.
 _base_ = './joint.py'
 
 model = dict(

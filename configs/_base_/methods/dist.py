@@ -1,4 +1,4 @@
-# DIST (arXiv 2205.10536) as for CIFAR-100.
+# DIST (arXiv 2205.10536) with the settings for CIFAR-100.
 _base_ = './joint.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# DKD (arXiv 2203.08679). Its beta depends on the pair: 8 is the authors' for
+# DKD (arXiv 2203.08679). beta depends on the pair: the authors use 8 for
 # ResNet-32x4 to ResNet-8x4.
 _base_ = './joint.py'
 

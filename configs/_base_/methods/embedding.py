@@ -1,5 +1,5 @@
-# FitNet at the embedding, as distillation for face recognition mostly has it:
-# the cosine beside the task. The weight is a value to start from.
+# FitNet at the embedding, the usual form in face recognition: the cosine added
+# to the task loss. The weight is a starting point.
 _base_ = './joint.py'
 
 model = dict(

@@ -1,5 +1,5 @@
 # The control of stage-by-stage mimicking: the same features are compared, but
-# beside the task and with a weight.
+# together with the task loss and with a weight.
 _base_ = './joint.py'
 
 model = dict(

@@ -1,5 +1,5 @@
-# FGD (arXiv 2111.11837) at the FPN as for two-stage detectors. The authors'
-# weights for one-stage ones are FGDLoss's own.
+# FGD (arXiv 2111.11837) at the FPN, with the weights for two-stage detectors.
+# The defaults of FGDLoss are the authors' for one-stage detectors.
 _base_ = './joint.py'
 
 model = dict(

@@ -1,6 +1,6 @@
-# FGFI (arXiv 1906.03609), but for the region: here it is what boxes cover, in
-# the paper where anchors are near them. Its 0.01 is for half a sum over
-# channels: of 256 as much as 1.28 for their mean.
+# FGFI (arXiv 1906.03609), except for the region: here the boxes themselves, in
+# the paper anchors near them. Its weight of 0.01 is for half the sum over
+# channels, which for 256 channels equals 1.28 for their mean.
 _base_ = './joint.py'
 
 model = dict(

@@ -1,5 +1,5 @@
-# The usual imitation of a detector's FPN: what the shipped recipes mimic, but
-# beside the task and with a weight, which is a value to start from.
+# Common FPN imitation: the features that the shipped recipes mimic, but
+# together with the task loss and with a weight, which is a starting point.
 _base_ = './joint.py'
 
 model = dict(

@@ -1,5 +1,5 @@
 # FSP (CVPR 2017) in its two stages, as in CRD's comparison (arXiv 1910.10699):
-# 30 epochs of the flows alone, then the task alone, as long as from scratch.
+# 30 epochs on the flows only, then the task only, as long as from scratch.
 model = dict(
     type='StageByStageDistiller',
     stages='auto',

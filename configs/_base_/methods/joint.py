@@ -1,4 +1,4 @@
-# What most methods share: the task's loss plus others in one phase, as long as
+# Shared by most methods: the task loss plus others in one phase, as long as
 # training from scratch (finetune's max_epochs is filled in, see
 # tools/train.py --method).
 model = dict(type='JointDistiller')

@@ -1,4 +1,5 @@
-# KD (arXiv 1503.02531), weights of CRD's comparison (arXiv 1910.10699).
+# KD (arXiv 1503.02531) with the weights of CRD's comparison (arXiv
+# 1910.10699).
 _base_ = './joint.py'
 
 model = dict(

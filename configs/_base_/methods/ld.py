@@ -1,5 +1,5 @@
-# LD (arXiv 2102.12252) for GFL and its kin: the teacher's distributions of
-# where a box's sides are, weight and temperature of mmdet's configs.
+# LD (arXiv 2102.12252) for GFL-like detectors: distills the distributions of
+# box sides, with the weight and temperature of mmdet's configs.
 _base_ = './joint.py'
 
 model = dict(

@@ -1,5 +1,5 @@
-# PKD (arXiv 2207.02039) at the FPN. The authors' weight is 6 for detectors
-# with anchors, 10 for those without.
+# PKD (arXiv 2207.02039) at the FPN. The authors' weight is 6 for anchor-based
+# and 10 for anchor-free detectors.
 _base_ = './joint.py'
 
 model = dict(

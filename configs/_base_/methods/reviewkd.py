@@ -1,4 +1,4 @@
-# ReviewKD (arXiv 2104.09044). Its weight depends on the pair: the authors have
+# ReviewKD (arXiv 2104.09044). The weight depends on the pair: the authors use
 # 0.6 for ResNet-56 to -20, 1 for ResNet-110 to -32, 5 for ResNet-32x4 to -8x4.
 _base_ = './joint.py'
 

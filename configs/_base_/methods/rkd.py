@@ -1,5 +1,5 @@
-# RKD (arXiv 1904.05068), distances and angles, weights of CRD's comparison
-# (arXiv 1910.10699).
+# RKD (arXiv 1904.05068), distances and angles, with the weights of CRD's
+# comparison (arXiv 1910.10699).
 _base_ = './joint.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# MobileNetV2 of half the width for CIFAR.
+# MobileNetV2 at half width for CIFAR.
 model = dict(
     type='ImageClassifier',
     backbone=dict(type='CIFARMobileNetV2'),

@@ -1,5 +1,5 @@
-# ResNet-50 for CIFAR is mmpretrain's, with the initialisation of the
-# literature on distillation: its blocks do not begin as identities.
+# mmpretrain's ResNet-50 for CIFAR, initialised as in the distillation
+# literature: its blocks do not begin as identities.
 model = dict(
     type='ImageClassifier',
     backbone=dict(type='ResNet_CIFAR', depth=50, zero_init_residual=False),

@@ -1,5 +1,4 @@
-# VGG-8 with batch norm for CIFAR, of which the other depths are made by
-# depth=...
+# VGG-8 with batch norm for CIFAR. For other depths set depth=...
 model = dict(
     type='ImageClassifier',
     backbone=dict(type='CIFARVGG', depth=8),

@@ -1,4 +1,4 @@
-# WRN-16-2; its head has 64 times the widen_factor channels.
+# WRN-16-2; its head has 64 * widen_factor channels.
 model = dict(
     type='ImageClassifier',
     backbone=dict(type='WideResNet', depth=16, widen_factor=2),

@@ -1,5 +1,5 @@
-# IResNet-50 for faces of 112 x 112, of which the other depths are made by
-# depth=...; without class centres, as insightface publishes it.
+# IResNet-50 for 112 x 112 faces, without class centres, as published by
+# insightface. For other depths set depth=...
 data_preprocessor = dict(
     mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5], to_rgb=True)
 model = dict(

@@ -1,5 +1,5 @@
-# MobileFaceNet for faces of 112 x 112, as insightface has it; the large one
-# has blocks=(2, 8, 12, 4), scale=4. Without class centres.
+# insightface's MobileFaceNet for 112 x 112 faces, without class centres. Its
+# large version has blocks=(2, 8, 12, 4), scale=4.
 data_preprocessor = dict(
     mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5], to_rgb=True)
 model = dict(

@@ -1,5 +1,5 @@
 # mmdet's Faster R-CNN R50-FPN with narrower layers and fewer samples, for
-# small images and a machine without a GPU.
+# small images and machines without a GPU.
 _base_ = 'mmdet::_base_/models/faster-rcnn_r50_fpn.py'
 
 model = dict(

@@ -1,5 +1,4 @@
-# GFL as mmdet has it, on the narrow backbone and neck of RetinaNet's small
-# form.
+# mmdet's GFL on the narrow backbone and neck of the small RetinaNet.
 _base_ = './retinanet_r50_small.py'
 
 model = dict(

@@ -1,5 +1,5 @@
-# mmdet's RetinaNet R50-FPN with narrower layers, for small images and a
-# machine without a GPU.
+# mmdet's RetinaNet R50-FPN with narrower layers, for small images and machines
+# without a GPU.
 _base_ = 'mmdet::_base_/models/retinanet_r50_fpn.py'
 
 model = dict(

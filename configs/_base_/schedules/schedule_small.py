@@ -1,4 +1,4 @@
-# A short schedule for small networks that start from nothing.
+# A short schedule for small networks with random weights.
 _base_ = 'mmdet::_base_/default_runtime.py'
 custom_imports = dict(imports=['sskd_mm'])
 

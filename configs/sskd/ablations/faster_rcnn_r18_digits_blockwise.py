@@ -1,4 +1,4 @@
-# All stages at once, each fed with the teacher's feature.
+# All stages together, each fed the teacher's feature.
 _base_ = './faster_rcnn_r18_digits_decoupled.py'
 
 train_cfg = dict(

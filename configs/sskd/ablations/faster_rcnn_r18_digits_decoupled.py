@@ -1,5 +1,5 @@
-# What the ablations vary: every stage mimicked in turn, then the head alone.
-# As much computing as the 7 epochs from scratch.
+# The base of the ablations: every stage mimicked in turn, then the head alone,
+# with the compute of 7 epochs from scratch.
 _base_ = '../faster_rcnn_r18_digits.py'
 
 model = dict(stages='auto')

@@ -1,4 +1,4 @@
-# The student trains as a whole in place of most of the head phase.
+# The whole student trains instead of most of the head phase.
 _base_ = './faster_rcnn_r18_digits_decoupled.py'
 
 train_cfg = dict(

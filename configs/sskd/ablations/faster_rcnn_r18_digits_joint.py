@@ -1,4 +1,4 @@
-# All taps at once, gradients through the whole backbone.
+# All taps together, with gradients through the whole backbone.
 _base_ = './faster_rcnn_r18_digits_decoupled.py'
 
 train_cfg = dict(

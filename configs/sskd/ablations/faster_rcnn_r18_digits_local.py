@@ -1,4 +1,4 @@
-# All stages at once, each by its own loss.
+# All stages together, each by its own loss.
 _base_ = './faster_rcnn_r18_digits_decoupled.py'
 
 train_cfg = dict(

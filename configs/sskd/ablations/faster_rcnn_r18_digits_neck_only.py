@@ -1,4 +1,4 @@
-# The last tap alone.
+# Only the last tap.
 _base_ = './faster_rcnn_r18_digits_decoupled.py'
 
 model = dict(stages=['neck'])

@@ -1,5 +1,5 @@
-# Mimicking alone, which needs no labels: here on the images without theirs,
-# and everyone.txt has those of the people that are verified, too. The student
+# Mimicking only, which needs no labels: here on the training images without
+# theirs; everyone.txt also lists images of the verified people. The student
 # has no class centres, and there is no head phase.
 _base_ = './iresnet18_mobilefacenet_orl.py'
 

@@ -12,6 +12,6 @@ model = dict(
         checkpoint='https://download.openmmlab.com/mmclassification/v0/'
         'resnet/resnet34_8xb32_in1k_20210831-f257d4e6.pth'),
     **_base_.sskd.model)
-# Fewer blocks than the teacher: the student starts with some of its.
+# The student has fewer blocks and starts from some of the teacher's.
 model['inherit'] = ['backbone', 'head']
 train_cfg = dict(_delete_=True, **_base_.sskd.train_cfg)

@@ -5,7 +5,7 @@ _base_ = [
 custom_imports = dict(imports=['sskd_mm'])
 
 recipe = _base_.sskd.model
-# At strides of 4, 8, 16 and 32.
+# At strides 4, 8, 16 and 32.
 recipe.stages = [
     dict(student='backbone.layer2', teacher='backbone.layer1'),
     dict(student='backbone.layer3', teacher='backbone.layer2'),

@@ -4,21 +4,21 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 
-#: Eyes, nose and corners of the mouth (x, y), left ones of the image first,
-#: where ArcFace and all that followed have them in an image of 112 x 112.
+#: Eyes, nose and mouth corners (x, y) in a 112 x 112 image, left in the image
+#: first, as in ArcFace and later work.
 TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366),
             (41.5493, 92.3655), (70.7299, 92.2041))
 
 
 @TRANSFORMS.register_module()
 class AlignFace(BaseTransform):
-    """Turn, scale and shift a face so that its landmarks lie on a template.
+    """Rotate, scale and shift a face to align its landmarks to a template.
 
     Required keys: ``img`` (H, W) or (H, W, C), ``landmarks`` (5, 2).
     Modified keys: ``img`` (size, size) or (size, size, C), ``img_shape``,
     ``landmarks``.
 
-    What lies outside of the image becomes black.
+    Areas outside the image become black.
 
     Args:
         size (int): Height and width of the output. Defaults to 112.
@@ -47,15 +47,15 @@ class AlignFace(BaseTransform):
             dict: The same.
 
         Raises:
-            ValueError: There are no five landmarks, or they are one point.
+            ValueError: There are not five landmarks, or they all coincide.
         """
         landmarks = np.array(results.get('landmarks', ()), dtype=np.float64)
         if landmarks.shape != (5, 2) or not np.isfinite(landmarks).all():
             raise ValueError(
-                f'AlignFace: {results.get("img_path", "an image")} comes with '
-                f'landmarks of the shape {landmarks.shape}; they have to be '
-                'five finite points (x, y): left eye, right eye, nose, left '
-                'and right corner of the mouth.')
+                f'AlignFace: {results.get("img_path", "an image")} has '
+                f'landmarks of shape {landmarks.shape}; they must be five '
+                'finite points (x, y): left eye, right eye, nose, left and '
+                'right mouth corner.')
         matrix = similarity_transform(landmarks, self.template)
         results['img'] = cv2.warpAffine(results['img'], matrix,
                                         (self.size, self.size))
@@ -68,7 +68,7 @@ class AlignFace(BaseTransform):
 
 
 def similarity_transform(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The rotation, scale and shift that take points nearest to others.
+    """Find the rotation, scale and shift that best map points onto others.
 
     Least squares in closed form (Umeyama, *Least-squares estimation of
     transformation parameters between two point patterns*, 1991, Eqs. 40 to
@@ -76,20 +76,20 @@ def similarity_transform(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
     Args:
         source (np.ndarray): Points (N, 2).
-        target (np.ndarray): Where each has to go, (N, 2).
+        target (np.ndarray): Target of each point, (N, 2).
 
     Returns:
-        np.ndarray: (2, 3); a point p goes to ``matrix[:, :2] @ p +
-        matrix[:, 2]``.
+        np.ndarray: A matrix (2, 3) that maps a point p to
+        ``matrix[:, :2] @ p + matrix[:, 2]``.
 
     Raises:
-        ValueError: All points of ``source`` are one.
+        ValueError: All points of ``source`` coincide.
     """
     means = source.mean(0), target.mean(0)
     source, target = source - means[0], target - means[1]
     variance = np.square(source).sum()
     if variance == 0:
-        raise ValueError(f'All {len(source)} landmarks are one point, '
+        raise ValueError(f'All {len(source)} landmarks coincide at '
                          f'{means[0].tolist()}; no face can be aligned by '
                          'them.')
     left, sizes, right = np.linalg.svd(target.T @ source)

@@ -4,7 +4,7 @@ from typing import Any, Callable
 from mmengine.dataset import Compose
 from torch import Tensor
 
-#: What leaves an image the same whether there are annotations or not.
+#: Transforms whose image does not depend on annotations.
 _INDIFFERENT = {
     'LoadImageFromFile', 'Resize', 'RandomResize', 'RandomChoiceResize',
     'RandomFlip', 'PhotoMetricDistortion', 'Pad', 'PackDetInputs'
@@ -12,14 +12,14 @@ _INDIFFERENT = {
 
 
 class AnnotationsOnDemand:
-    """Passes over mmdet's ``LoadAnnotations`` where nobody reads annotations.
+    """Skips mmdet's ``LoadAnnotations`` while annotations are not needed.
 
-    A mimic phase looks at images alone, and to decode the polygons of an
-    image costs several times what the image does.
+    A mimic phase only uses images, and decoding the polygons of an image
+    takes several times as long as the image itself.
 
     Args:
         load (Callable): The transform.
-        wanted (Tensor): Whether annotations are wanted; in shared memory, so
+        wanted (Tensor): Whether annotations are needed; in shared memory, so
             that workers see it change.
     """
 
@@ -35,11 +35,11 @@ class AnnotationsOnDemand:
 
     @classmethod
     def put_into(cls, dataset: Any, wanted: Tensor) -> None:
-        """Let a data set load annotations on demand.
+        """Make a data set load annotations on demand.
 
-        Nothing changes where a step of its pipeline may treat an image
-        without annotations otherwise (crops around boxes, mosaics) or is not
-        known, nor where images of several data sets are mixed.
+        Nothing changes if a transform is unknown or may treat images without
+        annotations differently (crops around boxes, mosaics), or if images
+        of several data sets are mixed.
 
         Args:
             dataset (Any): A data set.

@@ -9,23 +9,25 @@ from .face_metric import FaceMetric, Faces
 
 @METRICS.register_module()
 class FaceIdentification(FaceMetric):
-    """1:N identification: who of a gallery is on an image?
+    """1:N identification: which person of a gallery is in an image?
 
-    The data set needs labels. The first images of each person are the
-    gallery, pooled into one template, the others are probes. For the closed
-    set all people are in the gallery. For the open set there are two
-    galleries, every other person being in the second; each is scored apart
-    and the figures are averaged, as in IJB-B and IJB-C.
+    The data set needs labels. The first images of each person, pooled into
+    one template, are the gallery, and the others are probes. For closed-set
+    identification all people are in the gallery. For open-set identification
+    people are split alternately into two galleries; each is scored separately
+    and the metrics are averaged, as in IJB-B and IJB-C.
 
-    Figures, in percent: ``face/rank-k``, ``face/TPIR@FPIR=x``, the largest
-    TPIR with FPIR <= x, and ``face/first_TPIR@FPIR=x``, in which the mate must
-    also be first in rank.
+    Metrics, in percent: ``face/rank-k``; ``face/TPIR@FPIR=x``, the largest
+    TPIR with FPIR <= x; and ``face/first_TPIR@FPIR=x``, for which the mate
+    must also rank first.
 
     Args:
-        ranks (Sequence[int]): Defaults to (1, 5).
-        fpirs (Sequence[float]): Defaults to (0.1, 0.01). With none, as for a
-            set with one person, there is no open set.
-        gallery (int): Images of each person in the gallery. Defaults to 1.
+        ranks (Sequence[int]): Ranks for closed-set identification. Defaults
+            to (1, 5).
+        fpirs (Sequence[float]): FPIRs for open-set identification, which is
+            skipped if there are none, e.g. for a single person. Defaults to
+            (0.1, 0.01).
+        gallery (int): Images per person in the gallery. Defaults to 1.
         collect_device (str): See :class:`FaceMetric`. Defaults to ``'cpu'``.
         prefix (str, optional): See :class:`FaceMetric`.
 

@@ -6,8 +6,8 @@ import torch
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
-#: Two embeddings of one image may differ by so much of their length, as in
-#: batches of different sizes and half precision.
+#: Tolerated relative difference between two embeddings of the same image,
+#: e.g. from different batch sizes in half precision.
 _ROUNDING = 0.1
 
 
@@ -15,11 +15,11 @@ class Face(NamedTuple):
     """One image.
 
     Attributes:
-        index (int): In its data set, ``sample_idx``.
+        index (int): Index in its data set, ``sample_idx``.
         path (str, optional): ``img_path``.
         embedding (Tensor): Shape (D, ), float32, on the CPU.
-        label (int): Who it shows, -1 where the set does not say.
-        pairs (dict, optional): Those that it is in, see
+        label (int): The person, -1 if unknown.
+        pairs (dict, optional): The pairs of the image, see
             :class:`~sskd_mm.datasets.PairedFaces`.
     """
     index: int
@@ -30,27 +30,27 @@ class Face(NamedTuple):
 
     @property
     def identity(self) -> tuple:
-        """tuple: What tells the image apart from all others, also of other
-        data sets, each of which has an image with the index 0."""
+        """tuple: Identifies the image, also across data sets, each of which
+        has an image with index 0."""
         if self.pairs is not None:
             return self.pairs['set'], self.pairs['image']
         return self.path, self.index
 
     def same_as(self, other: 'Face') -> bool:
-        """Whether another prediction may be of this image."""
+        """Tell whether another prediction can be of this image."""
         x, y = self.embedding, other.embedding
         differ = (x - y).norm() > _ROUNDING * x.norm()  # False where NaN
         return self.label == other.label and not differ
 
 
 class Faces(NamedTuple):
-    """All images of a set.
+    """All images of a data set.
 
     Attributes:
         embeddings (Tensor): Shape (N, D), float32, on the CPU.
-        labels (np.ndarray): Who each shows, shape (N, ), -1 where the set
-            does not say.
-        pairs (list[dict, None]): Of each, see :class:`Face`.
+        labels (np.ndarray): The person in each image, shape (N, ), -1 if
+            unknown.
+        pairs (list[dict, None]): The pairs of each image, see :class:`Face`.
     """
     embeddings: Tensor
     labels: np.ndarray
@@ -58,18 +58,18 @@ class Faces(NamedTuple):
 
 
 class FaceMetric(BaseMetric):
-    """Base of the metrics that need the embeddings of a whole set.
+    """Base class of metrics that need the embeddings of a whole data set.
 
-    The data samples that a model predicts must have ``embedding``, shape
-    (D, ), and ``sample_idx``, which MMEngine's data sets give and
-    mmpretrain's ``PackInputs`` passes on. Of several data sets in a
-    ``ConcatDataset`` they must have ``img_path``, too, which it passes on as
-    well; images that a wrapper repeats count once.
+    The data samples predicted by the model must have ``embedding``, shape
+    (D, ), and ``sample_idx``, which MMEngine's data sets provide and
+    mmpretrain's ``PackInputs`` packs. With several data sets in a
+    ``ConcatDataset`` they must also have ``img_path``, which it packs as
+    well. Images that a wrapper repeats count once.
 
     Args:
-        collect_device (str): Where results of several processes are
+        collect_device (str): Device on which results of several processes are
             collected, ``'cpu'`` or ``'gpu'``. Defaults to ``'cpu'``.
-        prefix (str, optional): Before the names of figures. Defaults to
+        prefix (str, optional): Prefix of the metric names. Defaults to
             ``'face'``.
     """
 
@@ -80,10 +80,10 @@ class FaceMetric(BaseMetric):
 
         Args:
             data_batch (dict): Not used.
-            data_samples (Sequence[dict]): What the model predicted.
+            data_samples (Sequence[dict]): The model's predictions.
 
         Raises:
-            KeyError: A data sample has no embedding or no number.
+            KeyError: A data sample has no embedding or no index.
         """
         for sample in data_samples:
             for name, remedy in (
@@ -99,40 +99,39 @@ class FaceMetric(BaseMetric):
                 Face(
                     int(sample['sample_idx']),
                     sample.get('img_path'),
-                    # By value: a view would keep the batch, and the GPU's
-                    # memory.
+                    # Copied: a view would keep the batch in GPU memory.
                     sample['embedding'].detach().to(
                         'cpu', torch.float32, copy=True),
                     -1 if label is None else int(label),
                     sample.get('face_pairs')))
 
     def evaluate(self, size: int) -> Dict[str, float]:
-        """Score all that was processed.
+        """Score everything processed so far.
 
         Args:
-            size (int): Number of images of the data set.
+            size (int): Number of images in the data set.
 
         Returns:
             dict[str, float]: See :meth:`score`.
 
         Raises:
-            ValueError: An image is missing, or two different ones cannot be
-                told apart.
+            ValueError: An image is missing, or two images have the same
+                identity.
         """
         self._size = size
         return super().evaluate(size)
 
     def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
-        """Put the set in order and score it."""
+        """Sort the images and score them."""
         faces: Dict[Any, Face] = {}
         for face in (Face(*result) for result in results):
-            # Several processes repeat a few images to have equally many.
+            # Several processes repeat a few images to get equal numbers.
             if not faces.setdefault(face.identity, face).same_as(face):
                 raise ValueError(
                     f'{type(self).__name__} got different embeddings or '
                     f'labels of one image, number {face.index} '
                     f'({face.path or "without img_path"}). Images of several '
-                    'data sets are told apart by their paths: pack them, '
+                    'data sets are identified by their paths: pack them, '
                     "dict(type='PackInputs', meta_keys=(..., 'sample_idx', "
                     "'img_path')). Otherwise the test pipeline must not be "
                     'random.')
@@ -146,7 +145,7 @@ class FaceMetric(BaseMetric):
         found = list(faces.values())
         if len(indices) == len(found):
             found.sort(key=lambda face: face.index)
-        # Of several data sets they are in the order in which they came.
+        # With several data sets, images stay in the order of arrival.
         return self.score(
             Faces(
                 torch.stack([face.embedding for face in found]),
@@ -154,20 +153,20 @@ class FaceMetric(BaseMetric):
                 [face.pairs for face in found]))
 
     def score(self, faces: Faces) -> Dict[str, float]:
-        """The metric's figures.
+        """Compute the metrics.
 
         Args:
             faces (Faces): All images, in the order of the data set.
 
         Returns:
-            dict[str, float]: By name, in percent.
+            dict[str, float]: Metrics by name, in percent.
         """
         raise NotImplementedError
 
     def _labels(self, faces: Faces) -> np.ndarray:
         if (faces.labels < 0).any():
             raise ValueError(
-                f'{type(self).__name__} needs to know who is on each image: a '
+                f'{type(self).__name__} needs to know who is in each image: a '
                 "data set with labels ('gt_label'), or for verification one "
-                "with pairs ('pairs' in its metainfo), as FaceBin.")
+                "with pairs ('pairs' in its metainfo), such as FaceBin.")
         return faces.labels

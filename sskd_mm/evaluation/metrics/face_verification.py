@@ -12,26 +12,26 @@ from .face_metric import FaceMetric, Faces
 
 @METRICS.register_module()
 class FaceVerification(FaceMetric):
-    """1:1 verification: are two images of one person?
+    """1:1 verification: do two images show the same person?
 
-    With a data set that has pairs (``FaceBin``, ``FacePairs``) these are
-    scored, with their ten-fold accuracy. With one that has labels all pairs
-    of its images are; those have no folds, and their number grows with the
-    square of the images'.
+    If the data set has pairs (``FaceBin``, ``FacePairs``), these are scored,
+    with ten-fold accuracy. If it has labels, all pairs of its images are
+    scored, without folds; their number grows with the square of the number of
+    images.
 
-    Of several data sets with pairs in a ``ConcatDataset`` each is scored by
-    itself, as ``face/lfw/accuracy`` and ``face/cfp_fp/accuracy``, after its
-    file, and ``face/accuracy`` and the others are the means.
+    Several data sets with pairs in a ``ConcatDataset`` are scored separately
+    and named by their files, such as ``face/lfw/accuracy`` and
+    ``face/cfp_fp/accuracy``; ``face/accuracy`` and the others are the means.
 
-    Figures, in percent: ``face/accuracy`` and ``face/accuracy_std`` (see
-    :func:`~sskd_mm.evaluation.ten_fold_accuracy`), ``face/TAR@FAR=x``, the
-    largest TAR with FAR <= x, ``face/nearest_TAR@FAR=x``, that of the
-    operating point whose FAR is nearest, ``face/AUC`` and ``face/EER``.
+    Metrics, in percent: ``face/accuracy`` and ``face/accuracy_std`` (see
+    :func:`~sskd_mm.evaluation.ten_fold_accuracy`); ``face/TAR@FAR=x``, the
+    largest TAR with FAR <= x; ``face/nearest_TAR@FAR=x``, the TAR at the
+    operating point with the nearest FAR; ``face/AUC`` and ``face/EER``.
 
     Args:
-        fars (Sequence[float]): FARs to give TAR at. Defaults to
+        fars (Sequence[float]): FARs at which to report TAR. Defaults to
             (0.1, 0.01, 0.001).
-        folds (int): Defaults to 10.
+        folds (int): The number of folds. Defaults to 10.
         collect_device (str): See :class:`FaceMetric`. Defaults to ``'cpu'``.
         prefix (str, optional): See :class:`FaceMetric`.
 
@@ -65,8 +65,8 @@ class FaceVerification(FaceMetric):
         if not all(paired):
             raise ValueError(
                 f'{len(paired) - sum(paired)} of {len(paired)} images come '
-                'without pairs. FaceVerification scores data sets of pairs, '
-                'as FaceBin, or of labels, but not both at once.')
+                'without pairs. FaceVerification scores data sets with pairs, '
+                'such as FaceBin, or with labels, but not both together.')
         figures = {
             name: self._verify(faces, pairs, self.folds)
             for name, pairs in collect_pairs(faces.pairs).items()

@@ -13,35 +13,35 @@ from .knowledge import Knowledge
 
 @MODELS.register_module()
 class AdaDistillLoss(JointLoss):
-    r"""Identities told apart by centres that follow the teacher (AdaDistill).
+    r"""ArcFace loss with class centres that follow the teacher (AdaDistill).
 
     In AdaDistill (arXiv 2407.01332, Section 3.2) the class centres of a
-    margin head are no parameters: they gather the teacher's embeddings
-    :math:`t_i`. For each sample, of class :math:`y`,
+    margin head are not parameters but moving averages of the teacher's
+    embeddings :math:`t_i`. For each sample, of class :math:`y`,
 
     .. math::
         \alpha = \cos(s_i, t_i) \cos(w_y, t_i)
         \qquad
         w_y \leftarrow \alpha w_y + (1 - \alpha) \frac{t_i}{\|t_i\|}
 
-    with :math:`\alpha` kept in [0, 1]. A student that is far from its teacher
-    is held to the sample's own embedding, one that is near to the class's
-    centre; and samples that are hard for the teacher move the centre most.
-    The student's embeddings then get ArcFace's loss with the new centres,
+    with :math:`\alpha` clamped to [0, 1]. A student far from its teacher is
+    pulled towards the sample's own embedding, one close to it towards the
+    class centre; samples that are hard for the teacher move the centre most.
+    The student's embeddings then get the ArcFace loss with the new centres,
 
     .. math::
         L = -\frac{1}{N} \sum_i \log \frac{e^{s \cos(\theta_y + m)}}
         {e^{s \cos(\theta_y + m)} + \sum_{j \ne y} e^{s \cos\theta_j}}
 
-    Where a batch has several samples of a class, which the paper leaves open,
-    its centre becomes the mean of what each would make of it; a class that
-    was not seen yet has a centre of zeros. In distributed training all
-    processes' samples move the centres, which are kept for resuming.
+    If a batch has several samples of a class, a case the paper leaves open,
+    the centre becomes the mean of their individual updates. The centre of a
+    class not seen yet is zero. In distributed training the samples of all
+    processes move the centres, which are saved for resuming.
 
     In the paper it is the only loss: set ``task_weight=0``.
 
     Args:
-        weight (float): What the loss is multiplied with. Defaults to 1.
+        weight (float): Loss weight. Defaults to 1.
         margin (float): The :math:`m`. Defaults to 0.5.
         scale (float): The :math:`s`. Defaults to 64.
 
@@ -64,7 +64,7 @@ class AdaDistillLoss(JointLoss):
 
     def prepare(self, student: Knowledge, teacher: Knowledge,
                 num_samples: int) -> None:
-        """Make room for the centres.
+        """Allocate the centres.
 
         Raises:
             ValueError: The embeddings differ in size.
@@ -72,20 +72,20 @@ class AdaDistillLoss(JointLoss):
         sizes = student.embedding.shape[1], teacher.embedding.shape[1]
         if sizes[0] != sizes[1]:
             raise ValueError(
-                'AdaDistillLoss puts both networks\' embeddings beside one '
-                f'another, but the student\'s have the size {sizes[0]} and '
-                f'the teacher\'s {sizes[1]}. Give them one size, e.g. '
+                'AdaDistillLoss needs embeddings of the same size, but the '
+                f'student\'s have size {sizes[0]} and the teacher\'s '
+                f'{sizes[1]}. Set the student\'s to the teacher\'s, e.g. '
                 f'student.backbone.embedding={sizes[1]}.')
         self.register_buffer(
             'centres', torch.zeros(student.logits.shape[1], sizes[1]))
 
     def forward(self, student: Knowledge, teacher: Knowledge, labels: Tensor,
                 indices: Tensor) -> Tensor:
-        """Move the centres and compute the loss, without its weight.
+        """Move the centres and compute the unweighted loss.
 
         Args:
-            student (Knowledge): The student's, with gradients.
-            teacher (Knowledge): The teacher's, without.
+            student (Knowledge): The student's outputs, with gradients.
+            teacher (Knowledge): The teacher's outputs, without gradients.
             labels (Tensor): Classes, (N, ).
             indices (Tensor): Not used.
 
@@ -96,7 +96,7 @@ class AdaDistillLoss(JointLoss):
             MimicLoss._unit_length(x, 1) for x in MimicLoss._promote(
                 student.embedding, teacher.embedding))
         self._move(source.detach(), target, labels)
-        # Autocast would multiply in half precision.
+        # Autocast would run this product in half precision.
         with torch.autocast(source.device.type, enabled=False):
             centres = MimicLoss._unit_length(self.centres, 1)
             cosines = source @ centres.to(source.dtype).T
@@ -107,7 +107,7 @@ class AdaDistillLoss(JointLoss):
 
     @torch.no_grad()
     def _move(self, source: Tensor, target: Tensor, labels: Tensor) -> None:
-        """Take the teacher's embeddings into the centres."""
+        """Update the centres with the teacher's embeddings."""
         nearness = (source * target).sum(1)
         nearness, target, labels = (
             torch.cat(all_gather(x)) for x in (nearness, target, labels))

@@ -10,13 +10,13 @@ from .knowledge import Knowledge
 
 
 class AdaptedLoss(JointLoss):
-    """Base of the losses that sum up a distance over all taps, between
-    features that an adapter has brought together.
+    """Base class of losses that sum a distance over all taps, between the
+    adapted student feature and the teacher's.
 
     Args:
-        weight (float): What the loss is multiplied with.
-        adapter (dict): Config of the map to the teacher's shape; one is made
-            for each tap, or level of an FPN.
+        weight (float): Loss weight.
+        adapter (dict): Config of the adapter to the teacher's shape; one is
+            built per tap, or per level of an FPN.
     """
 
     def __init__(self, weight: float, adapter: dict) -> None:
@@ -32,7 +32,7 @@ class AdaptedLoss(JointLoss):
 
     def forward(self, student: Knowledge, teacher: Knowledge, labels: Tensor,
                 indices: Tensor) -> Tensor:
-        """Compute the loss, without its weight, from the features."""
+        """Compute the unweighted loss from the features."""
         objects = labels if 'boxes' in self.needs else None
         return sum(
             self.distance(number, adapter(s, t.shape), t, objects)
@@ -44,11 +44,10 @@ class AdaptedLoss(JointLoss):
         """Compare one tap's features.
 
         Args:
-            number (int): Which of the taps.
+            number (int): Index of the tap.
             student (Tensor): The student's feature, adapted.
-            teacher (Tensor): The teacher's, of the same shape.
-            objects (Objects, optional): Where the objects are, if the loss
-                needs the boxes.
+            teacher (Tensor): The teacher's feature, of the same shape.
+            objects (Objects, optional): The objects, if the loss needs boxes.
 
         Returns:
             Tensor: A scalar, in float32.

@@ -7,15 +7,15 @@ from .tapwise_loss import TapwiseLoss
 
 @MODELS.register_module()
 class ATLoss(TapwiseLoss):
-    """Attention transfer beside the task's loss (AT).
+    """Attention transfer added to the task loss (AT).
 
-    The sum over taps of :class:`AttentionMimicLoss`, which has the formula
-    of *Paying More Attention to Attention* (arXiv 1612.03928, Eq. 2) as the
-    authors' code and CRD's comparison compute it: the mean over positions.
-    The paper's own weight is divided by 2.
+    The sum over taps of :class:`AttentionMimicLoss`, the formula of *Paying
+    More Attention to Attention* (arXiv 1612.03928, Eq. 2) averaged over
+    positions, as in the authors' code and CRD's comparison. The paper's own
+    weight is divided by 2.
 
     Args:
-        weight (float): What the loss is multiplied with. Defaults to 1000,
+        weight (float): Loss weight. Defaults to 1000,
             as in CRD's comparison (arXiv 1910.10699).
 
     Example:

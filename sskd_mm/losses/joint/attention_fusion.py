@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 
 class AttentionFusion(nn.Module):
-    """Fuses a student's feature with what came from the deeper ones (ABF).
+    """Fuses a student's feature with that of the deeper stages (ABF).
 
     ReviewKD (arXiv 2104.09044, Section 3.3 and Figure 3a): a 1x1 convolution
-    brings the feature to a common width, two attention maps (one a feature)
-    weight it and the deeper one, enlarged to its size, in their sum, and a
-    3x3 convolution brings the sum to the teacher's width.
+    maps the feature to a common width; the deeper feature, upsampled to its
+    size, is added, each weighted by an attention map; and a 3x3 convolution
+    maps the sum to the teacher's width.
 
     Args:
         student_channels (int): Channels of the student's feature.
@@ -38,15 +38,15 @@ class AttentionFusion(nn.Module):
         """Fuse two features.
 
         Args:
-            feature (Tensor): The student's, (N, C_student, H, W).
-            deeper (Tensor, optional): The fused one of the next stage,
+            feature (Tensor): The student's feature, (N, C_student, H, W).
+            deeper (Tensor, optional): The fused feature of the next stage,
                 (N, C_mid, H', W'); none for the last stage.
-            size (tuple[int, int]): Height and width of the teacher's.
+            size (tuple[int, int]): Height and width of the teacher's feature.
 
         Returns:
-            tuple[Tensor, Tensor]: What is compared with the teacher's,
-            (N, C_teacher, *size), and the fused one for the stage before,
-            (N, C_mid, *size).
+            tuple[Tensor, Tensor]: The feature to compare with the teacher's,
+            (N, C_teacher, *size), and the fused feature for the previous
+            stage, (N, C_mid, *size).
         """
         fused = self.reduce(feature)
         if self.attention is not None:

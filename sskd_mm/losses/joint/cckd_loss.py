@@ -16,9 +16,9 @@ class CCKDLoss(JointLoss):
     r"""Correlations between the samples of a batch (CCKD).
 
     CCKD (*Correlation Congruence for Knowledge Distillation*, arXiv
-    1904.01802, Section 3.3) compares how alike the embeddings of a batch are,
-    by a Gaussian kernel whose Taylor series is cut after the order :math:`P`.
-    Of embeddings of length 1,
+    1904.01802, Section 3.3) compares the similarities between the embeddings
+    of a batch, by a Gaussian kernel whose Taylor series is truncated after
+    order :math:`P`. For embeddings of unit length,
 
     .. math::
         K(x_i, x_j) = \sum_{p=0}^{P} e^{-2\gamma} \frac{(2\gamma)^p}{p!}
@@ -26,14 +26,13 @@ class CCKDLoss(JointLoss):
         \qquad
         L = \frac{1}{N^2} \sum_{i,j} (K(s_i, s_j) - K(t_i, t_j))^2
 
-    The two networks' embeddings may differ in size. It is added to a loss
-    between each sample and the teacher's in the paper (KD, or the embedding
-    itself): write that one beside it. In distributed training each process
-    compares the samples of its own part of the batch.
+    The two networks' embeddings may differ in size. The paper adds it to a
+    loss that compares each sample with the teacher's (KD, or the embedding
+    itself): list that one too. In distributed training each process compares
+    the samples of its own part of the batch.
 
     Args:
-        weight (float): What the loss is multiplied with. Defaults to 1, a
-            value to start from.
+        weight (float): Loss weight. Defaults to 1, a starting point.
         gamma (float): The :math:`\gamma`. Defaults to 0.4.
         order (int): The :math:`P`. Defaults to 2.
 
@@ -53,14 +52,14 @@ class CCKDLoss(JointLoss):
 
     def forward(self, student: Knowledge, teacher: Knowledge, labels: Tensor,
                 indices: Tensor) -> Tensor:
-        """Compute the loss, without its weight, from the embeddings."""
+        """Compute the unweighted loss from the embeddings."""
         embeddings = MimicLoss._promote(student.embedding, teacher.embedding)
         return F.mse_loss(*map(self._correlate, embeddings))
 
     def _correlate(self, embedding: Tensor) -> Tensor:
-        """The kernel of all pairs, (N, N)."""
+        """Compute the kernel of all pairs, (N, N)."""
         embedding = MimicLoss._unit_length(embedding, 1)
-        # Autocast would multiply in half precision.
+        # Autocast would run this product in half precision.
         with torch.autocast(embedding.device.type, enabled=False):
             cosines = embedding @ embedding.T
         return sum(

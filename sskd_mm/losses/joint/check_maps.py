@@ -6,22 +6,22 @@ from .knowledge import Knowledge
 
 def check_maps(loss: JointLoss, student: Knowledge,
                teacher: Knowledge) -> None:
-    """See that all features are maps of several positions.
+    """Check that all features are maps with several positions.
 
     Args:
-        loss (JointLoss): Which needs them.
-        student (Knowledge): The student's, of a dry run.
-        teacher (Knowledge): The teacher's, of the same.
+        loss (JointLoss): The loss that needs them.
+        student (Knowledge): The student's outputs in a dry run.
+        teacher (Knowledge): The teacher's outputs in the same dry run.
 
     Raises:
-        ValueError: One is not.
+        ValueError: A feature is not.
     """
     for role, knowledge in (('student', student), ('teacher', teacher)):
         names = knowledge.names or range(len(knowledge.features))
         for name, feature in zip(names, knowledge.features):
             if feature.dim() != 4 or feature.shape[2:].numel() == 1:
                 raise ValueError(
-                    f'{type(loss).__name__} compares maps (N, C, H, W) of '
+                    f'{type(loss).__name__} compares maps (N, C, H, W) with '
                     f'more than one position, but the {role}\'s feature at '
-                    f'the tap {name!r} has the shape {tuple(feature.shape)}. '
+                    f'tap {name!r} has shape {tuple(feature.shape)}. '
                     f'{TAKE_OTHERS}')

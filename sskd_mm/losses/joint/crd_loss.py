@@ -17,14 +17,15 @@ from .knowledge import Knowledge
 class CRDLoss(JointLoss):
     r"""Contrastive representation distillation (CRD).
 
-    CRD (*Contrastive Representation Distillation*, arXiv 1910.10699, Section
-    3.1) lets a student's embedding single out the teacher's of the same
-    sample among those of :math:`K` samples of other classes, and the other
-    way round. Both are mapped linearly to the same width and to unit length,
-    to :math:`s` and :math:`t`; what they are contrasted with comes from two
-    memory banks of all training samples. By noise-contrastive estimation,
-    with :math:`b_0` the bank's entry of the sample itself and :math:`b_1,
-    \dots, b_K` those of the others, the student's half is
+    In CRD (*Contrastive Representation Distillation*, arXiv 1910.10699,
+    Section 3.1) a student's embedding has to pick out the teacher's embedding
+    of the same sample among those of :math:`K` samples of other classes, and
+    vice versa. Linear maps bring both to the same width, and they are
+    normalised to unit length, giving :math:`s` and :math:`t`; the embeddings
+    they are contrasted with come from two memory banks of all training
+    samples. By noise-contrastive estimation, with :math:`b_0` the sample's
+    own bank entry and :math:`b_1, \dots, b_K` those of the others, the
+    student's half is
 
     .. math::
         h(s, b) = \frac{e^{\langle s, b \rangle / \tau} / Z}
@@ -34,36 +35,36 @@ class CRDLoss(JointLoss):
             + \sum_{k=1}^K \log (1 - h(s, b_k)) \Bigr)
 
     with the teacher's bank and :math:`M` the size of the training set;
-    :math:`L_t` is the same of :math:`t` with the student's bank, and
+    :math:`L_t` is the same for :math:`t` with the student's bank, and
     :math:`L = L_s + L_t`. :math:`Z` is :math:`M` times the mean of
-    :math:`e^{\langle s, b \rangle / \tau}` over the first batch, one for
-    each half, and fixed from then on. After each batch the bank's entries of
-    its samples become :math:`m b_0 + (1 - m) s`, of unit length.
+    :math:`e^{\langle s, b \rangle / \tau}` over the first batch, separately
+    for each half, and stays fixed. After each batch the bank entries of its
+    samples become :math:`m b_0 + (1 - m) s`, renormalised to unit length.
 
-    It differs from the authors' code in what follows:
+    It differs from the authors' code as follows:
 
-    - Samples of other classes are drawn with replacement, not without.
-    - The classes are noted in the bank as samples come by. One that has not
-      come by yet counts as of another class: its entry is still noise.
-    - The :math:`10^{-7}` in the denominators of the code is left out, as
-      all is computed from logarithms.
-    - In distributed training each process's bank gets the entries of all
-      processes, which therefore need batches of one size.
+    - Samples of other classes are drawn with replacement.
+    - The bank learns the class of a sample when it first sees it. Until then
+      the sample counts as another class: its entry is still noise.
+    - The :math:`10^{-7}` in the denominators is omitted, since everything is
+      computed in log space.
+    - In distributed training the bank of each process gets the entries of all
+      processes, whose batches must therefore have the same size.
 
-    A sample is a place in the training set, whichever sets it joins: with a
-    ``RepeatDataset`` each repeat of an image has an entry of its own.
+    A sample is an index of the whole training set: with a ``RepeatDataset``
+    each repeat of an image has its own entry.
 
-    A sample that knows of no other class has no negatives. The banks are
-    buffers, so that training resumes with them. They take 51 MB for the
-    50,000 samples of CIFAR-100, and each step copies them.
+    If the bank knows no other class, a sample has no negatives. The banks are
+    buffers, so training resumes with them. For the 50,000 samples of
+    CIFAR-100 they take 51 MB, and each step copies them.
 
     Args:
         dim (int): Width of the banks. Defaults to 128.
-        num_negatives (int): The :math:`K`; but never more than :math:`M -
-            1`. Defaults to 16384.
+        num_negatives (int): The :math:`K`, capped at :math:`M - 1`. Defaults
+            to 16384.
         temperature (float): The :math:`\tau`. Defaults to 0.07.
         momentum (float): The :math:`m`. Defaults to 0.5.
-        weight (float): What the loss is multiplied with. Defaults to 0.8.
+        weight (float): Loss weight. Defaults to 0.8.
 
     Raises:
         ValueError: ``temperature`` is not positive, or ``momentum`` is not
@@ -90,9 +91,9 @@ class CRDLoss(JointLoss):
         super().__init__(weight)
         if temperature <= 0:
             raise ValueError(
-                f'temperature is {temperature}; it has to be positive.')
+                f'temperature is {temperature}; it must be positive.')
         if not 0 <= momentum < 1:
-            raise ValueError(f'momentum is {momentum}; it has to be 0 or more '
+            raise ValueError(f'momentum is {momentum}; it must be at least 0 '
                              'and less than 1.')
         self.dim = dim
         self.num_negatives = num_negatives
@@ -101,51 +102,51 @@ class CRDLoss(JointLoss):
 
     def prepare(self, student: Knowledge, teacher: Knowledge,
                 num_samples: int) -> None:
-        """Make the linear maps and the memory banks.
+        """Create the linear maps and the memory banks.
 
         Args:
-            student (Knowledge): The student's, of a dry run.
-            teacher (Knowledge): The teacher's, of the same.
+            student (Knowledge): The student's outputs in a dry run.
+            teacher (Knowledge): The teacher's outputs in the same dry run.
             num_samples (int): Size of the training set.
 
         Raises:
-            ValueError: The training set is a single sample.
+            ValueError: The training set has a single sample.
         """
         if num_samples < 2:
-            raise ValueError('A training set of one sample has none to '
-                             'contrast it with.')
+            raise ValueError('CRDLoss contrasts samples with each other; the '
+                             'training set has only one.')
         device = student.embedding.device
         self.student_map = nn.Linear(
             student.embedding.shape[1], self.dim, device=device)
         self.teacher_map = nn.Linear(
             teacher.embedding.shape[1], self.dim, device=device)
-        # Of length 1 on average.
+        # Unit length on average.
         bound = math.sqrt(3 / self.dim)
         for name in ('student_bank', 'teacher_bank'):
             bank = torch.empty(num_samples, self.dim, device=device)
             self.register_buffer(name, bank.uniform_(-bound, bound))
         self.register_buffer('classes',
                              torch.full((num_samples, ), -1, device=device))
-        # Logarithms of Z / M, of either half.
+        # log(Z / M) of both halves.
         self.register_buffer('log_means', torch.zeros(2, device=device))
         self.register_buffer('has_means', torch.tensor(False, device=device))
 
     def forward(self, student: Knowledge, teacher: Knowledge, labels: Tensor,
                 indices: Tensor) -> Tensor:
-        """Compute the loss, without its weight, and update the banks.
+        """Compute the unweighted loss and update the banks.
 
         Args:
-            student (Knowledge): The student's, with gradients.
-            teacher (Knowledge): The teacher's, without.
+            student (Knowledge): The student's outputs, with gradients.
+            teacher (Knowledge): The teacher's outputs, without gradients.
             labels (Tensor): Classes, (N, ).
-            indices (Tensor): Which sample of the training set each one is,
-                (N, ), from 0 to M - 1.
+            indices (Tensor): Index of each sample in the training set, (N, ),
+                from 0 to M - 1.
 
         Returns:
             Tensor: The loss, a scalar, in float32.
         """
         embeddings = MimicLoss._promote(student.embedding, teacher.embedding)
-        # Autocast would multiply in half precision.
+        # Autocast would run this product in half precision.
         with torch.autocast(labels.device.type, enabled=False):
             student_vector = MimicLoss._unit_length(
                 self.student_map(embeddings[0]), 1)
@@ -155,9 +156,9 @@ class CRDLoss(JointLoss):
             self.classes[everywhere] = torch.cat(all_gather(labels))
             negatives, has_negatives = self._draw(labels)
             drawn = torch.cat([indices[:, None], negatives], 1)  # (N, 1 + K)
-            # The product with a whole bank takes far less memory than the
-            # K entries for each sample of the batch. A copy, as the banks
-            # change before the backward pass.
+            # Multiplying by the whole bank takes far less memory than
+            # gathering K entries per sample. Cloned, because the banks change
+            # before the backward pass.
             student_scores = student_vector @ self.teacher_bank.clone().T
             teacher_scores = teacher_vector @ self.student_bank.clone().T
             scores = torch.stack([
@@ -165,7 +166,7 @@ class CRDLoss(JointLoss):
                 teacher_scores.gather(1, drawn)
             ]) / self.temperature  # (2, N, 1 + K)
         self._estimate_means(scores.detach())
-        # The odds of h: M cancels out.
+        # Log-odds of h; M cancels out.
         odds = (
             scores - self.log_means[:, None, None] -
             math.log(negatives.shape[1]))
@@ -176,10 +177,10 @@ class CRDLoss(JointLoss):
         return loss.sum(0).mean()
 
     def _draw(self, labels: Tensor) -> Tuple[Tensor, Tensor]:
-        """Samples of other classes (N, K), and whether there are any (N, ).
-        """
+        """Draw samples of other classes (N, K); also tell whether there are
+        any (N, )."""
         num_samples = len(self.classes)
-        # All samples by class: those of a class form one gap, to be jumped.
+        # Sorted by class, a sample's own class is one contiguous gap to skip.
         ordered, order = self.classes.sort()
         start = torch.searchsorted(ordered, labels)[:, None]
         end = torch.searchsorted(ordered, labels, right=True)[:, None]
@@ -188,15 +189,16 @@ class CRDLoss(JointLoss):
             len(labels),
             min(self.num_negatives, num_samples - 1),
             device=labels.device)
-        # Rounding may lift the product to num_others itself.
+        # Rounding may push the product up to num_others.
         rank = torch.minimum((rank * num_others).long(), num_others - 1)
         rank = torch.where(rank < start, rank, rank + end - start)
-        # Without others, any will do.
+        # If there are no others, any index will do.
         return order[rank.clamp(0, num_samples - 1)], num_others[:, 0] > 0
 
     @torch.no_grad()
     def _estimate_means(self, scores: Tensor) -> None:
-        """Note the means of the first batch; no branch on a value."""
+        """Keep the means of the first batch, without branching on a value,
+        which would synchronise the device."""
         means = scores.exp().mean((1, 2))
         all_reduce(means, op='mean')
         self.log_means.copy_(

@@ -17,12 +17,12 @@ class CrossKDLoss(JointLoss):
     r"""The student's head continued by the teacher's (CrossKD).
 
     CrossKD (*CrossKD: Cross-Head Knowledge Distillation for Object
-    Detection*, arXiv 2306.11369, Section 3.2) hands what the student's head
-    has after some of its convolutions to the rest of the teacher's, and
-    compares what comes out with the teacher's own predictions. So the
-    student's predictions are left to the ground truth, which the teacher's
-    may contradict. For heads with distributions (GFL), of scores :math:`y`
-    and distributions :math:`p` of the teacher, and :math:`\hat y` and
+    Detection*, arXiv 2306.11369, Section 3.2) feeds an intermediate feature
+    of the student's head into the rest of the teacher's head and compares the
+    result with the teacher's own predictions. The student's predictions thus
+    answer to the ground truth alone, which the teacher's may contradict. For
+    heads that predict distributions (GFL), with scores :math:`y` and
+    distributions :math:`p` of the teacher, and :math:`\hat y` and
     :math:`\hat p` of the crossed head,
 
     .. math::
@@ -31,20 +31,20 @@ class CrossKDLoss(JointLoss):
             + \frac{\lambda}{4 \sum_i w_i} \sum_i w_i \sum_{e} \sum_j
                 p_{iej} \log \frac{p_{iej}}{\hat p_{iej}}
 
-    with :math:`P` the number of anchors that are assigned to an object,
-    :math:`w_i` the teacher's highest score and :math:`e` the four sides of a
-    box. The anchors are assigned a second time in each step for :math:`P`,
-    and both sums count those of this process alone.
+    with :math:`P` the number of anchors assigned to an object, :math:`w_i`
+    the teacher's highest score and :math:`e` the four sides of a box. To get
+    :math:`P`, each step assigns the anchors a second time. Both sums run over
+    the anchors of this process only.
 
-    The authors' code besides brings mean and deviation of what is handed over
-    to those of the teacher's; here the student has to learn them.
+    The authors' code also matches the mean and standard deviation of the
+    intermediate feature to the teacher's; here the student learns them.
 
     Args:
-        weight (float): What the loss is multiplied with. Defaults to 1.
-        regression_weight (float): The :math:`\lambda`. Defaults to 4, as the
-            authors have it for GFL.
-        num_convs (int): After how many of its convolutions the student's head
-            is continued by the teacher's. Defaults to 3, of 4.
+        weight (float): Loss weight. Defaults to 1.
+        regression_weight (float): The :math:`\lambda`. Defaults to 4, the
+            authors' value for GFL.
+        num_convs (int): The number of convolutions of the student's head
+            before the teacher's takes over. Defaults to 3, of 4.
 
     Example:
         >>> losses = [dict(type='CrossKDLoss', weight=1)]
@@ -62,11 +62,11 @@ class CrossKDLoss(JointLoss):
 
     def prepare(self, student: Knowledge, teacher: Knowledge,
                 num_samples: int) -> None:
-        """See that one head can be continued by the other.
+        """Check that the teacher's head can continue the student's.
 
         Raises:
             ValueError: It cannot: no distributions, too few convolutions, or
-                other widths.
+                different widths.
         """
         check_distributions(self, student, teacher)
         numbers = [len(x.head.cls_convs) for x in (student, teacher)]
@@ -74,19 +74,19 @@ class CrossKDLoss(JointLoss):
             raise ValueError(
                 f'CrossKDLoss: num_convs is {self.num_convs}, but the '
                 f'student\'s head has {numbers[0]} convolutions and the '
-                f'teacher\'s {numbers[1]}. Give a number from 1 to '
+                f'teacher\'s {numbers[1]}. Set it to a number from 1 to '
                 f'{min(numbers)}.')
         widths = [x.head.feat_channels for x in (student, teacher)]
         if widths[0] != widths[1]:
             raise ValueError(
-                'CrossKDLoss hands what the student\'s head computes to the '
+                'CrossKDLoss feeds features of the student\'s head into the '
                 f'teacher\'s, but they have {widths[0]} and {widths[1]} '
-                'channels. Give the student\'s bbox_head '
+                'channels. Set the student\'s bbox_head to '
                 f'feat_channels={widths[1]}.')
 
     def forward(self, student: Knowledge, teacher: Knowledge, labels: Objects,
                 indices: None) -> Tensor:
-        """Compute the loss, without its weight, from the crossed head."""
+        """Compute the unweighted loss from the crossed head."""
         number = sum(x.sum() for x in assigned_anchors(student, labels))
         classes = boxes = weights = 0.
         for level, (target, sides) in enumerate(zip(*teacher.outputs)):
@@ -104,7 +104,7 @@ class CrossKDLoss(JointLoss):
 
     def _cross(self, student: Knowledge, teacher: Knowledge,
                level: int) -> Tuple[Tensor, Tensor]:
-        """What the teacher's head makes of the student's features."""
+        """Run the rest of the teacher's head on the student's features."""
         head = teacher.head
         crossed = []
         for hidden, convs in zip(student.hidden,

@@ -11,14 +11,14 @@ from .knowledge import Knowledge
 
 @MODELS.register_module()
 class DISTLoss(JointLoss):
-    r"""Correlations of the outputs instead of their divergence (DIST).
+    r"""Correlation of the outputs instead of their divergence (DIST).
 
     DIST (*Knowledge Distillation from A Stronger Teacher*, arXiv
-    2205.10536, Eq. 8 to 10) asks of the student's softened outputs
-    :math:`S`, (N, C), only that they go with the teacher's :math:`T`: over
-    the classes of each sample (inter-class) and over the samples of the
-    batch for each class (intra-class). With :math:`r` the Pearson
-    correlation and :math:`\tau` the temperature,
+    2205.10536, Eq. 8 to 10) only requires the student's softened outputs
+    :math:`S`, (N, C), to correlate with the teacher's :math:`T`: across the
+    classes of each sample (inter-class) and, for each class, across the
+    samples of the batch (intra-class). With :math:`r` the Pearson correlation
+    and :math:`\tau` the temperature,
 
     .. math::
         L = \tau^2 \left(
@@ -26,19 +26,20 @@ class DISTLoss(JointLoss):
             + \gamma \Bigl(1 - \frac{1}{C} \sum_c r(S_{:,c}, T_{:,c})\Bigr)
             \right)
 
-    The factor :math:`\tau^2` is not in the paper's equations but in the
-    authors' code. Both correlations are those of :class:`PearsonMimicLoss`.
-    It also settles what a constant row or column counts, such as all columns
-    of a batch of one sample: 0 against another constant and 1/2 against what
-    varies, where the authors' code has 1; neither has a gradient.
+    The factor :math:`\tau^2` comes from the authors' code, not from the
+    paper's equations. Both correlations are those of
+    :class:`PearsonMimicLoss`. A constant row or column, such as every column
+    of a single-sample batch, therefore costs 0 against another constant one
+    and 1/2 against a varying one, where the authors' code gives 1; neither
+    has a gradient.
 
     Args:
         beta (float): The :math:`\beta`. Defaults to 2.0.
         gamma (float): The :math:`\gamma`. Defaults to 2.0.
-        temperature (float): The :math:`\tau`. Defaults to 4.0, for
-            CIFAR-100; it is 1 for ImageNet.
-        weight (float): What the loss is multiplied with. Defaults to 1.0,
-            as :math:`\beta` and :math:`\gamma` are its weights.
+        temperature (float): The :math:`\tau`. Defaults to 4.0, the value for
+            CIFAR-100; use 1 for ImageNet.
+        weight (float): Loss weight. Defaults to 1.0, since
+            :math:`\beta` and :math:`\gamma` already weight it.
 
     Raises:
         ValueError: ``temperature`` is not positive.
@@ -57,7 +58,7 @@ class DISTLoss(JointLoss):
         super().__init__(weight)
         if temperature <= 0:
             raise ValueError(
-                f'temperature is {temperature}; it has to be positive.')
+                f'temperature is {temperature}; it must be positive.')
         self.beta = beta
         self.gamma = gamma
         self.temperature = temperature
@@ -65,11 +66,11 @@ class DISTLoss(JointLoss):
 
     def forward(self, student: Knowledge, teacher: Knowledge, labels: Tensor,
                 indices: Tensor) -> Tensor:
-        """Compute the loss, without its weight.
+        """Compute the unweighted loss.
 
         Args:
-            student (Knowledge): The student's, with gradients.
-            teacher (Knowledge): The teacher's, without.
+            student (Knowledge): The student's outputs, with gradients.
+            teacher (Knowledge): The teacher's outputs, without gradients.
             labels (Tensor): Not used.
             indices (Tensor): Not used.
 
@@ -80,8 +81,8 @@ class DISTLoss(JointLoss):
             F.softmax(logits / self.temperature, 1)
             for logits in MimicLoss._promote(student.logits, teacher.logits)
         ]
-        # It correlates over the samples of a batch; transposed, these are
-        # the classes.
+        # The loss correlates over samples; transpose to correlate over
+        # classes.
         inter = self.pearson(*[output.T for output in outputs])
         intra = self.pearson(*outputs)
         return self.temperature**2 * (self.beta * inter + self.gamma * intra)

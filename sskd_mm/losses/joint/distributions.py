@@ -14,39 +14,40 @@ from .knowledge import Knowledge
 
 def check_distributions(loss: JointLoss, student: Knowledge,
                         teacher: Knowledge) -> None:
-    """See that both heads output distributions of where a box's sides are.
+    """Check that both heads predict box sides as distributions.
 
     Args:
-        loss (JointLoss): Which needs them.
-        student (Knowledge): The student's, of a dry run.
-        teacher (Knowledge): The teacher's, of the same.
+        loss (JointLoss): The loss that needs them.
+        student (Knowledge): The student's outputs in a dry run.
+        teacher (Knowledge): The teacher's outputs in the same dry run.
 
     Raises:
-        ValueError: They do not, or not of the same shape.
+        ValueError: One does not, or their shapes differ.
     """
     name = type(loss).__name__
     for role, each in (('student', student), ('teacher', teacher)):
         if not is_a(each.head, 'GFLHead'):
             raise ValueError(
                 f'{name} compares distributions of distances, but the '
-                f'{role}\'s head ({type(each.head).__name__}) has none. Give '
-                'a GFL, or another detector whose head is a GFLHead.')
+                f'{role}\'s head ({type(each.head).__name__}) has none. Use '
+                'GFL, or another detector whose head is a GFLHead.')
     shapes = [[tuple(x.shape[1:]) for kind in each.outputs for x in kind]
               for each in (student, teacher)]
     if shapes[0] != shapes[1]:
         raise ValueError(
-            f'{name} compares anchor with anchor, but the student\'s outputs '
-            f'have the shapes {shapes[0]} and the teacher\'s {shapes[1]}. '
-            'Give both heads the same classes, strides and reg_max.')
+            f'{name} compares the heads anchor by anchor, but the student\'s '
+            f'outputs have the shapes {shapes[0]} and the teacher\'s '
+            f'{shapes[1]}. Give both heads the same classes, strides and '
+            'reg_max.')
 
 
 def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    r"""Divergence of distributions, averaged over the four sides of a box.
+    r"""KL divergence of distributions, averaged over the sides of a box.
 
     Args:
-        student (Tensor): A head's output, (N, 4 (n + 1), H, W).
-        teacher (Tensor): Another's.
-        temperature (float): By which both are softened.
+        student (Tensor): Output of the student's head, (N, 4 (n + 1), H, W).
+        teacher (Tensor): Output of the teacher's head, of the same shape.
+        temperature (float): Softens both.
 
     Returns:
         Tensor: :math:`\sum_j p_j \log (p_j / q_j)` at each anchor, (N, H W).
@@ -61,17 +62,17 @@ def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 
 @torch.no_grad()
 def assigned_anchors(student: Knowledge, objects: Objects) -> List[Tensor]:
-    """Which anchors of each level the student's head assigns to an object.
+    """Mark the anchors that the student's head assigns to an object.
 
-    It is as much work as in the head's own loss, where it is out of reach,
-    and reads values from the device as mmdet does there.
+    This repeats the assignment of the head's own loss, whose result is not
+    accessible. Like mmdet's, it synchronises the device.
 
     Args:
-        student (Knowledge): With its head and outputs.
+        student (Knowledge): The student's head and outputs.
         objects (Objects): The ground truth.
 
     Returns:
-        list[Tensor]: (N, H W), bool.
+        list[Tensor]: Per level, (N, H W), bool.
     """
     from mmdet.models.utils import unpack_gt_instances
     head = student.head

@@ -18,31 +18,31 @@ class DKDLoss(JointLoss):
 
     DKD (*Decoupled Knowledge Distillation*, arXiv 2203.08679) splits the
     divergence between the softened outputs of teacher and student,
-    :math:`p = \mathrm{softmax}(z / T)`, in two: how sure they are of the
-    sample's own class :math:`y` (TCKD, between the pairs
-    :math:`b = (p_y, 1 - p_y)`), and how they rank the others (NCKD, between
-    :math:`\hat p_k = p_k / (1 - p_y)`, :math:`k \ne y`). In the divergence
-    of the whole the second counts :math:`1 - p^t_y` times (Eq. 6), which
-    silences it where the teacher is sure; here it does not (Eq. 7):
+    :math:`p = \mathrm{softmax}(z / T)`, into two parts: the confidence in the
+    target class :math:`y` (TCKD, between the pairs
+    :math:`b = (p_y, 1 - p_y)`) and the distribution over the other classes
+    (NCKD, between :math:`\hat p_k = p_k / (1 - p_y)`, :math:`k \ne y`). In
+    plain KD the second part is weighted by :math:`1 - p^t_y` (Eq. 6), which
+    suppresses it where the teacher is confident; here it is not (Eq. 7):
 
     .. math::
         L = \frac{T^2}{N} \sum_n
             \alpha\, \mathrm{KL}(b^t \| b^s)
             + \beta\, \mathrm{KL}(\hat p^t \| \hat p^s)
 
-    The paper tunes :math:`\beta` for each teacher and student; the authors'
-    code has 1 to 8 on CIFAR-100 (2 for ResNet-56 to -20, 8 for
-    ResNet-32x4 to -8x4) and 8 as default.
+    The paper tunes :math:`\beta` per pair of networks; the authors' code uses
+    1 to 8 on CIFAR-100 (2 for ResNet-56 to -20, 8 for ResNet-32x4 to -8x4),
+    8 by default.
 
     Args:
         alpha (float): The :math:`\alpha`. Defaults to 1.0.
         beta (float): The :math:`\beta`. Defaults to 8.0.
         temperature (float): The :math:`T`. Defaults to 4.0.
-        warmup_epochs (float): Over how many epochs the loss grows to its
-            full size, see :class:`WarmUp`. Shorter trainings than the
-            published one of 240 epochs need less. Defaults to 20.
-        weight (float): What the loss is multiplied with. Defaults to 1.0,
-            as :math:`\alpha` and :math:`\beta` are its weights.
+        warmup_epochs (float): Epochs over which the loss ramps up to its full
+            weight, see :class:`WarmUp`. The default of 20 is meant for the
+            published 240 epochs; shorter training needs fewer.
+        weight (float): Loss weight. Defaults to 1.0, since
+            :math:`\alpha` and :math:`\beta` already weight it.
 
     Raises:
         ValueError: ``temperature`` is not positive.
@@ -62,7 +62,7 @@ class DKDLoss(JointLoss):
         super().__init__(weight)
         if temperature <= 0:
             raise ValueError(
-                f'temperature is {temperature}; it has to be positive.')
+                f'temperature is {temperature}; it must be positive.')
         self.alpha = alpha
         self.beta = beta
         self.temperature = temperature
@@ -73,8 +73,8 @@ class DKDLoss(JointLoss):
         """Set up the warm-up.
 
         Args:
-            student (Knowledge): The student's, of a dry run.
-            teacher (Knowledge): The teacher's, of the same.
+            student (Knowledge): The student's outputs in a dry run.
+            teacher (Knowledge): The teacher's outputs in the same dry run.
             num_samples (int): Size of the training set.
 
         Raises:
@@ -85,11 +85,11 @@ class DKDLoss(JointLoss):
 
     def forward(self, student: Knowledge, teacher: Knowledge, labels: Tensor,
                 indices: Tensor) -> Tensor:
-        """Compute the loss, without its weight.
+        """Compute the unweighted loss.
 
         Args:
-            student (Knowledge): The student's, with gradients.
-            teacher (Knowledge): The teacher's, without.
+            student (Knowledge): The student's outputs, with gradients.
+            teacher (Knowledge): The teacher's outputs, without gradients.
             labels (Tensor): Classes, (N, ).
             indices (Tensor): Not used.
 
@@ -98,7 +98,7 @@ class DKDLoss(JointLoss):
         """
         student_logits, teacher_logits = MimicLoss._promote(
             student.logits, teacher.logits)
-        # F.one_hot reads the labels on some devices.
+        # F.one_hot synchronises on some devices.
         is_class = labels[:, None] == torch.arange(
             student_logits.shape[1], device=labels.device)
         student_pair, student_others = self._split(student_logits, is_class)
@@ -110,13 +110,13 @@ class DKDLoss(JointLoss):
 
     def _split(self, logits: Tensor,
                is_class: Tensor) -> Tuple[Tensor, Tensor]:
-        """Logarithms of b (N, 2) and of p-hat (N, classes), whose entry for
-        the class itself is one of the lowest numbers."""
+        """Compute log b (N, 2) and log p-hat (N, classes); the latter's entry
+        for the target class is hugely negative."""
         logits = logits / self.temperature
         # Not -inf, which would make the divergence NaN.
         others = logits.masked_fill(is_class, -1e4)
         own = logits.masked_fill(~is_class, 0).sum(1)
-        # Logarithms all along: 1 - p would lose a small one to rounding.
+        # In log space throughout: 1 - p would lose small values to rounding.
         pair = torch.stack([own, others.logsumexp(1)], 1)
         return F.log_softmax(pair, 1), F.log_softmax(others, 1)
 

@@ -10,21 +10,21 @@ from .adapted_loss import AdaptedLoss
 
 @MODELS.register_module()
 class FeatureLoss(AdaptedLoss):
-    """What a mimic phase compares, beside the task's loss.
+    """The mimic loss of all taps added to the task loss.
 
-    The control of stage-by-stage mimicking: the same taps, adapters and
-    distance as the schedule ``joint``, but at once with the task and so with
-    a weight. With a detector's FPN as tap it is the usual imitation of its
-    levels; with ``PearsonMimicLoss`` PKD, with ``ChannelWiseMimicLoss`` CWD,
-    and with ``foreground`` much like FGFI.
+    This is the control of stage-by-stage mimicking: the same taps, adapters
+    and distance as schedule ``joint``, but trained together with the task and
+    therefore with a weight. With a detector's FPN as tap it is common FPN
+    imitation; with ``PearsonMimicLoss`` it is PKD, with
+    ``ChannelWiseMimicLoss`` CWD, and with ``foreground`` it is close to FGFI.
 
     Args:
-        weight (float): What the loss, a sum over taps, is multiplied with.
+        weight (float): Weight of the loss, which is summed over taps.
             Defaults to 1.
         mimic_loss (dict): Config of the distance. Defaults to
             ``dict(type='L2MimicLoss')``.
-        adapter (dict): Config of the map to the teacher's shape. Defaults to
-            ``dict(type='ConvAdapter')``.
+        adapter (dict): Config of the adapter to the teacher's shape. Defaults
+            to ``dict(type='ConvAdapter')``.
 
     Example:
         >>> losses = [dict(type='FeatureLoss', weight=1)]

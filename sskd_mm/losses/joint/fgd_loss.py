@@ -18,17 +18,17 @@ class FGDLoss(AdaptedLoss):
     r"""Focal and global distillation of a detector's features (FGD).
 
     FGD (*Focal and Global Knowledge Distillation for Detectors*, arXiv
-    2111.11837) compares foreground and background apart, most where the
-    teacher looks. Attention over positions and over channels is (Eqs. 4, 5)
+    2111.11837) compares foreground and background separately, weighted by the
+    teacher's attention. Spatial and channel attention are (Eqs. 4, 5)
 
     .. math::
         A^S(F) = H W \, \mathrm{softmax}\Big(\frac{1}{C} \sum_k |F_k| / T\Big)
         \qquad
         A^C(F) = C \, \mathrm{softmax}\Big(\frac{1}{H W} \sum_p |F_p| / T\Big)
 
-    and, with :math:`S_p` one over the number of cells of the object at
-    :math:`p` (of the smallest, where several are) or of the background, and
-    :math:`A` the teacher's, the loss of an image is (Eqs. 8 to 12)
+    With :math:`A` the teacher's attention and :math:`S_p` one over the number
+    of cells of the object at :math:`p` (the smallest if several overlap) or
+    of the background, the loss of an image is (Eqs. 8 to 12)
 
     .. math::
         L = \sum_{k, p} w_p S_p A^S_p A^C_k (t_{kp} - s_{kp})^2
@@ -37,26 +37,25 @@ class FGDLoss(AdaptedLoss):
             + \lambda \| R(t) - R(s) \|^2
 
     with :math:`w_p = \alpha` for foreground and :math:`\beta` for background,
-    and :math:`R` a block that adds an image's context to each position
-    (GCNet's, one for each network, which train with the student). It is
+    and :math:`R` a block that adds global context to each position (GCNet's;
+    each network has its own, and both train with the student). The loss is
     averaged over images and summed over taps.
 
-    The authors' code exchanges height and width of its masks and divides by
-    the image's size without padding; here boxes are where they are in the
-    batch.
+    The authors' code swaps height and width of its masks and divides by the
+    unpadded image size; here boxes are used at their positions in the batch.
 
     Args:
-        weight (float): What all of it is multiplied with. Defaults to 1.
-        foreground (float): The :math:`\alpha`. The authors have, with the
-            next three, 1e-3, 5e-4, 1e-3, 5e-6 for one-stage detectors with
-            anchors, and 5e-5, 2.5e-5, 5e-5, 5e-7 for two-stage ones. Defaults
+        weight (float): Loss weight. Defaults to 1.
+        foreground (float): The :math:`\alpha`. For this and the next three
+            the authors use 1e-3, 5e-4, 1e-3, 5e-6 in anchor-based one-stage
+            detectors and 5e-5, 2.5e-5, 5e-5, 5e-7 in two-stage ones. Defaults
             to 1e-3.
         background (float): The :math:`\beta`. Defaults to 5e-4.
         attention (float): The :math:`\gamma`. Defaults to 1e-3.
         relation (float): The :math:`\lambda`. Defaults to 5e-6.
         temperature (float): The :math:`T`. Defaults to 0.5.
-        adapter (dict): Config of the map to the teacher's shape. Defaults to
-            ``dict(type='ConvAdapter')``.
+        adapter (dict): Config of the adapter to the teacher's shape. Defaults
+            to ``dict(type='ConvAdapter')``.
 
     Example:
         >>> losses = [dict(type='FGDLoss')]
@@ -83,10 +82,10 @@ class FGDLoss(AdaptedLoss):
 
     def prepare(self, student: Knowledge, teacher: Knowledge,
                 num_samples: int) -> None:
-        """Build the adapters and the blocks of both networks.
+        """Build the adapters and both networks' context blocks.
 
         Raises:
-            ValueError: A feature is no map.
+            ValueError: A feature is not a map.
         """
         check_maps(self, student, teacher)
         super().prepare(student, teacher, num_samples)
@@ -111,21 +110,21 @@ class FGDLoss(AdaptedLoss):
         return loss / len(teacher)
 
     def _attend(self, feature: Tensor) -> Tuple[Tensor, Tensor]:
-        """Attention over positions (N, 1, H, W) and channels (N, C, 1, 1)."""
+        """Compute spatial (N, 1, H, W) and channel attention (N, C, 1, 1)."""
         size = feature.abs() / self.temperature
         places = size.mean(1).flatten(1).softmax(1) * size[0, 0].numel()
         channels = size.mean((2, 3)).softmax(1) * size.shape[1]
         return (places.view_as(feature[:, :1]), channels[..., None, None])
 
     def _weights(self, objects: Objects, size: Tuple[int, int]) -> Tensor:
-        """What the squared difference at each position is multiplied with,
+        """Compute the weight of the squared difference at each position,
         (N, H, W)."""
         weights = []
         for rows, columns in objects.cells(size):
             area = rows.sum(1) * columns.sum(1)
             inside = rows[:, :, None] & columns[:, None]
             share = inside / area[:, None, None]
-            # There may be no object.
+            # Pad with zeros: there may be no object.
             share = torch.cat([share, share.new_zeros(1, *size)]).amax(0)
             outside = share == 0
             weights.append(self.foreground * share + self.background *

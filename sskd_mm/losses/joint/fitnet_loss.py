@@ -14,7 +14,7 @@ from .knowledge import Knowledge
 
 @MODELS.register_module()
 class FitNetLoss(JointLoss):
-    r"""A middle feature's regression to the teacher's, beside the task's loss.
+    r"""Regression of a middle feature to the teacher's (FitNet).
 
     FitNets (*Hints for Thin Deep Nets*, arXiv 1412.6550) compares one
     feature in the middle of the network, the hint, through a regressor
@@ -23,20 +23,18 @@ class FitNetLoss(JointLoss):
     .. math::
         L = \| r(s) - t \|^2
 
-    It does so in a stage of its own, before knowledge distillation; that
-    form is a mimic phase followed by a :class:`KDLoss` in ``finetune``. CRD
-    (arXiv 1910.10699) and later comparisons call FitNet what this class
-    computes: hint and task at once, with a regressor of a 1x1 convolution,
-    batch norm and ReLU. Where height and width differ, the student's feature
-    is first averaged down or resampled bilinearly up (there by a convolution
-    of another kernel and stride).
+    The paper does so in a separate stage before knowledge distillation; that
+    form is a mimic phase followed by :class:`KDLoss` in ``finetune``. This
+    class computes what CRD (arXiv 1910.10699) and later comparisons call
+    FitNet: hint and task loss together, with a 1x1 convolution, batch norm
+    and ReLU as the regressor. If the sizes differ, the student's feature is
+    first average-pooled down or bilinearly upsampled (in CRD by a convolution
+    with another kernel and stride).
 
     Args:
-        weight (float): What the loss is multiplied with. Defaults to 100, as
-            in CRD's comparison.
-        stage (int or str): Which of the ``stages`` is compared, by its index
-            or name. Defaults to 1, the second: ``layer2`` of a ResNet, as in
-            CRD's comparison.
+        weight (float): Loss weight. Defaults to 100, as in CRD's comparison.
+        stage (int or str): Index or name of the stage to compare. Defaults to
+            1, the second: ``layer2`` of a ResNet, as in CRD's comparison.
 
     Example:
         >>> losses = [dict(type='FitNetLoss', weight=100, stage='layer2')]
@@ -53,7 +51,7 @@ class FitNetLoss(JointLoss):
         """Build the regressor.
 
         Raises:
-            ValueError: There is no such stage, or its features are no maps.
+            ValueError: There is no such stage, or its features are not maps.
         """
         names = student.names
         if isinstance(self.stage, str) and self.stage in names:
@@ -62,8 +60,8 @@ class FitNetLoss(JointLoss):
         if isinstance(self.stage, str) or not -number <= self.stage < number:
             raise ValueError(
                 f'FitNetLoss: there is no stage {self.stage!r} among the '
-                f'{number} stages {", ".join(names)}. Write its name or its '
-                'index, from 0.')
+                f'{number} stages {", ".join(names)}. Give the name of a '
+                'stage or its index, from 0.')
         hints = [
             knowledge._replace(
                 features=knowledge.features[self.stage:][:1],
@@ -78,7 +76,7 @@ class FitNetLoss(JointLoss):
 
     def forward(self, student: Knowledge, teacher: Knowledge, labels: Tensor,
                 indices: Tensor) -> Tensor:
-        """Compute the loss, without its weight, from the hint."""
+        """Compute the unweighted loss from the hint."""
         feature = student.features[self.stage]
         feature = feature.to(self.regressor.conv.weight.dtype)
         target = teacher.features[self.stage]

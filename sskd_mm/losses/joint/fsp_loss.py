@@ -10,16 +10,16 @@ from .knowledge import Knowledge
 
 @MODELS.register_module()
 class FSPLoss(JointLoss):
-    """The flows from each tap to the next, beside the task's loss (FSP).
+    """The flows between consecutive taps added to the task loss (FSP).
 
     The sum of :class:`FSPMimicLoss` (*A Gift from Knowledge Distillation*,
-    CVPR 2017) over consecutive taps. It compares what was not adapted, so
-    both networks need features of the same shapes.
+    CVPR 2017) over consecutive taps. There are no adapters, so both networks
+    need features of the same shapes.
 
-    The paper has two stages: the flows first, then the task alone. So has
-    CRD's comparison (arXiv 1910.10699), with 30 epochs of the first, in
-    which no weight takes part. This form is run without this class, by the
-    mimic loss in a phase of all taps and finetuning behind it:
+    The paper has two stages: first the flows, then the task alone. So has
+    CRD's comparison (arXiv 1910.10699), with 30 epochs of the first stage,
+    which needs no weight. For this form use the mimic loss instead of this
+    class, in one phase for all taps, followed by finetuning:
 
     >>> model = dict(
     >>>     type='StageByStageDistiller',
@@ -30,13 +30,12 @@ class FSPLoss(JointLoss):
     >>>     head=dict(max_epochs=0),
     >>>     finetune=dict(max_epochs=240))
 
-    There the first tap, which has none before it, is compared with itself
-    too; CRD's code starts from the stem's output, and averages where the
-    paper takes the maximum.
+    There the first tap, which has no predecessor, is paired with itself;
+    CRD's code starts from the stem's output, and uses average pooling where
+    the paper uses max pooling.
 
     Args:
-        weight (float): What the loss is multiplied with. Defaults to 50, as
-            in CRD's scripts.
+        weight (float): Loss weight. Defaults to 50, as in CRD's scripts.
 
     Example:
         >>> losses = [dict(type='FSPLoss', weight=50)]
@@ -48,10 +47,10 @@ class FSPLoss(JointLoss):
 
     def prepare(self, student: Knowledge, teacher: Knowledge,
                 num_samples: int) -> None:
-        """See that the taps are several, and of the same shapes.
+        """Check that there are several taps with equal shapes.
 
         Raises:
-            ValueError: They are not.
+            ValueError: There are not.
         """
         check_maps(self, student, teacher)
         shapes = [[tuple(x.shape[1:]) for x in knowledge.features]
@@ -59,14 +58,14 @@ class FSPLoss(JointLoss):
         if shapes[0] != shapes[1] or len(shapes[0]) < 2:
             raise ValueError(
                 'FSPLoss compares how features change from tap to tap. It '
-                'needs two taps or more, with the same shapes in both '
+                'needs at least two taps, with the same shapes in both '
                 f'networks, but the student has {shapes[0]} and the teacher '
-                f'{shapes[1]}. With FSPMimicLoss in a mimic phase adapters '
-                'make up for the difference.')
+                f'{shapes[1]}. FSPMimicLoss in a mimic phase bridges the '
+                'difference by adapters.')
 
     def forward(self, student: Knowledge, teacher: Knowledge, labels: Tensor,
                 indices: Tensor) -> Tensor:
-        """Compute the loss, without its weight, from the features."""
+        """Compute the unweighted loss from the features."""
         s, t = student.features, teacher.features
         return sum(
             self.mimic_loss(s[k], t[k], s[k - 1], t[k - 1])

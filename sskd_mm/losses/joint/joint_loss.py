@@ -8,22 +8,21 @@ from .knowledge import Knowledge
 
 
 class JointLoss(nn.Module):
-    """Base of the losses that are added to a task's own, with a weight.
+    """Base class of losses that are added to the task loss with a weight.
 
-    These are the rivals and controls of stage-by-stage mimicking; a
+    These are the baselines and controls for stage-by-stage mimicking;
     :class:`JointDistiller` trains with them. A loss may have parameters
-    (projections, fusions): they are made in :meth:`prepare`, train with the
-    student and are dropped after training.
+    (projections, fusions): they are created in :meth:`prepare`, train with
+    the student and are dropped after training.
 
     Args:
-        weight (float): What the loss is multiplied with before it is added
-            to the task's own. It has to be tuned, which is why stage-by-stage
-            mimicking does without.
+        weight (float): Loss weight. It needs tuning, which stage-by-stage
+            mimicking avoids.
     """
 
-    #: What it reads beside features: ``'embedding'`` or ``'logits'`` of
-    #: classifiers; of detectors ``'boxes'`` of the data, ``'outputs'`` of the
-    #: dense head, or ``'hidden'``, what it computes on the way.
+    #: Inputs other than features: for classifiers ``'embedding'`` or
+    #: ``'logits'``; for detectors ``'boxes'`` (ground truth), ``'outputs'``
+    #: (of the dense head) or ``'hidden'`` (its intermediate features).
     needs: Tuple[str, ...] = ()
 
     def __init__(self, weight: float) -> None:
@@ -32,29 +31,30 @@ class JointLoss(nn.Module):
 
     def prepare(self, student: Knowledge, teacher: Knowledge,
                 num_samples: int) -> None:
-        """Make what depends on shapes; called once before training.
+        """Create everything that depends on shapes; called once, before
+        training.
 
         Args:
-            student (Knowledge): The student's, of a dry run.
-            teacher (Knowledge): The teacher's, of the same.
+            student (Knowledge): The student's outputs in a dry run.
+            teacher (Knowledge): The teacher's outputs in the same dry run.
             num_samples (int): Size of the training set.
 
         Raises:
-            ValueError: Networks that the loss cannot be computed for.
+            ValueError: The loss cannot be computed for these networks.
         """
 
     def forward(self, student: Knowledge, teacher: Knowledge,
                 labels: Union[Tensor, Objects, None],
                 indices: Optional[Tensor]) -> Tensor:
-        """Compute the loss, without its weight.
+        """Compute the unweighted loss.
 
         Args:
-            student (Knowledge): The student's, with gradients.
-            teacher (Knowledge): The teacher's, without.
-            labels (Tensor or Objects): Of classifiers the classes, (N, ); of
-                detectors the objects, if the loss needs the boxes.
-            indices (Tensor): Which sample of the training set each one is,
-                (N, ); of detectors None.
+            student (Knowledge): The student's outputs, with gradients.
+            teacher (Knowledge): The teacher's outputs, without gradients.
+            labels (Tensor or Objects): For classifiers the classes, (N, );
+                for detectors the objects, if the loss needs boxes.
+            indices (Tensor): Index of each sample in the training set, (N, );
+                None for detectors.
 
         Returns:
             Tensor: The loss, a scalar, in float32.

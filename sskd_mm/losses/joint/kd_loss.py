@@ -12,23 +12,22 @@ from .knowledge import Knowledge
 class KDLoss(JointLoss):
     r"""Divergence between softened predictions (KD).
 
-    KD (*Distilling the Knowledge in a Neural Network*, arXiv 1503.02531)
-    lets a student learn the probabilities that a teacher gives to all
-    classes, softened by a temperature :math:`T` (Eq. 1),
+    In KD (*Distilling the Knowledge in a Neural Network*, arXiv 1503.02531)
+    a student learns the teacher's probabilities of all classes, softened by a
+    temperature :math:`T` (Eq. 1),
 
     .. math::
         L = \frac{T^2}{N} \sum_n \sum_c p_{nc} \log \frac{p_{nc}}{q_{nc}}
         \qquad p = \mathrm{softmax}(z_t / T), \;
         q = \mathrm{softmax}(z_s / T)
 
-    The factor :math:`T^2` keeps the gradient's size when the temperature is
-    changed (its section 2).
+    The factor :math:`T^2` makes the scale of the gradient independent of the
+    temperature (its section 2).
 
     Args:
-        weight (float): What the loss is multiplied with. Defaults to 0.9, as
-            in CRD's comparison (arXiv 1910.10699), beside 0.1 of the task's
-            loss.
-        temperature (float): :math:`T`. Defaults to 4, as there.
+        weight (float): Loss weight. Defaults to 0.9, as in CRD's comparison
+            (arXiv 1910.10699), together with a task weight of 0.1.
+        temperature (float): :math:`T`. Defaults to 4, as in CRD's comparison.
 
     Example:
         >>> model = dict(
@@ -45,7 +44,7 @@ class KDLoss(JointLoss):
 
     def prepare(self, student: Knowledge, teacher: Knowledge,
                 num_samples: int) -> None:
-        """See that both know as many classes.
+        """Check that both have the same number of classes.
 
         Raises:
             ValueError: They do not.
@@ -54,13 +53,13 @@ class KDLoss(JointLoss):
         if numbers[0] != numbers[1]:
             raise ValueError(
                 f'KDLoss compares the logits of the same classes, but the '
-                f'student has {numbers[0]} and the teacher {numbers[1]}. Give '
-                'a teacher that was trained on the student\'s data set, or a '
-                'loss that compares features.')
+                f'student has {numbers[0]} and the teacher {numbers[1]}. Use '
+                'a teacher trained on the student\'s data set, or a loss that '
+                'compares features.')
 
     def forward(self, student: Knowledge, teacher: Knowledge, labels: Tensor,
                 indices: Tensor) -> Tensor:
-        """Compute the loss, without its weight, from the logits (N, C)."""
+        """Compute the unweighted loss from the logits (N, C)."""
         log_q, log_p = (
             F.log_softmax(logits / self.temperature, dim=1)
             for logits in MimicLoss._promote(student.logits, teacher.logits))

@@ -5,22 +5,23 @@ from torch import Tensor, nn
 
 
 class Knowledge(NamedTuple):
-    """What a network computes for a batch, as far as others learn from it.
+    """What joint losses read of a network's forward pass over a batch.
 
     Attributes:
-        features (tuple[Tensor]): The features of its taps, from the first
-            stage to the last: maps (N, C, H, W); of an FPN each level.
-        embedding (Tensor, optional): What a classifier's linear layer reads,
+        features (tuple[Tensor]): Features of the taps, from the first stage
+            to the last: maps (N, C, H, W), one per level of an FPN.
+        embedding (Tensor, optional): Input of a classifier's linear layer,
             (N, C).
-        logits (Tensor, optional): Its output, (N, classes).
-        names (tuple[str]): Names of the taps, where known.
-        outputs (tuple[Sequence[Tensor]]): What a detector's dense head
-            outputs, if a loss reads it: of each kind (scores, boxes, ...) a
-            map for each level.
-        head (nn.Module, optional): The dense head itself, then.
-        hidden (tuple): Of a student, if a loss reads it, what the head's
-            convolutions output: of those of scores and of boxes, for each
-            convolution, a map for each level.
+        logits (Tensor, optional): Output of that layer, (N, classes).
+        names (tuple[str]): Names of the taps, if known.
+        outputs (tuple[Sequence[Tensor]]): Outputs of a detector's dense head,
+            if a loss reads them: for each kind (scores, boxes, ...) one map
+            per level.
+        head (nn.Module, optional): The dense head, if a loss reads its
+            outputs.
+        hidden (tuple): Intermediate features of the student's head, if a loss
+            reads them: for the score and the box branch, for each
+            convolution, one map per level.
     """
 
     features: Tuple[Tensor, ...]

@@ -10,13 +10,13 @@ from .knowledge import Knowledge
 
 @MODELS.register_module()
 class LDLoss(JointLoss):
-    r"""Divergence between the distributions of where a box's sides are (LD).
+    r"""Divergence between the predicted distributions of box sides (LD).
 
-    LD (*Localization Distillation for Dense Object Detection*, arXiv
-    2102.12252, Section 3) takes the distributions over :math:`n + 1`
-    distances, which GFL has for each side of a box, for what knowledge
-    distillation takes the logits of classes for: softened by a temperature
-    :math:`T`, at the anchors :math:`i` that are assigned to an object,
+    GFL predicts each side of a box as a distribution over :math:`n + 1`
+    distances. LD (*Localization Distillation for Dense Object Detection*,
+    arXiv 2102.12252, Section 3) distills these distributions as KD does class
+    logits: softened by a temperature :math:`T`, at the anchors :math:`i`
+    assigned to an object,
 
     .. math::
         L = \frac{T^2}{4 (n + 1)} \sum_i w_i \sum_{e} \sum_j
@@ -24,14 +24,13 @@ class LDLoss(JointLoss):
 
     with :math:`e` the four sides, :math:`p` the teacher's and :math:`q` the
     student's distribution, and :math:`w_i` the student's highest score there,
-    without a gradient. Assignment and reduction are those of mmdet's
-    ``LDHead``, so the student's head stays a plain ``GFLHead``; the anchors
-    are assigned a second time in each step for it.
+    detached. Assignment and reduction follow mmdet's ``LDHead``, but the
+    student's head stays a plain ``GFLHead``: each step assigns the anchors a
+    second time.
 
     Args:
-        weight (float): What the loss is multiplied with. Defaults to 0.25, as
-            in mmdet's configs.
-        temperature (float): :math:`T`. Defaults to 10, as there.
+        weight (float): Loss weight. Defaults to 0.25, as in mmdet's configs.
+        temperature (float): :math:`T`. Defaults to 10, as in mmdet's configs.
 
     Example:
         >>> losses = [dict(type='LDLoss', weight=0.25, temperature=10)]
@@ -45,7 +44,7 @@ class LDLoss(JointLoss):
 
     def prepare(self, student: Knowledge, teacher: Knowledge,
                 num_samples: int) -> None:
-        """See that both have such distributions, of the same shape.
+        """Check that both heads predict distributions of the same shape.
 
         Raises:
             ValueError: They do not.
@@ -54,7 +53,7 @@ class LDLoss(JointLoss):
 
     def forward(self, student: Knowledge, teacher: Knowledge, labels: Objects,
                 indices: None) -> Tensor:
-        """Compute the loss, without its weight, from the heads' outputs."""
+        """Compute the unweighted loss from the heads' outputs."""
         total = 0.
         for scores, ours, theirs, assigned in zip(
                 *student.outputs, teacher.outputs[1],

@@ -14,12 +14,12 @@ from .knowledge import Knowledge
 
 @MODELS.register_module()
 class MGDLoss(AdaptedLoss):
-    r"""The teacher's feature generated from a masked one (MGD).
+    r"""Generates the teacher's feature from a masked student feature (MGD).
 
     MGD (*Masked Generative Distillation*, arXiv 2205.01529, Eqs. 3 to 5)
-    hides random positions of the student's feature, all channels of each, and
-    lets two convolutions of 3x3 with a ReLU between them, :math:`G`, restore
-    the whole of the teacher's from what is left:
+    masks random positions of the student's feature, with all their channels.
+    Two 3x3 convolutions with a ReLU in between, :math:`G`, generate the
+    teacher's full feature from the rest:
 
     .. math::
         L = \frac{1}{N} \sum_n \sum_{k, p} \left( T_{nkp} -
@@ -28,21 +28,21 @@ class MGDLoss(AdaptedLoss):
         M_{np} = \begin{cases} 0 & \text{if } R_{np} < \lambda \\
             1 & \text{otherwise} \end{cases}
 
-    with :math:`R` uniform from 0 to 1, drawn anew in each step, and :math:`f`
-    the adapter. It is a sum over channels and positions, and over taps, so
-    its weight is small. The convolutions train with the student.
+    with :math:`R` uniform in [0, 1), drawn anew in each step, and :math:`f`
+    the adapter. The loss sums over channels, positions and taps, so its
+    weight is small. The convolutions train with the student.
 
     Args:
-        weight (float): What the loss is multiplied with; with the next, the
-            authors have 2e-5 and 0.65 for one-stage detectors, 5e-7 and 0.45
-            for two-stage ones, 7e-5 and 0.5 for classifiers (at the last
-            stage). Defaults to 2e-5.
+        weight (float): Loss weight. For this and the next the authors use
+            2e-5 and 0.65 in one-stage detectors, 5e-7 and 0.45 in two-stage
+            ones, 7e-5 and 0.5 in classifiers (at the last stage). Defaults to
+            2e-5.
         mask_ratio (float): The :math:`\lambda`. Defaults to 0.65.
-        adapter (dict): Config of the map to the teacher's shape. Defaults to
-            ``dict(type='ConvAdapter')``.
+        adapter (dict): Config of the adapter to the teacher's shape. Defaults
+            to ``dict(type='ConvAdapter')``.
 
     Raises:
-        ValueError: ``mask_ratio`` is not from 0 to below 1.
+        ValueError: ``mask_ratio`` is not in [0, 1).
 
     Example:
         >>> losses = [dict(type='MGDLoss', weight=5e-7, mask_ratio=0.45)]
@@ -57,8 +57,8 @@ class MGDLoss(AdaptedLoss):
         super().__init__(weight, adapter)
         if not 0 <= mask_ratio < 1:
             raise ValueError(
-                f'mask_ratio is {mask_ratio}; it is the share of positions '
-                'that are hidden, so it has to be from 0 to below 1.')
+                f'mask_ratio is {mask_ratio}; it is the share of masked '
+                'positions, so it must be at least 0 and less than 1.')
         self.mask_ratio = mask_ratio
 
     def prepare(self, student: Knowledge, teacher: Knowledge,
@@ -66,7 +66,7 @@ class MGDLoss(AdaptedLoss):
         """Build the adapters and the generating convolutions.
 
         Raises:
-            ValueError: A feature is no map.
+            ValueError: A feature is not a map.
         """
         check_maps(self, student, teacher)
         super().prepare(student, teacher, num_samples)

@@ -7,15 +7,15 @@ from .tapwise_loss import TapwiseLoss
 
 @MODELS.register_module()
 class NSTLoss(TapwiseLoss):
-    """Neuron selectivity transfer beside the task's loss (NST).
+    """Neuron selectivity transfer added to the task loss (NST).
 
     The sum over taps of :class:`NSTMimicLoss` (arXiv 1707.01219), the
-    squared maximum mean discrepancy with the polynomial kernel, as CRD's
-    comparison computes it.
+    squared maximum mean discrepancy with the polynomial kernel, as in CRD's
+    comparison.
 
     Args:
-        weight (float): What the loss is multiplied with. Defaults to 50, as
-            in CRD's comparison (arXiv 1910.10699).
+        weight (float): Loss weight. Defaults to 50, as in CRD's comparison
+            (arXiv 1910.10699).
 
     Example:
         >>> losses = [dict(type='NSTLoss', weight=50)]

@@ -14,33 +14,33 @@ from .warm_up import WarmUp
 
 @MODELS.register_module()
 class ReviewKDLoss(JointLoss):
-    r"""Each stage learns from what the deeper ones have fused (ReviewKD).
+    r"""Compares each stage fused with the deeper ones (ReviewKD).
 
     ReviewKD (*Distilling Knowledge via Knowledge Review*, arXiv 2104.09044,
-    Section 3) takes the student's features of all taps and its embedding as
-    a map of one position, :math:`S_1, \dots, S_n`. From the last to the
-    first each is fused with the result of the one behind it
-    (:class:`AttentionFusion`, the paper's ABF), and what comes out,
-    :math:`F_i`, is compared with the teacher's :math:`T_i` at several sizes
-    (HCL), with :math:`P_l` the average pooling to :math:`l \times l`:
+    Section 3) takes the student's features at all taps, and its embedding as
+    a 1x1 map, :math:`S_1, \dots, S_n`. From last to first, each is fused with
+    the result of its successor (:class:`AttentionFusion`, the paper's ABF).
+    The result, :math:`F_i`, is compared with the teacher's :math:`T_i` at
+    several sizes (HCL), with :math:`P_l` average pooling to
+    :math:`l \times l`:
 
     .. math::
         L = \sum_i \frac{\mathrm{MSE}(F_i, T_i) + \sum_l 2^{-j_l}
             \mathrm{MSE}(P_l F_i, P_l T_i)}{1 + \sum_l 2^{-j_l}}
 
-    Here :math:`l` is each of 4, 2, 1 that is smaller than the map, and
-    :math:`j_l = 1, 2, \dots` counts them.
+    Here :math:`l` runs over those of 4, 2, 1 that are smaller than the map,
+    and :math:`j_l = 1, 2, \dots` counts them.
 
-    The authors compare features before the last ReLU of a stage; here it is
-    what the taps are. The fusions train with the student.
+    The authors compare features before the last ReLU of a stage; this class
+    compares the taps. The fusions train with the student.
 
     Args:
-        warmup_epochs (float): Over how many epochs the loss grows to its
-            full size, see :class:`WarmUp`. Shorter trainings than the
-            published one of 240 epochs need less. Defaults to 20.
-        weight (float): What the loss is multiplied with. The authors take,
-            on CIFAR-100, 0.6 for ResNet-56 to -20, 1 for ResNet-110 to -32
-            and 5 for ResNet-32x4 to -8x4. Defaults to 1.0.
+        warmup_epochs (float): Epochs over which the loss ramps up to its full
+            weight, see :class:`WarmUp`. The default of 20 is meant for the
+            published 240 epochs; shorter training needs fewer.
+        weight (float): Loss weight. On CIFAR-100 the authors use 0.6 for
+            ResNet-56 to -20, 1 for ResNet-110 to -32 and 5 for ResNet-32x4
+            to -8x4. Defaults to 1.0.
 
     Example:
         >>> loss = dict(type='ReviewKDLoss', weight=0.6)
@@ -54,11 +54,11 @@ class ReviewKDLoss(JointLoss):
 
     def prepare(self, student: Knowledge, teacher: Knowledge,
                 num_samples: int) -> None:
-        """Make the fusions and set up the warm-up.
+        """Build the fusions and set up the warm-up.
 
         Args:
-            student (Knowledge): The student's, of a dry run.
-            teacher (Knowledge): The teacher's, of the same.
+            student (Knowledge): The student's outputs in a dry run.
+            teacher (Knowledge): The teacher's outputs in the same dry run.
             num_samples (int): Size of the training set.
 
         Raises:
@@ -70,7 +70,7 @@ class ReviewKDLoss(JointLoss):
             raise ValueError(
                 f'The student has {len(ours) - 1} taps and the teacher '
                 f'{len(theirs) - 1}; ReviewKDLoss compares them one by one.')
-        # At most 512, as the authors have it.
+        # At most 512, as in the authors' code.
         mid_channels = min(512, ours[-1].shape[1])
         self.fusions = nn.ModuleList(
             AttentionFusion(s.shape[1], mid_channels, t.shape[1], i > 0)
@@ -80,11 +80,11 @@ class ReviewKDLoss(JointLoss):
 
     def forward(self, student: Knowledge, teacher: Knowledge, labels: Tensor,
                 indices: Tensor) -> Tensor:
-        """Compute the loss, without its weight.
+        """Compute the unweighted loss.
 
         Args:
-            student (Knowledge): The student's, with gradients.
-            teacher (Knowledge): The teacher's, without.
+            student (Knowledge): The student's outputs, with gradients.
+            teacher (Knowledge): The teacher's outputs, without gradients.
             labels (Tensor): Not used.
             indices (Tensor): Not used.
 
@@ -92,13 +92,14 @@ class ReviewKDLoss(JointLoss):
             Tensor: The loss, a scalar, in float32.
 
         Raises:
-            ValueError: A batch of one sample, which the fusions' batch norm
-                cannot normalise.
+            ValueError: The batch has one sample, which the fusions' batch
+                norm cannot normalise.
         """
         if self.training and len(labels) == 1:
             raise ValueError(
-                'ReviewKDLoss needs batches of 2 samples or more; write '
-                'drop_last=True in train_dataloader to skip a last one of 1.')
+                'ReviewKDLoss needs batches of at least 2 samples; set '
+                'drop_last=True in train_dataloader to skip a last batch of '
+                '1.')
         loss, fused = 0., None
         # From the last to the first.
         for fusion, ours, theirs in zip(self.fusions,
@@ -111,7 +112,7 @@ class ReviewKDLoss(JointLoss):
 
     @staticmethod
     def _levels(knowledge: Knowledge) -> List[Tensor]:
-        """The features of the taps and the embedding, as maps."""
+        """Return the features of the taps and the embedding, as maps."""
         return [*knowledge.features, MimicLoss._as_map(knowledge.embedding)]
 
     @staticmethod

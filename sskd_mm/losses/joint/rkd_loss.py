@@ -16,8 +16,8 @@ class RKDLoss(JointLoss):
     r"""Distances and angles between the samples of a batch (RKD).
 
     RKD (*Relational Knowledge Distillation*, arXiv 1904.05068, Sections
-    3.2.1 and 3.2.2) compares how the embeddings :math:`x_i` of a batch lie
-    to each other rather than where they are:
+    3.2.1 and 3.2.2) compares the relations between the embeddings :math:`x_i`
+    of a batch rather than the embeddings themselves:
 
     .. math::
         \psi_D(x_i, x_j) = \frac{\|x_i - x_j\|}{\mu}
@@ -31,23 +31,23 @@ class RKDLoss(JointLoss):
             + \frac{\lambda_A}{N^3} \sum_{i,j,k}
             h(\psi_A(s_i, s_j, s_k) - \psi_A(t_i, t_j, t_k))
 
-    with :math:`\mu` the mean distance of two different samples and
-    :math:`h` the Huber loss, quadratic up to 1. The paper sums; the means are
-    those of the public code that the weights below belong to, where a sample
-    with itself counts among the :math:`N^2` and :math:`N^3`.
+    with :math:`\mu` the mean distance between different samples and :math:`h`
+    the Huber loss, quadratic up to 1. The paper sums; the means follow the
+    public code that the default weights come from, where the :math:`N^2` and
+    :math:`N^3` include pairs of a sample with itself.
 
-    Neither shifting, rotating nor scaling the embeddings changes it, and the
-    two networks' may differ in width. Where two samples fall on one point,
-    there is no direction from one to the other: it is taken for zero and
-    gets no gradient. In distributed training each process compares the
-    samples of its own part of the batch.
+    Shifting, rotating or scaling the embeddings does not change it, and the
+    networks' embeddings may differ in width. If two samples coincide, there
+    is no direction between them: it is treated as zero and gets no gradient.
+    In distributed training each process compares the samples of its own part
+    of the batch.
 
     Args:
         distance_weight (float): The :math:`\lambda_D`. Defaults to 25.
         angle_weight (float): The :math:`\lambda_A`. Defaults to 50, twice
-            as in the paper.
-        weight (float): What the loss is multiplied with. Defaults to 1.0,
-            as :math:`\lambda_D` and :math:`\lambda_A` are its weights.
+            :math:`\lambda_D` as in the paper.
+        weight (float): Loss weight. Defaults to 1.0, since
+            :math:`\lambda_D` and :math:`\lambda_A` already weight it.
 
     Example:
         >>> loss = dict(type='RKDLoss')
@@ -65,11 +65,11 @@ class RKDLoss(JointLoss):
 
     def forward(self, student: Knowledge, teacher: Knowledge, labels: Tensor,
                 indices: Tensor) -> Tensor:
-        """Compute the loss, without its weight.
+        """Compute the unweighted loss.
 
         Args:
-            student (Knowledge): The student's, with gradients.
-            teacher (Knowledge): The teacher's, without.
+            student (Knowledge): The student's outputs, with gradients.
+            teacher (Knowledge): The teacher's outputs, without gradients.
             labels (Tensor): Not used.
             indices (Tensor): Not used.
 
@@ -86,18 +86,18 @@ class RKDLoss(JointLoss):
 
     @staticmethod
     def _relate(embedding: Tensor) -> Tuple[Tensor, Tensor]:
-        """Distances (N, N) and cosines of angles (N, N, N)."""
+        """Compute distances (N, N) and cosines of angles (N, N, N)."""
         num_samples = len(embedding)
-        # (N, N, C), the first minus the second. Distances out of a Gram
-        # matrix would lose close samples to rounding.
+        # (N, N, C), first minus second. Distances computed from a Gram matrix
+        # would lose close samples to rounding.
         differences = embedding[:, None] - embedding
         distances = torch.linalg.vector_norm(differences, dim=2)
         mean = distances.sum() / max(num_samples * (num_samples - 1), 1)
-        # One point only: at distance 0, whatever the unit.
+        # If all samples coincide, all distances are 0 in any unit.
         distances = distances / mean.masked_fill(mean == 0, torch.inf)
         # Angles are at the first sample.
         directions = MimicLoss._unit_length(differences, 2)
-        # Autocast would multiply in half precision.
+        # Autocast would run this product in half precision.
         with torch.autocast(embedding.device.type, enabled=False):
             angles = directions @ directions.transpose(1, 2)
         return distances, angles

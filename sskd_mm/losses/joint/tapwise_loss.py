@@ -11,15 +11,15 @@ from .knowledge import Knowledge
 
 
 class TapwiseLoss(JointLoss):
-    """Base of the losses that sum up a mimic loss over all taps.
+    """Base class of losses that sum a mimic loss over all taps.
 
-    Where height and width of two features differ, the larger one is averaged
-    down to the smaller, as CRD's comparison does.
+    If two features differ in height and width, the larger is average-pooled
+    to the size of the smaller, as in CRD's comparison.
 
     Args:
-        weight (float): What the loss is multiplied with.
-        mimic_loss (MimicLoss): The distance of two maps, which may differ in
-            channels.
+        weight (float): Loss weight.
+        mimic_loss (MimicLoss): The distance between two maps, which may
+            differ in channels.
     """
 
     def __init__(self, weight: float, mimic_loss: MimicLoss) -> None:
@@ -28,7 +28,7 @@ class TapwiseLoss(JointLoss):
 
     def prepare(self, student: Knowledge, teacher: Knowledge,
                 num_samples: int) -> None:
-        """See that the features are maps.
+        """Check that the features are maps.
 
         Raises:
             ValueError: One is not.
@@ -37,7 +37,7 @@ class TapwiseLoss(JointLoss):
 
     def forward(self, student: Knowledge, teacher: Knowledge, labels: Tensor,
                 indices: Tensor) -> Tensor:
-        """Compute the loss, without its weight, from the features."""
+        """Compute the unweighted loss from the features."""
         return sum(
             self.mimic_loss(*_to_smaller(s, t))
             for s, t in zip(student.features, teacher.features))

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 class WarmUp(nn.Module):
     r"""A factor that grows from :math:`1 / E` to 1 over the first epochs.
 
-    In epoch :math:`e = 1, 2, \dots` it is :math:`\min(e / E, 1)`. Epochs are
-    told by the number of samples seen, of all processes together, which is
-    kept in a buffer: resuming goes on where training stopped.
+    In epoch :math:`e = 1, 2, \dots` it is :math:`\min(e / E, 1)`. The epoch
+    follows from the number of samples seen by all processes, which is kept in
+    a buffer, so that a resumed run continues where it stopped.
 
     Args:
         epochs (float): The :math:`E`; 0 is no warm-up.
@@ -25,7 +25,8 @@ class WarmUp(nn.Module):
         super().__init__()
         if epochs < 0:
             raise ValueError(
-                f'warmup_epochs is {epochs}; it has to be 0 (none) or more.')
+                f'warmup_epochs is {epochs}; it must be 0 (no warm-up) or '
+                'more.')
         self.epochs = epochs
         self.num_samples = num_samples
         self.register_buffer('seen', torch.tensor(0))
@@ -34,8 +35,8 @@ class WarmUp(nn.Module):
         """Scale a loss and, in training, count its batch.
 
         Args:
-            loss (Tensor): Of this batch, a scalar.
-            batch_size (int): Samples of it, of this process.
+            loss (Tensor): The loss of this batch, a scalar.
+            batch_size (int): The number of samples in this process's batch.
 
         Returns:
             Tensor: The loss, scaled.

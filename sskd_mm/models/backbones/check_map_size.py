@@ -3,21 +3,20 @@ from torch import Tensor
 
 
 def check_map_size(x: Tensor, side: int) -> None:
-    """Check that a network for faces got images of its ``input_size``.
+    """Check that a face network gets images of its ``input_size``.
 
     Args:
-        x (Tensor): The last map, of a sixteenth of the images' sides,
-            (N, C, H, W).
-        side (int): What H and W have to be.
+        x (Tensor): The last map, at 1/16 of the image size, (N, C, H, W).
+        side (int): The expected H and W.
 
     Raises:
-        ValueError: They are not; says how large the images are.
+        ValueError: H or W differs; the message gives the image size.
     """
     height, width = x.shape[-2:]
     if (height, width) != (side, side):
         raise ValueError(
-            f'The network for faces has input_size={16 * side}, but the '
-            f'images are of about {16 * height} x {16 * width} pixels. Give '
-            f"the backbone their size, or resize them: dict(type='Resize', "
-            f"scale=({16 * side}, {16 * side})), or where they are aligned "
-            f"dict(type='AlignFace', size={16 * side}).")
+            f'The face network has input_size={16 * side}, but the images '
+            f'have about {16 * height} x {16 * width} pixels. Set input_size '
+            f"to their size, or resize them: dict(type='Resize', "
+            f"scale=({16 * side}, {16 * side})), or, if the pipeline aligns "
+            f"them, dict(type='AlignFace', size={16 * side}).")

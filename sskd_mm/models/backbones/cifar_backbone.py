@@ -6,23 +6,21 @@ from torch import Tensor
 
 
 class CIFARBackbone(BaseModule):
-    """A stem and the stages ``layer1``, ``layer2``, ... of a network for
-    images of 32 x 32.
+    """Base class of networks for 32 x 32 images: a stem and the stages
+    ``layer1``, ``layer2``, ...
 
-    A stage is what works at one resolution. The last one ends with all that
-    comes before the pooling (a WRN's last norm, a MobileNetV2's last
-    convolution), so its tap is what the head gets.
+    Each stage works at one resolution. The last one includes everything up to
+    the pooling (a WRN's last norm, a MobileNetV2's last convolution), so its
+    tap is the input of the head.
 
     Args:
         num_stages (int): The number of stages, which the subclass adds.
-        out_indices (Sequence[int]): Which stages are output, counted from 0
-            or, negative, from the end.
-        init_cfg (dict, optional): Config of the
-            initialisation.
+        out_indices (Sequence[int]): Indices of the output stages, counted
+            from 0 or, if negative, from the end.
+        init_cfg (dict, optional): Config of the initialisation.
 
     Raises:
-        ValueError: ``out_indices`` is empty or names a stage that is not
-            there.
+        ValueError: ``out_indices`` is empty or out of range.
     """
 
     def __init__(self,
@@ -34,7 +32,7 @@ class CIFARBackbone(BaseModule):
                                       for i in out_indices):
             raise ValueError(
                 f'out_indices={out_indices} of {type(self).__name__} must '
-                f'number some of its {num_stages} stages, from 0 to '
+                f'name at least one of its {num_stages} stages, from 0 to '
                 f'{num_stages - 1}.')
         self.out_indices = tuple(sorted(i % num_stages for i in out_indices))
         self.layers = [f'layer{i + 1}' for i in range(num_stages)]
@@ -57,5 +55,5 @@ class CIFARBackbone(BaseModule):
         return tuple(outs)
 
     def stem(self, x: Tensor) -> Tensor:
-        """What comes before the first stage."""
+        """Run the layers before the first stage."""
         raise NotImplementedError

@@ -9,17 +9,17 @@ from .cifar_backbone import CIFARBackbone
 
 
 class InvertedResidual(nn.Module):
-    """MobileNetV2's block, with ReLU in place of ReLU6.
+    """MobileNetV2's block, with ReLU instead of ReLU6.
 
-    Unlike torchvision's it expands by a 1x1 convolution even where
+    Unlike torchvision's, it has the expanding 1x1 convolution even if
     ``expand_ratio`` is 1.
 
     Args:
         in_channels (int): Channels of the input.
         out_channels (int): Channels of the output.
         stride (int): Stride of the depthwise convolution.
-        expand_ratio (int): By what the depthwise convolution is wider than
-            the input.
+        expand_ratio (int): Width of the depthwise convolution relative to the
+            input.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int,
@@ -41,31 +41,31 @@ class InvertedResidual(nn.Module):
 
 @MODELS.register_module()
 class CIFARMobileNetV2(CIFARBackbone):
-    """MobileNetV2 for CIFAR, as CRD (*Contrastive Representation
-    Distillation*, arXiv 1910.10699) and what follows it have it.
+    """MobileNetV2 for CIFAR, as used by CRD (*Contrastive Representation
+    Distillation*, arXiv 1910.10699) and later work.
 
-    Of MobileNetV2's five strides (arXiv 1801.04381, table 2) the second is
-    left out, so images of 32 x 32 end as maps of 2 x 2. Other than there, the
-    activation is ReLU and widths are rounded down, not to multiples of 8. The
-    last convolution, to 1280 channels, belongs to the last stage.
+    The second of MobileNetV2's five strides (arXiv 1801.04381, table 2) is
+    dropped, so 32 x 32 images end as 2 x 2 maps. Unlike in the paper, the
+    activation is ReLU, and widths are rounded down instead of to multiples of
+    8. The last convolution, to 1280 channels, belongs to the last stage.
 
     Args:
-        widen_factor (float): By what all widths but the last one are
-            multiplied. Defaults to 0.5.
-        out_indices (Sequence[int]): Which of the four stages are output.
-            Defaults to the last one.
+        widen_factor (float): Multiplier of all widths except the last.
+            Defaults to 0.5.
+        out_indices (Sequence[int]): Indices of the output stages, out of
+            four. Defaults to the last.
         init_cfg (dict, optional): Config of the initialisation. Defaults to
-            Kaiming's.
+            Kaiming.
 
     Raises:
-        ValueError: There is no such output.
+        ValueError: ``out_indices`` is empty or out of range.
 
     Example:
         >>> backbone = dict(type='CIFARMobileNetV2')
     """
 
-    # Of each stage, its groups of blocks: expand_ratio, channels, blocks and
-    # the first one's stride.
+    # Per stage, its groups of blocks: expand_ratio, channels, number of
+    # blocks, stride of the first.
     arch_settings = (
         ((1, 16, 1, 1), (6, 24, 2, 1)),
         ((6, 32, 3, 2), ),

@@ -10,14 +10,14 @@ from .cifar_backbone import CIFARBackbone
 
 
 class PaddedShortcut(nn.Module):
-    """Every second pixel, and zeros for the channels that are added: the
-    shortcut A of ResNet, which has no parameters.
+    """ResNet's parameter-free shortcut A: subsample the pixels and pad the
+    new channels with zeros.
 
     Args:
         in_channels (int): Channels of the input.
-        out_channels (int): Channels of the output, half of the new ones on
-            either side of the input's.
-        stride (int): Distance of the pixels that are taken.
+        out_channels (int): Channels of the output; half of the new ones go
+            before the input's channels, half after.
+        stride (int): Stride of the subsampling.
     """
 
     def __init__(self, in_channels: int, out_channels: int,
@@ -38,9 +38,9 @@ class CIFARResNet(CIFARBackbone):
     """ResNet of depth 6n + 2 for CIFAR (*Deep Residual Learning for Image
     Recognition*, arXiv 1512.03385, section 4.2).
 
-    Three stages of n blocks of two 3x3 convolutions. ResNet-8x4 and -32x4 of
-    the literature on distillation have ``stem_channels=32,
-    base_channels=64``. For their ResNet-50 use mmpretrain's ``ResNet_CIFAR``.
+    Three stages of n blocks with two 3x3 convolutions each. ResNet-8x4 and
+    -32x4 of the distillation literature have ``stem_channels=32,
+    base_channels=64``. For its ResNet-50 use mmpretrain's ``ResNet_CIFAR``.
 
     Args:
         depth (int): 8, 14, 20, 32, 44, 56, 110, ...
@@ -48,19 +48,18 @@ class CIFARResNet(CIFARBackbone):
             16.
         base_channels (int): Channels of the first stage; the second has
             twice, the third four times as many. Defaults to 16.
-        shortcut (str): Where a stage changes the shape: ``'A'``, every second
-            pixel and zeros for the new channels, as the paper has it for
-            CIFAR; or ``'B'``, a 1x1 convolution and a norm, as the
-            literature on distillation since CRD (arXiv 1910.10699) has it.
-            Defaults to ``'B'``.
-        out_indices (Sequence[int]): Which stages are output. Defaults to the
-            last one.
+        shortcut (str): Shortcut where a stage changes the shape: ``'A'``,
+            subsampling and zero padding, as in the paper for CIFAR; or
+            ``'B'``, a 1x1 convolution and a norm, as in the distillation
+            literature since CRD (arXiv 1910.10699). Defaults to ``'B'``.
+        out_indices (Sequence[int]): Indices of the output stages. Defaults to
+            the last.
         init_cfg (dict, optional): Config of the initialisation. Defaults to
-            Kaiming's.
+            Kaiming.
 
     Raises:
-        ValueError: There is no network of this depth, no such shortcut or no
-            such output.
+        ValueError: There is no network of this depth, no such shortcut, or
+            ``out_indices`` is empty or out of range.
 
     Example:
         >>> backbone = dict(type='CIFARResNet', depth=20)

@@ -14,10 +14,10 @@ STEM_CHANNELS = 24
 
 
 class ShuffleUnit(nn.Module):
-    """ShuffleNet's unit, with a ReLU behind the depthwise convolution too.
+    """ShuffleNet's unit, with a ReLU after the depthwise convolution too.
 
-    With stride 2 the pooled input is put beside the unit's own channels, with
-    stride 1 the input is added.
+    With stride 2 the pooled input is concatenated to the output, with stride
+    1 the input is added.
 
     Args:
         in_channels (int): Channels of the input.
@@ -31,7 +31,7 @@ class ShuffleUnit(nn.Module):
         self.stride = stride
         own = out_channels - in_channels if stride == 2 else out_channels
         width = own // 4
-        # The stem has too few channels to group them.
+        # The stem has too few channels for groups.
         groups = 1 if in_channels == STEM_CHANNELS else GROUPS
         self.conv = nn.Sequential(
             Conv2dNormActivation(in_channels, width, 1, groups=groups),
@@ -52,21 +52,20 @@ class ShuffleUnit(nn.Module):
 
 @MODELS.register_module()
 class CIFARShuffleNetV1(CIFARBackbone):
-    """ShuffleNet of 3 groups for CIFAR, as CRD (*Contrastive Representation
-    Distillation*, arXiv 1910.10699) and what follows it have it.
+    """ShuffleNet with 3 groups for CIFAR, as used by CRD (*Contrastive
+    Representation Distillation*, arXiv 1910.10699) and later work.
 
-    Other than in ShuffleNet (arXiv 1707.01083) the stem is a 1x1 convolution
-    of stride 1 without a pooling, and a ReLU follows the depthwise
-    convolutions.
+    Unlike in ShuffleNet (arXiv 1707.01083), the stem is a 1x1 convolution of
+    stride 1 without pooling, and a ReLU follows the depthwise convolutions.
 
     Args:
-        out_indices (Sequence[int]): Which of the three stages, of 240, 480
-            and 960 channels, are output. Defaults to the last one.
+        out_indices (Sequence[int]): Indices of the output stages, out of
+            three with 240, 480 and 960 channels. Defaults to the last.
         init_cfg (dict, optional): Config of the initialisation. Defaults to
-            none, so PyTorch's own, as there.
+            none: PyTorch's default, as in CRD.
 
     Raises:
-        ValueError: There is no such output.
+        ValueError: ``out_indices`` is empty or out of range.
 
     Example:
         >>> backbone = dict(type='CIFARShuffleNetV1')

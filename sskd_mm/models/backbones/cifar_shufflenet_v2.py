@@ -11,21 +11,21 @@ from .cifar_backbone import CIFARBackbone
 
 @MODELS.register_module()
 class CIFARShuffleNetV2(CIFARBackbone):
-    """ShuffleNetV2 1x for CIFAR, as CRD (*Contrastive Representation
-    Distillation*, arXiv 1910.10699) and what follows it have it.
+    """ShuffleNetV2 1x for CIFAR, as used by CRD (*Contrastive Representation
+    Distillation*, arXiv 1910.10699) and later work.
 
-    Other than in ShuffleNetV2 (arXiv 1807.11164) the stem is a 1x1
-    convolution of stride 1 without a pooling. The last convolution, to 1024
-    channels, belongs to the last stage.
+    Unlike in ShuffleNetV2 (arXiv 1807.11164), the stem is a 1x1 convolution
+    of stride 1 without pooling. The last convolution, to 1024 channels,
+    belongs to the last stage.
 
     Args:
-        out_indices (Sequence[int]): Which of the three stages, of 116, 232
-            and 1024 channels, are output. Defaults to the last one.
+        out_indices (Sequence[int]): Indices of the output stages, out of
+            three with 116, 232 and 1024 channels. Defaults to the last.
         init_cfg (dict, optional): Config of the initialisation. Defaults to
-            none, so PyTorch's own, as there.
+            none: PyTorch's default, as in CRD.
 
     Raises:
-        ValueError: There is no such output.
+        ValueError: ``out_indices`` is empty or out of range.
 
     Example:
         >>> backbone = dict(type='CIFARShuffleNetV2')

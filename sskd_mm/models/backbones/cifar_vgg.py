@@ -9,23 +9,24 @@ from .cifar_backbone import CIFARBackbone
 
 @MODELS.register_module()
 class CIFARVGG(CIFARBackbone):
-    """VGG with batch norm for CIFAR, as CRD (*Contrastive Representation
-    Distillation*, arXiv 1910.10699) and what follows it have it.
+    """VGG with batch norm for CIFAR, as used by CRD (*Contrastive
+    Representation Distillation*, arXiv 1910.10699) and later work.
 
-    VGG's last pooling but one is left out, and one linear layer takes the
-    place of three. So the last two of VGG's five groups of convolutions work
-    at one resolution and make up one stage here; a max pooling begins each
-    stage but the first, and a ReLU ends it.
+    VGG's last but one pooling is dropped, and one linear layer replaces
+    three. The last two of VGG's five groups of convolutions thus work at one
+    resolution and form one stage. Every stage but the first begins with a max
+    pooling, and every stage ends with a ReLU.
 
     Args:
         depth (int): 8, 11, 13, 16 or 19.
-        out_indices (Sequence[int]): Which of the four stages are output.
-            Defaults to the last one.
+        out_indices (Sequence[int]): Indices of the output stages, out of
+            four. Defaults to the last.
         init_cfg (dict, optional): Config of the initialisation. Defaults to
-            Kaiming's.
+            Kaiming.
 
     Raises:
-        ValueError: There is no network of this depth or no such output.
+        ValueError: There is no network of this depth, or ``out_indices`` is
+            empty or out of range.
 
     Example:
         >>> backbone = dict(type='CIFARVGG', depth=8)
@@ -56,7 +57,7 @@ class CIFARVGG(CIFARBackbone):
                 num) in enumerate(zip(self.layers, (*first, fourth + fifth))):
             layers = [] if i == 0 else [nn.MaxPool2d(2)]
             for _ in range(num):
-                # It has a bias in spite of the norm, as the public weights do.
+                # With a bias despite the norm, as in the public weights.
                 layers += [
                     nn.Conv2d(channels, 64 * 2**i, 3, padding=1),
                     nn.BatchNorm2d(64 * 2**i),
@@ -66,5 +67,5 @@ class CIFARVGG(CIFARBackbone):
             self.add_module(name, nn.Sequential(*layers))
 
     def stem(self, x: Tensor) -> Tensor:
-        """The images as they are."""
+        """Return the images unchanged."""
         return x

@@ -19,7 +19,7 @@ _BLOCKS = {
 
 class IResNetBlock(nn.Module):
     """Norm, 3x3 convolution, norm, PReLU, 3x3 convolution, norm; no
-    activation behind the sum.
+    activation after the sum.
 
     Args:
         in_channels (int): Channels of the input.
@@ -53,31 +53,31 @@ class IResNetBlock(nn.Module):
 
 @MODELS.register_module()
 class IResNet(BaseModule):
-    """The ResNet of face recognition, with an embedding at its end.
+    """The ResNet of face recognition, ending in an embedding.
 
-    It is the network of *ArcFace* (arXiv 1801.07698, section 3.1; its blocks
-    are IR, its output is E: norm, dropout, linear layer, norm), as insightface
-    has it in PyTorch, under the same names of weights. Its public weights are
-    converted by ``tools/model_converters/insightface_to_mmpretrain.py``.
+    This is the network of *ArcFace* (arXiv 1801.07698, section 3.1; blocks
+    IR, output E: norm, dropout, linear layer, norm) as insightface implements
+    it in PyTorch, with the same parameter names.
+    ``tools/model_converters/insightface_to_mmpretrain.py`` converts its
+    public weights.
 
     The four stages ``layer1`` ... ``layer4`` output maps of 56, 28, 14 and 7
-    pixels for images of 112; ``features`` outputs the embedding (N, C), the
-    last tap of a distillation. Under mixed precision it is computed in
-    float32, as there.
+    pixels for 112-pixel images; ``features`` outputs the embedding (N, C),
+    the last tap of a distillation. As in insightface, the embedding is
+    computed in float32 under mixed precision.
 
     Args:
         depth (int): 18, 34, 50 or 100.
         embedding (int): Size of the embedding. Defaults to 512.
-        dropout (float): Probability to drop an element of what the linear
-            layer gets. Defaults to 0.
+        dropout (float): Dropout before the linear layer. Defaults to 0.
         input_size (int): Side of the images, a multiple of 16. Defaults to
             112.
         init_cfg (dict, optional): Config of the initialisation. Defaults to
-            a normal distribution of deviation 0.1 for convolutions, as
-            there.
+            a normal distribution with standard deviation 0.1 for
+            convolutions, as in insightface.
 
     Raises:
-        ValueError: There is no network of this depth or for such images.
+        ValueError: There is no network of this depth or input size.
 
     Example:
         >>> backbone = dict(type='IResNet', depth=50)
@@ -93,8 +93,8 @@ class IResNet(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if depth not in _BLOCKS:
-            raise ValueError(f'IResNet has no depth={depth}, only '
-                             f'{", ".join(map(str, _BLOCKS))}.')
+            raise ValueError(f'IResNet has no depth={depth}; it must be one '
+                             f'of {", ".join(map(str, _BLOCKS))}.')
         if input_size % 16:
             raise ValueError(f'input_size={input_size} of IResNet must be a '
                              'multiple of 16, such as 112.')
@@ -115,21 +115,21 @@ class IResNet(BaseModule):
         self.side = input_size // 16
         self.fc = nn.Linear(channels * self.side**2, embedding)
         self.features = nn.BatchNorm1d(embedding)
-        # The scale of an embedding that is compared by angles is of no use.
+        # Embeddings are compared by angle, so this scale is of no use.
         self.features.weight.requires_grad = False
 
     def forward(self, x: Tensor) -> Tuple[Tensor]:
         """Embed faces.
 
         Args:
-            x (Tensor): Images (N, 3, H, W), aligned, H and W the
+            x (Tensor): Aligned images (N, 3, H, W); H and W equal
                 ``input_size``.
 
         Returns:
             tuple[Tensor]: The embeddings (N, C), not normalised.
 
         Raises:
-            ValueError: The images are of another size.
+            ValueError: The images have another size.
         """
         x = self.prelu(self.bn1(self.conv1(x)))
         for name in self.layers:

@@ -10,14 +10,14 @@ from .check_map_size import check_map_size
 
 
 class Bottleneck(nn.Module):
-    """A 1x1 convolution, a 3x3 one of each channel and a linear 1x1 one.
+    """A 1x1, a depthwise 3x3 and a linear 1x1 convolution.
 
     Args:
         in_channels (int): Channels of the input.
         mid_channels (int): Channels between the convolutions.
         out_channels (int): Channels of the output.
-        stride (int): Stride of the 3x3 convolution. With 1 the input is
-            added to the output.
+        stride (int): Stride of the 3x3 convolution. If 1, the input is added
+            to the output.
     """
 
     def __init__(self, in_channels: int, mid_channels: int, out_channels: int,
@@ -36,8 +36,7 @@ class Bottleneck(nn.Module):
 
 
 class GlobalDepthwiseConv(nn.Module):
-    """A convolution of each channel over the whole map, a linear layer and a
-    norm.
+    """A depthwise convolution over the whole map, a linear layer and a norm.
 
     Args:
         channels (int): Channels of the map.
@@ -64,33 +63,34 @@ class GlobalDepthwiseConv(nn.Module):
 
 @MODELS.register_module()
 class MobileFaceNet(BaseModule):
-    """MobileFaceNet (arXiv 1804.07573), as insightface has it in PyTorch.
+    """MobileFaceNet (arXiv 1804.07573), as insightface implements it.
 
-    Against the paper insightface's has ``scale`` times the channels in its
-    blocks and an embedding of 512. Its public weights are converted by
-    ``tools/model_converters/insightface_to_mmpretrain.py``.
+    Compared with the paper, its blocks have ``scale`` times the channels and
+    the embedding has 512 elements.
+    ``tools/model_converters/insightface_to_mmpretrain.py`` converts its
+    public weights.
 
-    The four stages ``layer1`` ... ``layer4`` output maps of 56, 28, 14 and 7
-    pixels for images of 112, as those of :class:`IResNet`; the last one ends
-    with the 1x1 convolution before the pooling. ``features`` outputs the
+    Like those of :class:`IResNet`, the four stages ``layer1`` ... ``layer4``
+    output maps of 56, 28, 14 and 7 pixels for 112-pixel images; the last one
+    includes the 1x1 convolution before the pooling. ``features`` outputs the
     embedding (N, C), the last tap of a distillation.
 
     Args:
-        blocks (Sequence[int]): Blocks of each stage beside those with a
-            stride. With 1 the first stage has a single 3x3 convolution
-            instead. Insightface's large one has (2, 8, 12, 4). Defaults to
-            (1, 4, 6, 2).
-        scale (int): How many times 64 channels the first two stages output,
-            and 128 the blocks of the others. The large one has 4. Defaults
-            to 2.
+        blocks (Sequence[int]): Blocks per stage, not counting strided ones.
+            If the first is 1, that stage has a single 3x3 convolution
+            instead. Insightface's large network has (2, 8, 12, 4). Defaults
+            to (1, 4, 6, 2).
+        scale (int): Width: the first two stages output 64 times ``scale``
+            channels, the blocks of the others 128 times ``scale``. The large
+            network has 4. Defaults to 2.
         embedding (int): Size of the embedding. Defaults to 512.
         input_size (int): Side of the images, a multiple of 16. Defaults to
             112.
         init_cfg (dict, optional): Config of the initialisation. Defaults to
-            Kaiming's, as there.
+            Kaiming, as in insightface.
 
     Raises:
-        ValueError: There is no network of such blocks or for such images.
+        ValueError: There is no network with such blocks or this input size.
 
     Example:
         >>> backbone = dict(type='MobileFaceNet')
@@ -114,7 +114,7 @@ class MobileFaceNet(BaseModule):
                              'be a multiple of 16, such as 112.')
         width, wide = 64 * scale, 128 * scale
         self.layers = [f'layer{i + 1}' for i in range(4)]
-        # What is between the 1x1 convolutions does not grow with the scale.
+        # The width between the 1x1 convolutions does not grow with the scale.
         first = ([_conv(width, width, 3, groups=64)]
                  if blocks[0] == 1 else _blocks(blocks[0], 128, width))
         self.layer1 = nn.Sequential(_conv(3, width, 3, 2), *first)
@@ -131,14 +131,14 @@ class MobileFaceNet(BaseModule):
         """Embed faces.
 
         Args:
-            x (Tensor): Images (N, 3, H, W), aligned, H and W the
+            x (Tensor): Aligned images (N, 3, H, W); H and W equal
                 ``input_size``.
 
         Returns:
             tuple[Tensor]: The embeddings (N, C), not normalised.
 
         Raises:
-            ValueError: The images are of another size.
+            ValueError: The images have another size.
         """
         for name in self.layers:
             x = getattr(self, name)(x)
@@ -151,7 +151,7 @@ def _conv(in_channels: int,
           stride: int = 1,
           groups: int = 1,
           linear: bool = False) -> nn.Sequential:
-    """A convolution, its norm, and unless it is linear a PReLU."""
+    """Build a convolution, its norm and, unless linear, a PReLU."""
     layers = [
         nn.Conv2d(
             in_channels,

@@ -8,10 +8,10 @@ from .cifar_backbone import CIFARBackbone
 
 
 class PreActivationBlock(nn.Module):
-    """Two 3x3 convolutions, each behind its norm and ReLU.
+    """Two 3x3 convolutions, each preceded by a norm and a ReLU.
 
-    Where the width changes, the shortcut is a 1x1 convolution of what the
-    first ReLU outputs; elsewhere it is the input as it came.
+    If the width changes, the shortcut is a 1x1 convolution of the first
+    ReLU's output; otherwise it is the input.
 
     Args:
         in_channels (int): Channels of the input.
@@ -48,20 +48,21 @@ class WideResNet(CIFARBackbone):
     """WRN-d-w for CIFAR (*Wide Residual Networks*, arXiv 1605.07146), without
     dropout.
 
-    Three stages of (d - 4) / 6 blocks that begin with their activations. The
-    last norm and ReLU belong to the last stage; what the stages before
-    output has none yet, as the literature on distillation compares it.
+    Three stages of (d - 4) / 6 pre-activation blocks. The last norm and ReLU
+    belong to the last stage; the other stages output pre-activation features,
+    which is what the distillation literature compares.
 
     Args:
         depth (int): 10, 16, 22, 28, 40, ...
         widen_factor (int): The stages have 16, 32 and 64 channels times this.
-        out_indices (Sequence[int]): Which stages are output. Defaults to the
-            last one.
+        out_indices (Sequence[int]): Indices of the output stages. Defaults to
+            the last.
         init_cfg (dict, optional): Config of the initialisation. Defaults to
-            Kaiming's.
+            Kaiming.
 
     Raises:
-        ValueError: There is no network of this depth or no such output.
+        ValueError: There is no network of this depth, or ``out_indices`` is
+            empty or out of range.
 
     Example:
         >>> backbone = dict(type='WideResNet', depth=40, widen_factor=2)

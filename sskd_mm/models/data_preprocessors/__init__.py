@@ -5,7 +5,7 @@ from mmengine.registry import MODELS
 
 @MODELS.register_module('CropFlipDataPreprocessor')
 def build_crop_flip(**cfg) -> BaseDataPreprocessor:
-    """Its base class is mmpretrain's, which takes seconds to import and which
-    a project of detectors need not have: not before a config asks for it."""
+    """Import on first use: the base class is mmpretrain's, which takes
+    seconds to import and which detection projects may not have."""
     from .crop_flip_data_preprocessor import CropFlipDataPreprocessor
     return CropFlipDataPreprocessor(**cfg)

@@ -8,25 +8,24 @@ from torch import Tensor
 
 
 class CropFlipDataPreprocessor(ClsDataPreprocessor):
-    """A ``ClsDataPreprocessor`` that also crops and flips, a batch at once.
+    """A ``ClsDataPreprocessor`` that also crops and flips whole batches.
 
-    What CIFAR's usual pipeline does to each image,
-    ``RandomCrop(crop_size=32, padding=4)`` and ``RandomFlip(prob=0.5)``, is
-    done to all images of a batch on their device: each has an offset and a
-    flip of its own, with the same distribution and, for the same draw, the
-    same pixels. In validation and testing it does nothing of it.
+    It applies CIFAR's usual augmentation, ``RandomCrop(crop_size=32,
+    padding=4)`` and ``RandomFlip(prob=0.5)``, to a batch on its device. Each
+    image gets its own offset and flip, from the same distribution and, for
+    the same draw, with the same pixels as in a pipeline. Validation and
+    testing are not augmented.
 
-    The draw comes from torch's generator of that device, so in
-    :class:`StageByStageTrainLoop` it follows from the seed, the process, the
-    epoch and the iteration.
+    The draws come from torch's generator of that device, so under
+    :class:`StageByStageTrainLoop` they depend only on the seed, the process,
+    the epoch and the iteration.
 
     Args:
-        padding (int): Black pixels that are put around an image before a
-            crop of its own size is taken. Defaults to 4.
-        flip_prob (float): How probable a horizontal flip is. Defaults to
-            0.5.
-        **kwargs: As of mmpretrain's ``ClsDataPreprocessor``, which gets the
-            augmented images.
+        padding (int): Black pixels around an image before a crop of its
+            original size is taken. Defaults to 4.
+        flip_prob (float): Probability of a horizontal flip. Defaults to 0.5.
+        **kwargs: Arguments of mmpretrain's ``ClsDataPreprocessor``, which
+            gets the augmented images.
 
     Example:
         >>> data_preprocessor = dict(
@@ -45,11 +44,11 @@ class CropFlipDataPreprocessor(ClsDataPreprocessor):
         self.flip_prob = flip_prob
 
     def forward(self, data: dict, training: bool = False) -> Dict:
-        """Augment if it is training, then do what the base class does.
+        """Augment while training, then preprocess as the base class does.
 
         Args:
-            data (dict): ``inputs``, images (N, C, H, W) or a list of as
-                many (C, H, W) of one size, and ``data_samples``.
+            data (dict): ``inputs``, images (N, C, H, W) or a list of N images
+                (C, H, W) of the same size, and ``data_samples``.
             training (bool): Whether to augment. Defaults to False.
 
         Returns:
@@ -69,7 +68,7 @@ class CropFlipDataPreprocessor(ClsDataPreprocessor):
             images (Tensor): (N, C, H, W).
 
         Returns:
-            Tensor: As many of the same size.
+            Tensor: Same shape.
         """
         number, device = len(images), images.device
         offsets = torch.randint(
@@ -80,21 +79,21 @@ class CropFlipDataPreprocessor(ClsDataPreprocessor):
 
 def crop_and_flip(images: Tensor, padding: int, top: Tensor, left: Tensor,
                   flips: Tensor) -> Tensor:
-    """Crop each image out of its padded self, then flip some.
+    """Crop each padded image, then flip some.
 
     Args:
         images (Tensor): (N, C, H, W).
-        padding (int): Zeros that are put on each side.
+        padding (int): Number of zeros on each side.
         top (Tensor): The first row of each crop, (N, ), 0 to 2 * padding.
-        left (Tensor): The first column, likewise.
-        flips (Tensor): Whether to flip it, (N, ), bool.
+        left (Tensor): The first column of each crop, likewise.
+        flips (Tensor): Whether to flip each image, (N, ), bool.
 
     Returns:
         Tensor: (N, C, H, W).
     """
     height, width = images.shape[-2:]
     padded = F.pad(images, [padding] * 4)
-    # Every crop that there is, as a view: (N, C, top, left, H, W).
+    # All possible crops, as a view: (N, C, top, left, H, W).
     crops = padded.unfold(2, height, 1).unfold(3, width, 1)
     numbers = torch.arange(len(images), device=images.device)
     images = crops[numbers, :, top, left]

@@ -11,28 +11,28 @@ from .margin_head import MarginHead
 
 @MODELS.register_module()
 class AdaFaceHead(MarginHead):
-    r"""A margin that follows the quality of the image (*AdaFace*, arXiv
+    r"""A margin that adapts to the image quality (*AdaFace*, arXiv
     2204.00964, section 3.3).
 
-    The norm :math:`\|z\|` of an embedding stands for the quality. With its
-    running mean :math:`\mu` and deviation :math:`\sigma`,
+    The norm :math:`\|z\|` of an embedding is a proxy for the quality. With
+    its running mean :math:`\mu` and standard deviation :math:`\sigma`,
 
     .. math::
         q = \mathrm{clip}\Big(h \frac{\|z\| - \mu}{\sigma}, -1, 1\Big)
         \qquad
         f(\cos\theta) = \cos(\theta - m q) - m (1 + q)
 
-    which is a negative margin of the angle and a large one of the cosine for
-    good images (:math:`q = 1`), and a margin of the angle alone, as
-    ArcFace's, for bad ones. No gradient goes through the norm. The angle
-    with its margin is kept within half a turn.
+    For good images (:math:`q = 1`) this is a negative margin on the angle and
+    a large one on the cosine; for bad ones, a margin on the angle alone, like
+    ArcFace's. No gradient flows through the norm. The angle with its margin
+    is clamped to :math:`[0, \pi]`.
 
     Args:
         margin (float): The :math:`m`. Defaults to 0.4.
         concentration (float): The :math:`h`. Defaults to 0.333.
-        momentum (float): The share of a batch in the running mean and
+        momentum (float): Weight of a batch in the running mean and standard
             deviation. Defaults to 0.99.
-        **kwargs: As :class:`MarginHead` has them.
+        **kwargs: Arguments of :class:`MarginHead`.
 
     Example:
         >>> head = dict(type='AdaFaceHead', num_classes=93431)
@@ -48,12 +48,12 @@ class AdaFaceHead(MarginHead):
         self.margin = margin
         self.concentration = concentration
         self.momentum = momentum
-        # Where the public code starts from.
+        # The public code's initial values.
         self.register_buffer('norm_mean', torch.tensor(20.))
         self.register_buffer('norm_std', torch.tensor(100.))
 
     def add_margin(self, cosine: Tensor, embedding: Tensor) -> Tensor:
-        """Add one to the angle and subtract one from the cosine."""
+        """Add a margin to the angle and subtract one from the cosine."""
         quality = self._quality(embedding)
         eps = 1e-3  # The public code's.
         angle = cosine.clamp(-1 + eps, 1 - eps).acos()
@@ -62,7 +62,7 @@ class AdaFaceHead(MarginHead):
 
     @torch.no_grad()
     def _quality(self, embedding: Tensor) -> Tensor:
-        """The :math:`q` of each sample, (N, )."""
+        """Compute the :math:`q` of each sample, (N, )."""
         norms = embedding.to(self.norm_mean.dtype).norm(dim=1)
         norms = norms.clamp(1e-3, 100)
         whole = torch.cat(all_gather(norms))

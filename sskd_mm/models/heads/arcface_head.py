@@ -8,7 +8,7 @@ from .margin_head import MarginHead
 
 @MODELS.register_module()
 class ArcFaceHead(MarginHead):
-    r"""A margin of the angle (*ArcFace*, arXiv 1801.07698, Eq. 3).
+    r"""A margin on the angle (*ArcFace*, arXiv 1801.07698, Eq. 3).
 
     .. math::
         f(\cos\theta) = \begin{cases}
@@ -16,20 +16,20 @@ class ArcFaceHead(MarginHead):
             \cos\theta - m \sin m & \text{else}
         \end{cases}
 
-    The second line, which the paper lacks and its public code has, lets
-    :math:`f` go on falling where the sum would pass half a turn.
+    The second case, from the public code but not in the paper, keeps
+    :math:`f` falling where the sum exceeds :math:`\pi`.
 
-    mmpretrain's ``ArcFaceClsHead`` computes the same. It has no sampled
-    classes, its output is not that of a linear layer, which the losses of a
-    :class:`JointDistiller` need, and its gradient is NaN for an embedding
-    that lies on its centre.
+    mmpretrain's ``ArcFaceClsHead`` computes the same loss, but does not
+    sample classes, does not output what a linear layer would, which the
+    losses of a :class:`JointDistiller` need, and has a NaN gradient for an
+    embedding that coincides with its centre.
 
     Args:
         margin (float): The :math:`m`, in radians. Defaults to 0.5.
-        **kwargs: As :class:`MarginHead` has them.
+        **kwargs: Arguments of :class:`MarginHead`.
 
     Example:
-        >>> # A tenth of 93,431 identities in each step.
+        >>> # A tenth of 93,431 identities per step.
         >>> head = dict(
         >>>     type='ArcFaceHead', num_classes=93431, sample_rate=0.1)
     """
@@ -39,5 +39,5 @@ class ArcFaceHead(MarginHead):
         self.margin = margin
 
     def add_margin(self, cosine: Tensor, embedding: Tensor) -> Tensor:
-        """Add it to the angle."""
+        """Add the margin to the angle."""
         return arc_margin(cosine, self.margin)

@@ -7,15 +7,15 @@ from .margin_head import MarginHead
 
 @MODELS.register_module()
 class CosFaceHead(MarginHead):
-    r"""A margin of the cosine (*CosFace*, arXiv 1801.09414, Eq. 4).
+    r"""A margin on the cosine (*CosFace*, arXiv 1801.09414, Eq. 4).
 
     .. math::
         f(\cos\theta) = \cos\theta - m
 
     Args:
-        margin (float): The :math:`m`. Defaults to 0.4, as insightface has
-            it; the paper has 0.35.
-        **kwargs: As :class:`MarginHead` has them.
+        margin (float): The :math:`m`. Defaults to 0.4, as in insightface; the
+            paper uses 0.35.
+        **kwargs: Arguments of :class:`MarginHead`.
 
     Example:
         >>> head = dict(type='CosFaceHead', num_classes=93431)
@@ -26,5 +26,5 @@ class CosFaceHead(MarginHead):
         self.margin = margin
 
     def add_margin(self, cosine: Tensor, embedding: Tensor) -> Tensor:
-        """Subtract it."""
+        """Subtract the margin."""
         return cosine - self.margin

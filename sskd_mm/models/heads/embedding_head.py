@@ -8,11 +8,10 @@ from torch import Tensor
 
 @MODELS.register_module()
 class EmbeddingHead(BaseModule):
-    """Hands on the embedding that a backbone outputs, and has no weights.
+    """Passes through the backbone's embedding; it has no weights.
 
-    It makes a classifier of mmpretrain a network that embeds: for weights
-    that come without class centres, and for a student that learns on images
-    without labels.
+    It turns an mmpretrain classifier into an embedding network: for weights
+    without class centres, and for a student trained on unlabelled images.
 
     Example:
         >>> model = dict(
@@ -22,10 +21,11 @@ class EmbeddingHead(BaseModule):
     """
 
     def forward(self, feats: Tuple[Tensor, ...]) -> Tensor:
-        """The last feature.
+        """Return the last feature.
 
         Args:
-            feats (tuple[Tensor]): The backbone's, the last one (N, C).
+            feats (tuple[Tensor]): Features of the backbone, the last one
+                (N, C).
 
         Returns:
             Tensor: The embeddings (N, C).
@@ -34,29 +34,30 @@ class EmbeddingHead(BaseModule):
 
     def loss(self, feats: Tuple[Tensor, ...],
              data_samples: list) -> Dict[str, Tensor]:
-        """It has none.
+        """Refuse to train.
 
         Raises:
-            RuntimeError: Always; says what to write instead.
+            RuntimeError: Always; the message says what to use instead.
         """
         raise RuntimeError(
-            f'{type(self).__name__} has nothing to train. To learn identities '
-            "give the model a head=dict(type='ArcFaceHead', num_classes=...); "
-            'without labels leave the phase out: train_cfg=dict(..., '
+            f'{type(self).__name__} has nothing to train. To learn identities,'
+            " use head=dict(type='ArcFaceHead', num_classes=...); without "
+            'labels, skip the phase: train_cfg=dict(..., '
             'head=dict(max_epochs=0)).')
 
     def predict(self,
                 feats: Tuple[Tensor, ...],
                 data_samples: Optional[List] = None) -> List:
-        """Note each image's embedding.
+        """Store each image's embedding in its data sample.
 
         Args:
-            feats (tuple[Tensor]): The backbone's, the last one (N, C).
-            data_samples (list[DataSample], optional): Where to. Defaults to
-                new ones.
+            feats (tuple[Tensor]): Features of the backbone, the last one
+                (N, C).
+            data_samples (list[DataSample], optional): The samples to fill.
+                Defaults to new ones.
 
         Returns:
-            list[DataSample]: With the field ``embedding`` (C, ).
+            list[DataSample]: Samples with the field ``embedding`` (C, ).
         """
         embeddings = feats[-1]
         if data_samples is None:

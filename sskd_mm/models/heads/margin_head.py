@@ -10,15 +10,15 @@ from .embedding_head import EmbeddingHead
 
 
 class CosineLinear(nn.Linear):
-    """Cosines between embeddings and class centres, times a scale.
+    """Scaled cosines between embeddings and class centres.
 
-    Computed in the precision of the centres, whatever the autocast: a margin
-    is lost in the rounding of half precision.
+    Computed in the precision of the centres even under autocast, because
+    half precision would round the margin away.
 
     Args:
         in_channels (int): Size of an embedding.
-        num_classes (int): Number of the centres.
-        scale (float): What cosines are multiplied with.
+        num_classes (int): Number of centres.
+        scale (float): Factor of the cosines.
     """
 
     def __init__(self, in_channels: int, num_classes: int,
@@ -27,14 +27,15 @@ class CosineLinear(nn.Linear):
         self.scale = scale
 
     def forward(self, x: Tensor, classes: Optional[Tensor] = None) -> Tensor:
-        """Compare with the centres.
+        """Compare embeddings with the centres.
 
         Args:
             x (Tensor): Embeddings (N, C).
-            classes (Tensor, optional): Which classes, (S, ). Defaults to all.
+            classes (Tensor, optional): The classes to compare with, (S, ).
+                Defaults to all.
 
         Returns:
-            Tensor: (N, S).
+            Tensor: Scaled cosines (N, S).
         """
         weight = self.weight if classes is None else self.weight[classes]
         with torch.autocast(x.device.type, enabled=False):
@@ -43,35 +44,36 @@ class CosineLinear(nn.Linear):
 
 
 class MarginHead(EmbeddingHead):
-    r"""Base of the heads that tell identities apart by angles, with a margin.
+    r"""Base class of heads that classify identities by angle, with a margin.
 
     With :math:`\cos\theta_j` the cosine between an embedding and the centre
-    of class :math:`j`, :math:`y` its own class, :math:`s` a scale and
-    :math:`f` the margin, which the subclass has,
+    of class :math:`j`, :math:`y` the target class, :math:`s` a scale and
+    :math:`f` the margin, which the subclass defines,
 
     .. math::
         L = -\log \frac{e^{s f(\cos\theta_y)}}
         {e^{s f(\cos\theta_y)} + \sum_{j \ne y} e^{s \cos\theta_j}}
 
-    averaged over the batch. Outside of the loss its output is
-    :math:`s \cos\theta_j` of all classes, that of a linear layer.
+    averaged over the batch. Outside the loss the output is
+    :math:`s \cos\theta_j` for all classes, like that of a linear layer.
 
-    For very many identities the sum may run over a sample of them (Partial
-    FC, arXiv 2203.15565): the classes of the batch, and others drawn anew in
-    each step. Several processes draw the same, so that they train as one
-    with the whole batch; each holds all centres.
+    For very many identities the sum can run over a sample of them (Partial
+    FC, arXiv 2203.15565): the classes of the batch and others drawn anew in
+    each step. In distributed training all processes draw the same classes, so
+    that they train like one process with the whole batch; each holds all
+    centres.
 
     Args:
         num_classes (int): Number of identities.
         in_channels (int): Size of an embedding. Defaults to 512.
         scale (float): The :math:`s`. Defaults to 64.
-        sample_rate (float): The share of the classes that the sum runs over,
+        sample_rate (float): Fraction of the classes that the sum runs over,
             in (0, 1]. Defaults to 1, all of them.
         init_cfg (dict, optional): Config of the initialisation. Defaults to
-            a normal distribution of deviation 0.01.
+            a normal distribution with standard deviation 0.01.
 
     Raises:
-        ValueError: No classes, or a share that is none.
+        ValueError: ``num_classes`` or ``sample_rate`` is out of range.
     """
 
     def __init__(
@@ -88,9 +90,9 @@ class MarginHead(EmbeddingHead):
             raise ValueError(f'num_classes={num_classes} must be the number '
                              'of identities in the training data.')
         if not 0 < sample_rate <= 1:
-            raise ValueError(f'sample_rate={sample_rate} is the share of the '
-                             'classes that are compared; it must be above 0 '
-                             'and at most 1.')
+            raise ValueError(f'sample_rate={sample_rate} is the fraction of '
+                             'classes to compare; it must be above 0 and at '
+                             'most 1.')
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.scale = scale
@@ -98,14 +100,15 @@ class MarginHead(EmbeddingHead):
         self.fc = CosineLinear(in_channels, num_classes, scale)
 
     def add_margin(self, cosine: Tensor, embedding: Tensor) -> Tensor:
-        """The margin :math:`f`.
+        """Apply the margin :math:`f`.
 
         Args:
-            cosine (Tensor): Each sample's with its own class, (N, ).
+            cosine (Tensor): Cosine of each sample with its target class,
+                (N, ).
             embedding (Tensor): The embeddings (N, C).
 
         Returns:
-            Tensor: What takes the place of ``cosine``, (N, ).
+            Tensor: The value that replaces ``cosine``, (N, ).
         """
         raise NotImplementedError
 
@@ -113,7 +116,8 @@ class MarginHead(EmbeddingHead):
         """Compare with all classes, without a margin.
 
         Args:
-            feats (tuple[Tensor]): The backbone's, the last one (N, C).
+            feats (tuple[Tensor]): Features of the backbone, the last one
+                (N, C).
 
         Returns:
             Tensor: Scaled cosines (N, num_classes).
@@ -125,19 +129,20 @@ class MarginHead(EmbeddingHead):
         """Compute the loss.
 
         Args:
-            feats (tuple[Tensor]): The backbone's, the last one (N, C).
-            data_samples (list[DataSample]): With ``gt_label`` of each.
+            feats (tuple[Tensor]): Features of the backbone, the last one
+                (N, C).
+            data_samples (list[DataSample]): Samples with ``gt_label``.
 
         Returns:
             dict[str, Tensor]: ``loss``, a scalar.
 
         Raises:
-            ValueError: Images of several classes at once, as a mixup makes.
+            ValueError: An image has several classes, as after Mixup.
         """
         if 'gt_score' in data_samples[0]:
             raise ValueError(
-                f'{type(self).__name__} takes images of one identity each; '
-                'leave out train_cfg.augments of the model (Mixup, CutMix).')
+                f'{type(self).__name__} needs one identity per image; remove '
+                'train_cfg.augments (Mixup, CutMix) from the model.')
         embedding = feats[-1]
         labels = torch.cat([sample.gt_label for sample in data_samples])
         classes, targets = None, labels
@@ -153,17 +158,17 @@ class MarginHead(EmbeddingHead):
 
     @torch.no_grad()
     def sample_classes(self, labels: Tensor) -> Tensor:
-        """The classes of the whole batch and others drawn at random.
+        """Pick the classes of the whole batch and others at random.
 
-        There are as many in each step, so that nothing waits for the GPU: a
-        batch with more classes than the share has room for gets as many as
-        it has samples.
+        Their number is the same in each step, so that nothing waits for the
+        GPU: ``sample_rate`` of the classes, or as many as the batch has
+        samples if that is more.
 
         Args:
-            labels (Tensor): This process's, (N, ).
+            labels (Tensor): Labels of this process, (N, ).
 
         Returns:
-            Tensor: Ascending, the same in all processes, (S, ).
+            Tensor: The classes, ascending, the same in all processes, (S, ).
         """
         labels = torch.cat(all_gather(labels))
         number = max(int(self.sample_rate * self.num_classes), len(labels))

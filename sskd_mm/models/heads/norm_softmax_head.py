@@ -13,12 +13,12 @@ class NormSoftmaxHead(MarginHead):
         f(\cos\theta) = \cos\theta
 
     Args:
-        **kwargs: As :class:`MarginHead` has them.
+        **kwargs: Arguments of :class:`MarginHead`.
 
     Example:
         >>> head = dict(type='NormSoftmaxHead', num_classes=93431)
     """
 
     def add_margin(self, cosine: Tensor, embedding: Tensor) -> Tensor:
-        """There is none."""
+        """Return the cosine unchanged: there is no margin."""
         return cosine

@@ -8,11 +8,11 @@ from mmengine.structures import BaseDataElement
 
 @MODELS.register_module()
 class MirroredEmbeddingTTA(BaseTTAModel):
-    """Adds up the embeddings of an image's views, as of the image and the
-    mirrored one.
+    """Sums the embeddings of an image's views, such as the image and its
+    mirror image.
 
-    This is how the protocols of LFW, CFP-FP, AgeDB-30 and IJB are usually
-    run. The sum is taken as it is; metrics normalise it.
+    The protocols of LFW, CFP-FP, AgeDB-30 and IJB are usually run this way.
+    The sum is not normalised; the metrics do that.
 
     Args:
         module (dict or nn.Module): The model, whose predictions have
@@ -39,12 +39,12 @@ class MirroredEmbeddingTTA(BaseTTAModel):
         """Merge the predictions of each image's views.
 
         Args:
-            data_samples_list (Sequence[Sequence[BaseDataElement]]): Of each
-                image those of its views.
+            data_samples_list (Sequence[Sequence[BaseDataElement]]): For each
+                image, the predictions of its views.
 
         Returns:
-            list[BaseDataElement]: One an image, as of its first view but for
-            the ``embedding``.
+            list[BaseDataElement]: One per image: that of its first view with
+            the merged ``embedding``.
         """
         merged = []
         for views in data_samples_list:

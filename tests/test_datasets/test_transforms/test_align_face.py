@@ -80,11 +80,11 @@ def test_image(size):
 ])
 def test_no_landmarks(results):
     transform = TRANSFORMS.build(dict(type='AlignFace'))
-    with pytest.raises(ValueError, match='a.jpg comes with landmarks'):
+    with pytest.raises(ValueError, match='a.jpg has landmarks'):
         transform(dict(results, img=np.zeros((9, 9)), img_path='a.jpg'))
 
 
 def test_one_point():
     transform = TRANSFORMS.build(dict(type='AlignFace'))
-    with pytest.raises(ValueError, match=r'one point, \[1.0, 2.0\]'):
+    with pytest.raises(ValueError, match=r'coincide at \[1.0, 2.0\]'):
         transform(dict(img=np.zeros((9, 9)), landmarks=[[1, 2]] * 5))

@@ -154,7 +154,7 @@ def test_pairs_that_are_cut_in_two(tmp_path, monkeypatch):
                         lambda text, **kwargs: warnings.append(text))
     dataset = bin_file(tmp_path / 'x.bin', 1)
     assert score(dict(dataset, indices=27))['face/accuracy'] == 100
-    assert ['1 pairs have but one image' in x and '13 are scored' in x
+    assert ['1 pairs have only one image' in x and '13 are scored' in x
             for x in warnings] == [True]
     built = DATASETS.build(
         dict(dataset, indices=[7, 2, 6, 5], pipeline=[]))

@@ -253,5 +253,5 @@ def test_errors():
         prepared(temperature=0)
     with pytest.raises(ValueError, match='momentum is 1; .*less than 1'):
         prepared(momentum=1)
-    with pytest.raises(ValueError, match='training set of one sample'):
+    with pytest.raises(ValueError, match='training set has only one'):
         prepared(num_samples=1)

@@ -112,5 +112,5 @@ def test_warms_up():
 def test_bad_options():
     with pytest.raises(ValueError, match='temperature is 0; .* positive'):
         compute([[0., 1.]], [[0., 1.]], [0], temperature=0)
-    with pytest.raises(ValueError, match=r'warmup_epochs is -1; .* 0 \(none'):
+    with pytest.raises(ValueError, match=r'warmup_epochs is -1; .* 0 \(no'):
         compute([[0., 1.]], [[0., 1.]], [0], warmup_epochs=-1)

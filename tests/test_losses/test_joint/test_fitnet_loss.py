@@ -60,7 +60,7 @@ def test_stage(stage, index):
 def test_no_such_stage(stage):
     pair = [_know(*torch.rand(2, 2, 3, 4, 4)) for _ in range(2)]
     with pytest.raises(ValueError, match=f'no stage {stage!r} among the 2 '
-                       'stages layer1, layer2. Write its name'):
+                       'stages layer1, layer2. Give the name'):
         _loss(*pair, stage=stage)
 
 

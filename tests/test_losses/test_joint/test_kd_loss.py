@@ -51,6 +51,6 @@ def test_the_factor_keeps_the_size_of_the_gradient():
 def test_other_classes():
     loss = MODELS.build(dict(type='KDLoss'))
     with pytest.raises(
-            ValueError, match='student has 10 and the teacher 100. Give a'):
+            ValueError, match='student has 10 and the teacher 100. Use a'):
         loss.prepare(
             _know(torch.zeros(2, 10)), _know(torch.zeros(2, 100)), 100)

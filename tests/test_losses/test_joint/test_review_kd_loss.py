@@ -184,7 +184,7 @@ def test_one_sample():
         Knowledge((k.features[0][:1], ), k.embedding[:1], None)
         for k in (student, teacher)
     ]
-    with pytest.raises(ValueError, match='2 samples or more; .*drop_last'):
+    with pytest.raises(ValueError, match='at least 2 samples; .*drop_last'):
         loss(*one, torch.zeros(1).long(), torch.arange(1))
     assert torch.isfinite(loss.eval()(*one, torch.zeros(1).long(),
                                       torch.arange(1)))

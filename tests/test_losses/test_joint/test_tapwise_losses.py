@@ -92,7 +92,7 @@ def test_fsp():
     (((3, 8, 8), ), ((3, 8, 8), )),
 ])
 def test_fsp_needs_the_same_shapes(student, teacher):
-    with pytest.raises(ValueError, match='two taps or more.*FSPMimicLoss'):
+    with pytest.raises(ValueError, match='at least two taps.*FSPMimicLoss'):
         _value('FSPLoss', _features(*student), _features(*teacher))
 
 
@@ -101,5 +101,5 @@ def test_fsp_needs_the_same_shapes(student, teacher):
 def test_no_map(type, shape):
     features = _features((3, 8, 8), shape)
     with pytest.raises(
-            ValueError, match=f'{type} compares maps.* the tap 1 has'):
+            ValueError, match=f'{type} compares maps.* at tap 1 has'):
         _value(type, features, features)

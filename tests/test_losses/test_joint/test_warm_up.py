@@ -41,5 +41,5 @@ def test_samples_of_all_processes_count(monkeypatch):
 
 
 def test_bad_option():
-    with pytest.raises(ValueError, match='warmup_epochs is -2; it has to'):
+    with pytest.raises(ValueError, match='warmup_epochs is -2; it must'):
         WarmUp(-2, 6)

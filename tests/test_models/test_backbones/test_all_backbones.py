@@ -145,7 +145,7 @@ def test_out_indices(type, options, num_stages):
     for indices in ((), (num_stages, ), (0, -num_stages - 1)):
         with pytest.raises(
                 ValueError,
-                match=f'{type} must number some of its '
+                match=f'{type} must name at least one of its '
                 f'{num_stages} stages'):
             build(out_indices=indices, **options)
 

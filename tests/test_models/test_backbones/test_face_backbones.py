@@ -104,7 +104,7 @@ def test_initialisation():
 
 
 @pytest.mark.parametrize('backbone, message', [
-    (dict(type='IResNet', depth=101), 'depth=101, only 18, 34, 50, 100'),
+    (dict(type='IResNet', depth=101), 'it must be one of 18, 34, 50, 100'),
     (dict(type='IResNet', depth=18, input_size=100), 'multiple of 16'),
     (dict(type='MobileFaceNet', input_size=100), 'multiple of 16'),
     (dict(type='MobileFaceNet', blocks=(1, 4, 6)), 'must be four'),

@@ -299,5 +299,5 @@ def test_mixed_images():
     head = build('ArcFaceHead')
     mixed = samples([0, 1])
     mixed[0]['gt_score'] = torch.rand(5)
-    with pytest.raises(ValueError, match='leave out train_cfg.augments'):
+    with pytest.raises(ValueError, match='remove train_cfg.augments'):
         head.loss((torch.rand(2, 4), ), mixed)
