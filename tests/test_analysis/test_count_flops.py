@@ -23,7 +23,7 @@ def detectors(root):
     found = []
     for name, bias in (('r18', 0), ('r50', 1)):
         cfg = Config.fromfile(
-            root / f'configs/baselines/faster_rcnn_{name}_digits.py')
+            root / f'configs/baselines/faster-rcnn_{name}_fpn_digits.py')
         with DefaultScope.overwrite_default_scope('mmdet'):
             torch.manual_seed(0)
             model = MODELS.build(cfg.model)
@@ -132,6 +132,11 @@ def test_unknown(net, why, messages, capsys, tmp_path):
     phase = dict(
         name='head',
         epochs=1,
+        by_epoch=True,
+        batch_size=None,
+        schedule=[],
+        schedule_note='',
+        learning_rates=[.1, .1, .1],
         taps=[],
         losses=[],
         trains=1,
@@ -140,7 +145,12 @@ def test_unknown(net, why, messages, capsys, tmp_path):
         gflops=None,
         gflops_cached=None)
     print_plan(
-        dict(image_size=[8, 8], student=network, teachers=[], phases=[phase]))
+        dict(
+            image_size=[8, 8],
+            student=network,
+            teachers=[],
+            inherit=[],
+            phases=[phase]))
     out = ' '.join(capsys.readouterr().out.split())
     assert out.count('unknown') == 3
 

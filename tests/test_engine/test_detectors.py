@@ -5,6 +5,7 @@ import copy
 import itertools
 import json
 import math
+import re
 
 import mmcv
 import pytest
@@ -202,8 +203,9 @@ def test_all_phases(name, root, images, tmp_path):
                      runner.train_dataloader.dataset)
 
     # The plain config has the trained weights and finds the same.
-    plain = Config.fromfile(
-        root / f'configs/baselines/{name.split("_from_")[0]}.py')
+    distillation = root / f'configs/sskd/{name}.py'
+    baseline = re.search(r'\.\./baselines/[\w.-]+', distillation.read_text())
+    plain = Config.fromfile(distillation.parent / baseline[0])
     plain = _build(_small_model(plain.model))
     checkpoint = load_checkpoint_file(
         (tmp_path / 'last_checkpoint').read_text())
