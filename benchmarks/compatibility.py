@@ -1,6 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Run part of the tests with other versions and record the results in the
-README.
+"""Run part of the tests with other versions and record the results in
+docs/get_started.md.
 
 python benchmarks/compatibility.py PYTHON [PYTHON ...]
 
@@ -80,7 +80,7 @@ def write(row: list, file: Path) -> None:
 
 def main():
     for python in parse_args().pythons:
-        write(try_out(python), ROOT / 'README.md')
+        write(try_out(python), ROOT / 'docs/get_started.md')
 
 
 if __name__ == '__main__':
