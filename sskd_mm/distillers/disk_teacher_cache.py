@@ -46,7 +46,10 @@ class DiskTeacherCache(TeacherCache):
         self._sizes: Dict[Path, int] = {}
         self._checked: Set[Path] = set()
         for file in self._folder.glob(f'{rank}-*.pt'):
-            _, *key, identity, _ = map(int, file.stem.split('-'))
+            try:
+                _, *key, identity, _ = map(int, file.stem.split('-'))
+            except ValueError:
+                continue  # not one of ours
             self._add(tuple(key), identity, file)
 
     @property
