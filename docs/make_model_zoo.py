@@ -11,19 +11,19 @@ ROOT = Path(__file__).resolve().parent.parent
 INTRO = """\
 # Model zoo
 
-Every config that ships, the plain networks first, then their distillation.
-What was measured is in [benchmarks](benchmarks.md), with commands, budgets
-and machines; "not run" means that nobody has trained it to the end. There are
-no weights to download. This page is written from the metafiles beside the
-configs by `python docs/make_model_zoo.py`.
+All shipped configs: the plain networks first, then their distillation.
+Measured results come from the [benchmarks](benchmarks.md), which have the
+commands, budgets and machines; "not run" means that nobody has trained it to
+the end. There are no weights to download. `python docs/make_model_zoo.py`
+writes this page from the metafiles beside the configs.
 
-`sskd_mm::`, followed by the path below `configs/`, names a config as a
-`_base_`, in `mmengine.hub.get_config` and as the `cfg` of a teacher, once
-sskd_mm is imported: our tools do so, and `python -m sskd_mm` does it for those
-of others. MIM shows an entry by `mim search sskd_mm --config NAME`, where a
-distillation's name begins with `sskd_`, and trains by
-`mim train sskd_mm CONFIG`: a file of your own, or the file name of a config
-here. No two configs share a file name.
+`sskd_mm::` plus the path below `configs/` names a config as a `_base_`, in
+`mmengine.hub.get_config` and as a teacher's `cfg`, once sskd_mm is imported:
+our tools import it, and `python -m sskd_mm` does it for other tools. MIM shows
+an entry with `mim search sskd_mm --config NAME`, where the name of a
+distillation starts with `sskd_`, and trains with `mim train sskd_mm CONFIG`,
+where CONFIG is your own file or the file name of a config here. File names of
+configs are unique.
 """
 
 
@@ -45,7 +45,7 @@ def link(config: str) -> str:
 
 
 def describe(model: dict) -> str:
-    """What was measured, as it stands in the benchmarks."""
+    """What was measured, as in the benchmarks."""
     measured = []
     for result in model.get('Results', ()):
         metrics = result['Metrics']
