@@ -1,5 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 import copy
+import fnmatch
 import itertools
 from dataclasses import replace
 from typing import Callable, Dict, List, Optional, Sequence, Union
@@ -12,7 +13,7 @@ from ..compat.class_name import class_name
 from .fit_schedule import RunLength, fit_schedule, shorten_warmup
 from .partition import HEAD
 from .phase import Phase
-from .schedule import plan_mimic_phases
+from .schedule import FOR_HEAD, plan_mimic_phases
 
 #: Settings whose other keys depend on their type.
 _TYPED = ('optimizer', 'dataset', 'sampler', 'batch_sampler', 'collate_fn')
@@ -46,7 +47,9 @@ def plan_phases(base: Dict[str, Union[dict, list, None]],
         head (dict): Settings of the head phase.
         finetune (dict, optional): Settings of the last phase. Defaults to
             none, without which there is none.
-        phases (dict[str, dict], optional): Settings of single phases.
+        phases (dict[str, dict], optional): Settings of single phases, or, with
+            wildcards, of several (``'mimic/sequential/*'``). Where two names
+            match, the later one prevails, and a full name over a pattern.
         schedule (str or Sequence[str]): See :func:`plan_mimic_phases`; of
             several, one follows the other. Defaults to ``'sequential'``.
         iters_of_pass (callable): The iterations that one pass over a phase's
@@ -71,18 +74,18 @@ def plan_phases(base: Dict[str, Union[dict, list, None]],
     if finetune is not None:
         planned.append(Phase('finetune', (), (*stages, HEAD)))
     shared = dict(mimic=mimic, head=head, finetune=finetune)
-    overrides = phases or {}
-    valid = [phase.name for phase in planned]
-    for name in overrides:
-        if name not in valid:
-            raise ValueError(f'train_cfg.phases: there is no phase {name!r}, '
-                             f'only {", ".join(valid)}.'
-                             f'{did_you_mean(name, valid)}')
+    settings = {phase.name: shared[phase.kind] for phase in planned}
+    # Sorted so that full names come after patterns.
+    for pattern, own in sorted((phases or {}).items(),
+                               key=lambda item: item[0] in settings):
+        names = fnmatch.filter(settings, pattern)
+        if not names:
+            raise ValueError(
+                f'train_cfg.phases: there is no phase {pattern!r}, only '
+                f'{", ".join(settings)}.{did_you_mean(pattern, settings)}')
+        settings.update((n, _override(settings[n], own)) for n in names)
     planned = [
-        _with_settings(
-            phase, base,
-            _override(shared[phase.kind], overrides.get(phase.name, {})))
-        for phase in planned
+        _with_settings(phase, base, settings[phase.name]) for phase in planned
     ]
     planned = [p for p in planned if p.max_epochs or p.max_iters]
     if not planned:
@@ -94,11 +97,16 @@ def plan_phases(base: Dict[str, Union[dict, list, None]],
 
 def _order(schedule: Union[str, Sequence[str]], stages: Sequence[str],
            in_head: Sequence[str]) -> List[Phase]:
-    """The mimic phases of one schedule, or of several in a row."""
+    """The mimic phases of one schedule, or of several in a row. Of these, the
+    last that can train for a tap in the head compares it."""
     schedules = [schedule] if isinstance(schedule, str) else schedule
+    for_head = max([k for k, s in enumerate(schedules) if s in FOR_HEAD],
+                   default=None)
+    backbone = [name for name in stages if name not in in_head]
     phases: List[Phase] = []
-    for each in schedules:
-        planned = plan_mimic_phases(each, stages, in_head)
+    for k, each in enumerate(schedules):
+        planned = plan_mimic_phases(
+            each, stages if k == for_head else backbone or stages, in_head)
         if len(schedules) > 1 and len(planned) > 1:
             # Two schedules of a list may name a phase for the same stage.
             planned = [
@@ -111,7 +119,7 @@ def _order(schedule: Union[str, Sequence[str]], stages: Sequence[str],
             raise ValueError(
                 f'schedule={schedule!r} leaves out the tap {name!r}, which '
                 'lies in the head. Remove it from `stages`, or compare it in '
-                "a separate phase: schedule=['joint', 'last'].")
+                f"a separate phase: schedule={[*schedules, 'last']}.")
     return phases
 
 

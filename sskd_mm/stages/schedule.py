@@ -7,6 +7,9 @@ from .phase import Phase
 SCHEDULES = ('sequential', 'cumulative', 'local', 'blockwise', 'joint',
              'last')
 
+#: Those that can train a backbone for a tap in the head.
+FOR_HEAD = ('cumulative', 'last')
+
 #: The input of each stage, in schedules of one phase.
 _BORDERS = dict(local='detached', blockwise='teacher', joint='student')
 
