@@ -38,7 +38,7 @@ def parse_args():
     parser.add_argument(
         '--dry-run',
         action='store_true',
-        help='print what would be done: phases, taps and their shapes, '
+        help='print the plan and exit: phases, taps and their shapes, '
         'adapters, what trains and what is frozen, parameters and FLOPs')
     parser.add_argument(
         '--json', action='store_true', help='print the --dry-run as JSON')
@@ -58,7 +58,7 @@ def parse_args():
 
 
 def load_config(args):
-    """The config with what the command line says about it."""
+    """Load the config and apply the command line."""
     from mmengine.config import Config
 
     from sskd_mm.distillers import lay_method_over
