@@ -18,8 +18,8 @@ def parse_args():
     parser.add_argument('config', help='config file path')
     parser.add_argument(
         '--method',
-        help='distil the networks of the config by this method, e.g. '
-        'configs/_base_/methods/kd.py, instead of its own')
+        help='distil the networks of the config by this method instead, e.g. '
+        'configs/_base_/methods/kd.py')
     parser.add_argument('--work-dir', help='where to save logs and models')
     parser.add_argument(
         '--resume',
@@ -52,7 +52,7 @@ def parse_args():
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     args = parser.parse_args()
     if args.json and not args.dry_run:
-        parser.error('--json is of --dry-run.')
+        parser.error('--json needs --dry-run.')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
