@@ -1,8 +1,8 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""The console command ``sskd``, and what the tools' command lines share.
+"""The console command ``sskd``, and the shared code of the tools' parsers.
 
-It lies beside ``sskd_mm``, not in it: importing ``sskd_mm`` imports torch and
-OpenMMLab, which takes seconds, and ``--help`` needs neither.
+It is a separate package from ``sskd_mm``, whose import loads torch and
+OpenMMLab and takes seconds; ``--help`` needs neither.
 """
 from .config_parser import ConfigParser
 from .convert import convert_from_command_line

@@ -4,14 +4,14 @@ from .tool_parser import ToolParser
 
 
 class ConfigParser(ToolParser):
-    """The command line of a tool that looks at a config.
+    """The argument parser of a tool that reads a config.
 
-    It takes ``config``, first of all, ``--cfg-options``, as tools of OpenMMLab
-    do, and ``--allow-pickle``.
+    The first argument is ``config``; as in OpenMMLab's tools there is
+    ``--cfg-options``, and also ``--allow-pickle``.
 
     Args:
-        description (str): What the tool does, shown as it is written.
-        config (str): What the config has to be of.
+        description (str): What the tool does, shown verbatim.
+        config (str): The kind of config, for the help text.
 
     Example:
         >>> parser = ConfigParser(__doc__, 'of a distillation')
@@ -28,10 +28,10 @@ class ConfigParser(ToolParser):
 
     @staticmethod
     def read_config(args):
-        """Read the config, with what the command line overrides.
+        """Read the config and apply the command line's overrides.
 
         Args:
-            args (Namespace): What :meth:`parse_args` has returned.
+            args (Namespace): The parsed arguments.
 
         Returns:
             Config: The config.

@@ -6,12 +6,11 @@ from .tool_parser import ToolParser
 
 
 def convert_from_command_line(description: str, rename: Callable) -> None:
-    """What a converter of ``tools/model_converters`` does when it is called.
+    """Run a converter of ``tools/model_converters``.
 
     Args:
         description (str): What it converts.
-        rename (callable): As ``convert_checkpoint`` of ``sskd_mm.models`` has
-            it.
+        rename (callable): See ``convert_checkpoint`` of ``sskd_mm.models``.
     """
     parser = ToolParser(description)
     parser.add_argument('config', help='plain config of the network')

@@ -8,13 +8,13 @@ from typing import List, Optional
 
 from .run_tool import run_tool
 
-#: The tool behind each command, with its first arguments, and what it does.
+#: For each command, the tool with its first arguments, and what it does.
 COMMANDS = {
     'quickstart': ('quickstart.py', 'try it: distil a small detector'),
     'doctor': ('doctor.py', 'check this machine'),
-    'make-config': ('make_config.py', 'write the config of a distillation'),
+    'make-config': ('make_config.py', 'write a distillation config'),
     'plan': ('train.py --dry-run', 'check a config and print its phases'),
-    'train': ('train.py', 'distil a model, or train it by itself'),
+    'train': ('train.py', 'distil a model, or train it without a teacher'),
     'test': ('test.py', 'evaluate a checkpoint'),
     'report': ('report.py', 'write an HTML report of training runs'),
     'study': ('study.py', 'compare methods over several seeds'),
@@ -36,7 +36,7 @@ def main(argv: Optional[List[str]] = None) -> None:
     parser = ArgumentParser(
         prog='sskd',
         usage='sskd COMMAND [ARGUMENT ...]',
-        description='Distil networks of OpenMMLab, stage by stage.\n\n'
+        description='Distil OpenMMLab networks, stage by stage.\n\n'
         'commands:\n' + '\n'.join(f'  {name:12} {text}'
                                   for name, (_, text) in COMMANDS.items()),
         epilog='sskd COMMAND --help lists the arguments of a command.',
@@ -50,8 +50,8 @@ def main(argv: Optional[List[str]] = None) -> None:
 
 
 def _load(script: str) -> ModuleType:
-    """The tool: in a wheel and an editable install from ``.mim``, in a plain
-    checkout from ``tools``."""
+    """Load a tool: from ``.mim`` in a wheel or an editable install, from
+    ``tools`` in a plain checkout."""
     root = Path(__file__).resolve().parent.parent
     path = root / 'sskd_mm/.mim/tools' / script
     if not path.exists():

@@ -3,7 +3,7 @@ from argparse import Action, ArgumentError, ArgumentParser
 
 
 class _CfgOptions(Action):
-    """MMEngine's ``DictAction``, imported only where the option is used."""
+    """MMEngine's ``DictAction``, imported only if the option is used."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         from mmengine.config import DictAction
@@ -17,8 +17,8 @@ def add_cfg_options(parser: ArgumentParser) -> None:
     """Give a tool OpenMMLab's option ``--cfg-options KEY=VALUE ...``.
 
     Args:
-        parser (ArgumentParser): The tool's. ``cfg_options`` of what it parses
-            is a dict, or None.
+        parser (ArgumentParser): The tool's parser. The parsed ``cfg_options``
+            is a dict or None.
 
     Example:
         >>> add_cfg_options(parser)
@@ -38,8 +38,8 @@ def add_device_option(parser: ArgumentParser) -> None:
     """Give a tool that runs networks the option ``--device``.
 
     Args:
-        parser (ArgumentParser): The tool's. ``device`` of what it parses is a
-            name that torch knows.
+        parser (ArgumentParser): The tool's parser. The parsed ``device`` is a
+            device name for torch.
 
     Example:
         >>> add_device_option(parser)
@@ -48,7 +48,7 @@ def add_device_option(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--device',
         type=_device,
-        default='auto',  # argparse converts it once all is parsed
+        default='auto',  # argparse converts it after parsing
         help='default: the GPU, if there is one')
 
 
@@ -63,7 +63,7 @@ def add_pickle_option(parser: ArgumentParser) -> None:
     """Give a tool that reads checkpoints the option ``--allow-pickle FILE``.
 
     Args:
-        parser (ArgumentParser): The tool's.
+        parser (ArgumentParser): The tool's parser.
 
     Example:
         >>> add_pickle_option(parser)
@@ -76,5 +76,5 @@ def add_pickle_option(parser: ArgumentParser) -> None:
         action='extend',
         default=[],
         metavar='FILE',
-        help='checkpoints that you trust to run code when they are read; '
-        'of any other only tensors and plain data are')
+        help='checkpoints that you trust to run code when loaded; only '
+        'tensors and plain data are read from any other')

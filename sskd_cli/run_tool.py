@@ -5,36 +5,34 @@ from pathlib import Path
 from traceback import walk_tb
 from typing import Callable, NoReturn
 
-#: Where our own code is: the repository, or site-packages.
+#: The directory of our own code: the repository or site-packages.
 ROOT = Path(__file__).resolve().parent.parent
 OURS = (ROOT / 'sskd_mm', ROOT / 'tools', ROOT / 'sskd_cli')
 
-#: An error of these types says that what was asked for is wrong. Of a file
-#: that is damaged or not to be trusted there is a subclass.
+#: Types of user errors. Damaged and untrusted files raise subclasses.
 USAGE = (ValueError, TypeError, KeyError, FileNotFoundError, FileExistsError,
          SyntaxError, NameError)
 
-#: Modules and functions that run when a network is trained or evaluated.
+#: Modules and functions that are running during training or evaluation.
 LOOPS = (('mmengine.runner.loops', 'run'),
          ('sskd_mm.engine.loops.stage_by_stage_train_loop', 'enter_phase'),
          ('sskd_mm.engine.loops.stage_by_stage_train_loop', 'run_phase'))
 
 
 def run_tool(main: Callable[[], None]) -> None:
-    """Run a tool, and report an error as its message.
+    """Run a tool and report errors as messages.
 
-    A message that we wrote for the user, the argument of a ``raise`` statement
-    in ``sskd_mm`` or in a tool, is all that is shown. Any other error comes
-    with its type and place as long as a run is being set up; from a loop of
-    training or evaluation, which may be hours old, with its traceback.
-    ``--debug`` shows every traceback.
+    An error raised in ``sskd_mm`` or in a tool is written for the user, so
+    only its message is shown. Any other error is shown with its type and
+    location during setup, and with its traceback in a training or evaluation
+    loop, which may have run for hours. ``--debug`` shows every traceback.
 
     Args:
-        main (callable): The tool's.
+        main (callable): The tool's main function.
 
     Raises:
-        SystemExit: With status 2 if the arguments or the config are wrong, 1
-            after any other error.
+        SystemExit: With status 2 if the arguments or the config are wrong,
+            and 1 after any other error.
 
     Example:
         >>> if __name__ == '__main__':
@@ -50,7 +48,7 @@ def run_tool(main: Callable[[], None]) -> None:
 
 
 def _is_ours(error: Exception) -> bool:
-    """Whether a ``raise`` statement of ours has raised it."""
+    """Tell whether a ``raise`` statement of ours raised the error."""
     traceback = error.__traceback__
     while traceback.tb_next is not None:
         traceback = traceback.tb_next
@@ -58,7 +56,7 @@ def _is_ours(error: Exception) -> bool:
     path = Path(code.co_filename).resolve()
     return (any(folder in path.parents for folder in OURS)
             and code.co_code[traceback.tb_lasti] == opmap['RAISE_VARARGS']
-            # Of an assert statement, which is not meant for the user.
+            # Assertions are not written for the user.
             and not isinstance(error, AssertionError))
 
 

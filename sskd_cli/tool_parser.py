@@ -5,13 +5,13 @@ from pathlib import Path
 
 
 class ToolParser(ArgumentParser):
-    """The command line of a tool.
+    """The argument parser of a tool.
 
-    It takes ``--debug``, which :func:`run_tool` reads, and is named after the
-    command: ``train.py``, or ``sskd train``.
+    It has ``--debug``, which :func:`run_tool` reads, and is named after the
+    command: ``train.py`` or ``sskd train``.
 
     Args:
-        description (str): What the tool does, shown as it is written.
+        description (str): What the tool does, shown verbatim.
 
     Example:
         >>> parser = ToolParser(__doc__)

@@ -1,13 +1,13 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Run a script of another project with sskd_mm imported first, or a command
-of sskd.
+"""Run a script of another project with sskd_mm imported first, or an sskd
+command.
 
 python -m sskd_mm SCRIPT [ARGUMENT ...]
 python -m sskd_mm COMMAND [ARGUMENT ...]
 
-On a machine without mmcv's compiled operators mmdet's own ``tools/test.py``
-fails before it reads a config and the ``custom_imports`` in it. Run like
-this, it finds sskd_mm's stand-in operators.
+Without mmcv's compiled operators, mmdet's own ``tools/test.py`` fails before
+it reads the ``custom_imports`` of a config. Run like this, it finds sskd_mm's
+stand-in operators.
 """
 import runpy
 import sys

@@ -1,10 +1,10 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Check this machine, and say how to mend what is wrong.
+"""Check this machine and say how to fix problems.
 
 sskd doctor [--json]
 
-It ends with status 1 if there is a problem. A package that is missing, or of
-a version that sskd_mm does not work with, is named before anything else.
+Exits with status 1 if there is a problem. Missing packages and unsupported
+versions are reported first.
 """
 import json
 import sys

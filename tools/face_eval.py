@@ -60,9 +60,9 @@ def parse_args():
     parser.add_argument(
         '--quality-weights',
         action='store_true',
-        help='a face weighs in its template by the length of its embedding '
-        "and, for ijbb and ijbc, its detector's score, as in insightface's "
-        'figures')
+        help='weight faces in a template by the length of their embeddings '
+        "and, for ijbb and ijbc, the face detector's score, as in "
+        "insightface's results")
     parser.add_argument('--batch-size', type=int, default=64)
     parser.add_argument('--num-workers', type=int, default=2)
     add_device_option(parser)
@@ -148,7 +148,7 @@ def main():
 
 
 def name_of(file: str) -> str:
-    """A name that no other model has, as ``run_epoch_30-047c8118``."""
+    """Get a unique name for a model, e.g. ``run_epoch_30-047c8118``."""
     from sskd_mm.analysis import digest_file
     file = osp.abspath(osp.expanduser(file))
     run, name = file.split(os.sep)[-2:]
@@ -156,7 +156,7 @@ def name_of(file: str) -> str:
 
 
 def show(figures: Dict[str, dict], title: str) -> None:
-    """Print a row a figure, a column a set."""
+    """Print one row per metric and one column per data set."""
     table = Table(title=f'{title}, in percent')
     table.add_column('figure')
     names: List[str] = []

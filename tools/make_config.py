@@ -92,7 +92,7 @@ def import_modules(args) -> None:
 
 
 def choose_settings(args, cfg, checkpoint: Dict[str, Any]) -> Dict[str, Any]:
-    """What :func:`write_config` needs to know of the two networks."""
+    """Collect what :func:`write_config` needs to know about both networks."""
     from mmengine.registry import DefaultScope
     from mmengine.runner import Runner
 
@@ -122,10 +122,10 @@ def choose_settings(args, cfg, checkpoint: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def write_and_try(args, cfg, settings: Dict[str, Any]) -> Dict[str, Any]:
-    """Write the config, and plan what it says.
+    """Write the config and dry-run it.
 
-    Whether features can be cached for a head phase, the engine knows; where
-    it refuses, the config does without.
+    If the engine refuses to cache features for the head phase, the config
+    does without.
     """
     from mmengine.config import Config
 
@@ -160,7 +160,7 @@ def write_and_try(args, cfg, settings: Dict[str, Any]) -> Dict[str, Any]:
 
 @contextmanager
 def naming_import() -> Iterator[None]:
-    """Say of a type that nobody knows where it may come from."""
+    """Suggest ``--import`` for an unknown type."""
     try:
         yield
     except KeyError as error:
@@ -172,7 +172,7 @@ def naming_import() -> Iterator[None]:
 
 
 def command(args) -> str:
-    """The command line that trains with the written config."""
+    """Get the command line that trains with the written config."""
     train = f'python {osp.relpath(TRAIN)}'
     if osp.basename(sys.argv[0]).startswith('sskd '):
         train = 'sskd train'

@@ -72,7 +72,7 @@ def stop(signum: int, frame) -> None:
 
 
 def train(cfg, work_dir: Path, jobs: int) -> None:
-    """Train in a process of its own, from where an earlier one has got to."""
+    """Train in a separate process, resuming from an earlier one."""
     cfg.work_dir = str(work_dir)
     cfg.dump(work_dir / 'trial.py')
     resume = ['--resume'] if (work_dir / 'last_checkpoint').exists() else []

@@ -3,7 +3,7 @@
 
 python tools/test.py configs/sskd/faster_rcnn_r18_coco.py CHECKPOINT
 
-The config may be the distiller's or the student's plain one.
+The config is either the distiller's or the student's plain one.
 """
 import os
 import os.path as osp
@@ -17,13 +17,13 @@ def parse_args():
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--work-dir', help='where to save logs and metrics')
     parser.add_argument(
-        '--show-dir', help='save images with the predictions drawn in there')
+        '--show-dir', help='save images with drawn predictions there')
     parser.add_argument(
         '--tta',
         action='store_true',
         help="merge predictions of several views by the config's tta_model, "
-        'or as mmdet and mmpretrain do without one; the views are those of '
-        'its tta_pipeline, or each image and the mirrored one')
+        'or by the default of mmdet or mmpretrain; the views are those of its '
+        'tta_pipeline, or each image and its mirror image')
     add_pickle_option(parser)
     add_cfg_options(parser)
     parser.add_argument(

@@ -18,8 +18,8 @@ def parse_args():
     parser.add_argument('config', help='config file path')
     parser.add_argument(
         '--method',
-        help='distil the networks of the config by this method, e.g. '
-        'configs/_base_/methods/kd.py, instead of its own')
+        help='distil the networks of the config by this method instead, e.g. '
+        'configs/_base_/methods/kd.py')
     parser.add_argument('--work-dir', help='where to save logs and models')
     parser.add_argument(
         '--resume',
@@ -38,7 +38,7 @@ def parse_args():
     parser.add_argument(
         '--dry-run',
         action='store_true',
-        help='print what would be done: phases, taps and their shapes, '
+        help='print the plan and exit: phases, taps and their shapes, '
         'adapters, what trains and what is frozen, parameters and FLOPs')
     parser.add_argument(
         '--json', action='store_true', help='print the --dry-run as JSON')
@@ -52,13 +52,13 @@ def parse_args():
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     args = parser.parse_args()
     if args.json and not args.dry_run:
-        parser.error('--json is of --dry-run.')
+        parser.error('--json needs --dry-run.')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
 
 def load_config(args):
-    """The config with what the command line says about it."""
+    """Load the config and apply the command line."""
     from mmengine.config import Config
 
     from sskd_mm.distillers import lay_method_over

@@ -15,21 +15,20 @@ from .alignment import Alignment
 def measure_cka_matrix(
         distiller, dataloader: Iterable,
         batches: int) -> Tuple[List[str], List[str], List[List[float]]]:
-    """Compare every tap of a student with every one of its (first) teacher.
+    """Compare every tap of a student with every tap of its (first) teacher.
 
-    Of a copy the diagonal is 1; a student whose stages have come to other
-    depths than the teacher's is nearest beside the diagonal.
+    A perfect copy has a diagonal of 1; if the student's stages correspond to
+    other depths of the teacher, the maximum is off the diagonal.
 
     Args:
-        distiller (StageByStageDistiller): Prepared, in eval mode.
+        distiller (StageByStageDistiller): A prepared distiller in eval mode.
         dataloader (Iterable): Yields batches for its data preprocessor.
-        batches (int): How many batches to look at.
+        batches (int): Number of batches to use.
 
     Returns:
-        tuple: The student's taps, the teacher's, and for each of the former
-        the linear CKA with each of the latter, see :class:`Alignment`. A tap
-        of several levels counts as so many. Where two maps are of different
-        resolution the student's is resampled.
+        tuple: The student's taps, the teacher's taps, and the linear CKA of
+        each pair, see :class:`Alignment`. Each level of a tap counts as a
+        tap. If two maps differ in resolution, the student's is resampled.
     """
     teacher = distiller.teachers[0]
     stages = [s for s in distiller.stages.values() if s.teachers[0]]
@@ -46,7 +45,7 @@ def measure_cka_matrix(
                        images),
             distiller.comparison.layouts[1], images.shape[-2:])
         for (own, s), (other, t) in product(ours.items(), theirs.items()):
-            # Nothing is adapted, and of the figures CKA alone is read.
+            # No adapter: only CKA is used.
             measures.setdefault((own, other), Alignment()).update(s, t, t)
     return list(ours), list(theirs), [[
         measures[own, other].compute()['cka'] for other in theirs
@@ -56,7 +55,7 @@ def measure_cka_matrix(
 def _levels(features: Dict[str, Tuple[Tensor, ...]],
             layouts: Dict[str, Tuple[str, ...]],
             image_size: Tuple[int, int]) -> Dict[str, Tensor]:
-    """Each level of each tap as a map, by its name."""
+    """Get each level of each tap as a map, by name."""
     levels = {}
     for path, maps in features.items():
         maps = to_canonical(maps, layouts[path], image_size)
@@ -71,11 +70,11 @@ def _levels(features: Dict[str, Tuple[Tensor, ...]],
 def plot_cka_matrix(student: List[str], teacher: List[str],
                     matrix: List[List[float]], file: Union[str,
                                                            Path]) -> None:
-    """Draw what :func:`measure_cka_matrix` returns.
+    """Plot the result of :func:`measure_cka_matrix`.
 
     Args:
         student (list[str]): The student's taps.
-        teacher (list[str]): The teacher's.
+        teacher (list[str]): The teacher's taps.
         matrix (list[list[float]]): Their CKA.
         file (str or Path): The picture to write.
     """

@@ -14,21 +14,20 @@ from .run_group import AXES, RunGroup
 def compare_groups(groups: Sequence[RunGroup], methods: Dict[str, str],
                    students: Dict[str, str],
                    measured: Dict[str, dict]) -> Dict[str, Any]:
-    """Put trainings beside each other, for the page of a report.
+    """Compare training runs for a report.
 
     Args:
-        groups (Sequence[RunGroup]): The trainings.
-        methods (dict[str, str]): How each was trained, by the group's name.
-        students (dict[str, str]): What each has trained.
-        measured (dict[str, dict]): Of some groups ``images``, ``total`` and
-            the ``metrics`` that were measured of their teachers for this
-            report, which stand in where training did not evaluate them.
+        groups (Sequence[RunGroup]): The runs.
+        methods (dict[str, str]): Training method by group name.
+        students (dict[str, str]): Trained network by group name.
+        measured (dict[str, dict]): For groups whose training did not evaluate
+            the teachers: ``images``, ``total`` and the teachers' ``metrics``
+            measured for this report.
 
     Returns:
-        dict: ``metric`` (the first of the first training that has one),
-        ``rows`` of the table, ``images`` on which teachers were measured
-        afterwards, ``scores`` (a picture) and ``curves`` (a picture for each
-        axis).
+        dict: ``metric`` (the first metric found), ``rows`` of the table,
+        ``images`` on which teachers were measured afterwards, ``scores`` (a
+        picture) and ``curves`` (a picture per axis).
     """
     metric = next((next(iter(run.metrics))
                    for group in groups for run in group.runs if run.metrics),
@@ -76,7 +75,7 @@ def compare_groups(groups: Sequence[RunGroup], methods: Dict[str, str],
 
 
 def _teachers(group: RunGroup, metric: str) -> Dict[str, float]:
-    """What the teachers scored before training."""
+    """Get the teachers' scores before training."""
     found: Dict[str, List[float]] = {}
     for run in group.runs:
         for name, metrics in run.teachers.items():
@@ -86,7 +85,7 @@ def _teachers(group: RunGroup, metric: str) -> Dict[str, float]:
 
 
 def _lines(rows: List[dict]) -> Dict[str, float]:
-    """Each teacher's score once, however many students it taught."""
+    """List each teacher's score once, whatever its number of students."""
     lines: Dict[str, float] = {}
     for row in rows:
         for name, score in row['teachers'].items():
@@ -97,7 +96,7 @@ def _lines(rows: List[dict]) -> Dict[str, float]:
 
 
 def _number(values) -> Optional[int]:
-    """What all runs have; they may not be finished alike."""
+    """Get the value shared by all runs, which may differ if unfinished."""
     return max((value for value in values if value is not None), default=None)
 
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from .logged_scalars import read_scalars
 
-#: What the distiller's losses are called, before the name of the stage.
+#: Prefix of the distiller's mimic losses, before the name of the stage.
 MIMIC = 'loss_mimic_'
 
 
@@ -24,7 +24,7 @@ def read_losses(work_dir: Union[str, Path]) -> List[Dict[str, float]]:
     points: Dict[int, Dict[str, float]] = {}
     for point in read_scalars(work_dir):
         if 'loss' in point:
-            # A resumed run has logged some iterations anew.
+            # A resumed run logs some iterations again.
             points[point['iter']] = point
     return [points[i] for i in sorted(points)]
 
@@ -32,13 +32,13 @@ def read_losses(work_dir: Union[str, Path]) -> List[Dict[str, float]]:
 def plot_losses(distilled: Union[str, Path],
                 scratch: Optional[Union[str, Path]],
                 file: Union[str, Path]) -> None:
-    """Plot the mimic losses of a distillation, phase by phase, and the head's
-    loss beside that of a student trained from scratch.
+    """Plot the mimic losses of a distillation, phase by phase, and the task
+    loss together with that of a student trained from scratch.
 
     Args:
         distilled (str or Path): Work directory of the distillation.
         scratch (str or Path, optional): Work directory of the student from
-            scratch; None leaves it out.
+            scratch. Defaults to none.
         file (str or Path): The picture to write.
 
     Raises:

@@ -9,10 +9,10 @@ from ..stages import Phase
 
 
 def describe_schedule(runner, phase: Phase) -> Dict[str, Any]:
-    """The schedule of a phase.
+    """Describe the schedule of a phase.
 
     Args:
-        runner (Runner): Of the run, for its ``auto_scale_lr``.
+        runner (Runner): The run's Runner, for its ``auto_scale_lr``.
         phase (Phase): A planned phase.
 
     Returns:
@@ -46,7 +46,7 @@ def describe_schedule(runner, phase: Phase) -> Dict[str, Any]:
 
 
 def schedule_table(phases: List[Dict[str, Any]]) -> Table:
-    """A table of what :func:`describe_schedule` says of phases."""
+    """Build a table from :func:`describe_schedule`."""
     table = Table(title='Learning rates')
     for column in ('phase', 'schedule', 'begin', 'middle', 'end'):
         table.add_column(
@@ -64,7 +64,7 @@ def schedule_table(phases: List[Dict[str, Any]]) -> Table:
 def _rates(rates: Optional[List[float]]) -> List[str]:
     if rates is None:
         return ['unknown'] * 3
-    # A cosine ends a hair above 0.
+    # A cosine ends slightly above 0.
     return [
         '0' if rate < 1e-5 * max(rates) else f'{rate:.3g}' for rate in rates
     ]

@@ -14,7 +14,7 @@ from ..models import model_config
 
 
 def _is_detector(cfg: Config) -> bool:
-    """Whether the images are packed for mmdet."""
+    """Tell whether the images are packed for mmdet."""
     for dataset in innermost_configs(cfg.test_dataloader.dataset):
         steps = dataset.get('pipeline') or []
         return any('PackDetInputs' in class_names(step['type'], TRANSFORMS)
@@ -28,8 +28,8 @@ def use_tta(cfg: Config) -> None:
 
     Args:
         cfg (Config): Its ``model`` and the pipelines of its
-            ``test_dataloader`` are replaced. ``tta_model`` and
-            ``tta_pipeline`` say how, if it has them.
+            ``test_dataloader`` are replaced, by its ``tta_model`` and
+            ``tta_pipeline`` if it has them.
 
     Example:
         >>> use_tta(cfg)
@@ -41,7 +41,7 @@ def use_tta(cfg: Config) -> None:
     for dataset in innermost_configs(cfg.test_dataloader.dataset):
         *steps, pack = dataset.pipeline
         if detector and 'meta_keys' in pack:
-            # Boxes are to be mirrored back.
+            # Needed to mirror boxes back.
             pack = dict(
                 pack, meta_keys=(*pack.meta_keys, 'flip', 'flip_direction'))
         dataset.pipeline = cfg.get(
@@ -53,7 +53,7 @@ def use_tta(cfg: Config) -> None:
 
 
 def _default_tta(cfg: Config, detector: bool) -> dict:
-    """What merges the predictions of several views."""
+    """Get the model that merges the predictions of several views."""
     if detector:
         import mmdet.models  # noqa: F401  registers it
         return dict(
@@ -67,16 +67,16 @@ def _default_tta(cfg: Config, detector: bool) -> dict:
 
 
 def draw_predictions(cfg: Config, folder: str, tta: bool) -> None:
-    """Save the images with what was predicted, by the config's hook and
-    visualizer or, where it has none, by those of mmdet or mmpretrain.
+    """Save images with their predictions, by the config's hook and visualizer
+    or, if it has none, by those of mmdet or mmpretrain.
 
     Args:
         cfg (Config): Its ``default_hooks`` and ``visualizer`` are filled.
-        folder (str): Where the images go.
+        folder (str): Folder for the images.
         tta (bool): Whether :func:`use_tta` follows.
 
     Raises:
-        ValueError: Predictions of several views have no image.
+        ValueError: ``tta`` is set; merged predictions have no image.
 
     Example:
         >>> draw_predictions(cfg, 'pictures', tta=False)
@@ -115,14 +115,14 @@ def draw_predictions(cfg: Config, folder: str, tta: bool) -> None:
 
 
 def watch_loading(model: nn.Module, checkpoint: str) -> LoadReport:
-    """See that it is this network's checkpoint.
+    """Check that a checkpoint belongs to this network.
 
     Args:
-        model (nn.Module): The runner's, maybe wrapped.
-        checkpoint (str): What is loaded into it, for messages.
+        model (nn.Module): The Runner's model, possibly wrapped.
+        checkpoint (str): The checkpoint to be loaded, for messages.
 
     Returns:
-        LoadReport: To be closed once it is loaded.
+        LoadReport: The report; close it after loading.
 
     Example:
         >>> report = watch_loading(runner.model, 'epoch_12.pth')

@@ -15,17 +15,17 @@ from ..models import build_model, model_config
 
 
 def load_face_model(cfg: Config, checkpoint: str) -> nn.Module:
-    """A network for faces with its weights; the head plays no part.
+    """Load a face network and its weights, ignoring the head.
 
     Args:
-        cfg (Config): Of a distillation, or the student's plain one.
+        cfg (Config): A distillation config, or the student's plain one.
         checkpoint (str): A path or URL.
 
     Returns:
         nn.Module: The model.
 
     Raises:
-        ValueError: The checkpoint is of another network.
+        ValueError: The checkpoint belongs to another network.
 
     Example:
         >>> model = load_face_model(cfg, 'epoch_20.pth')
@@ -39,14 +39,14 @@ def load_face_model(cfg: Config, checkpoint: str) -> nn.Module:
     missing = [k for k in missing if not k.startswith('head.')]
     if missing or unexpected:
         raise ValueError(
-            f'{checkpoint!r} is not of the model in {cfg.filename!r}: '
-            f'{len(missing)} weights are missing, as {missing[:3]}, and '
-            f'{len(unexpected)} unknown, as {unexpected[:3]}.')
+            f'{checkpoint!r} does not fit the model in {cfg.filename!r}: '
+            f'{len(missing)} weights are missing, e.g. {missing[:3]}, and '
+            f'{len(unexpected)} unknown, e.g. {unexpected[:3]}.')
     return model
 
 
 def read_embeddings(file: str, dataset: dict) -> np.ndarray:
-    """Embeddings that another program has computed.
+    """Read embeddings computed by another program.
 
     Args:
         file (str): An ``.npy`` file, (N, D).
@@ -56,7 +56,7 @@ def read_embeddings(file: str, dataset: dict) -> np.ndarray:
         np.ndarray: (N, D), float32.
 
     Raises:
-        ValueError: The file is damaged, or of another shape.
+        ValueError: The file is damaged or has the wrong shape.
 
     Example:
         >>> x = read_embeddings('lfw.npy', protocol.dataset)
@@ -65,10 +65,10 @@ def read_embeddings(file: str, dataset: dict) -> np.ndarray:
         x = np.load(file, mmap_mode='r', allow_pickle=False)
     except (EOFError, ValueError) as error:
         raise ValueError(
-            f'{file!r} was not read: {error}. It must be an .npy file of '
-            'numbers (N, D); copy it again if it is cut off.') from error
+            f'{file!r} cannot be read: {error}. It must be an .npy file of '
+            'numbers (N, D); copy it again if it is truncated.') from error
     count = len(DATASETS.build(dict(dataset, pipeline=[])))
-    shape = getattr(x, 'shape', None)  # None of an archive of several
+    shape = getattr(x, 'shape', None)  # None for an archive of several arrays
     if shape is None or len(shape) != 2 or len(x) != count:
         raise ValueError(f'{file!r} has shape {shape}, but there are '
                          f'{count} images: it must be (N, D).')
@@ -78,19 +78,18 @@ def read_embeddings(file: str, dataset: dict) -> np.ndarray:
 def embed_faces(model: nn.Module, cfg: Config, checkpoint: str, dataset: dict,
                 cut: Optional[str], file: str, mirror: bool = True,
                 **options) -> np.ndarray:
-    """Embeddings of a set's images, kept in a file for each way of computing
-    them.
+    """Compute the embeddings of a data set, cached in a file per setting.
 
     Args:
-        model (nn.Module): What :func:`load_face_model` has returned.
+        model (nn.Module): The result of :func:`load_face_model`.
         cfg (Config): Its config, whose test pipeline loads the images.
-        checkpoint (str): Its weights, by which the file is recognised.
-        dataset (dict): Config of the images.
-        cut (str, optional): The transform that cuts a face.
-        file (str): An ``.npy`` file, written or read if it is there. A
-            digest of the weights, model, pipeline, images and mirroring is
+        checkpoint (str): Its weights, which identify the file.
+        dataset (dict): Config of the data set.
+        cut (str, optional): The transform that crops a face.
+        file (str): An ``.npy`` file, read if it exists and written otherwise.
+            A digest of the weights, model, pipeline, images and mirroring is
             appended to its name.
-        mirror (bool): Whether the mirrored image's embedding is added.
+        mirror (bool): Whether to add the mirrored image's embedding.
         options: ``batch_size`` and ``num_workers`` of
             :func:`extract_embeddings`.
 
@@ -126,13 +125,13 @@ def _digest(value: Any) -> str:
 
 
 def digest_file(file: str) -> str:
-    """The first 16 hex digits of a file's SHA-256."""
+    """Get the first 16 hex digits of a file's SHA-256."""
     with open(osp.expanduser(file), 'rb') as opened:
         return hashlib.sha256(opened.read()).hexdigest()[:16]
 
 
 def _digest_images(dataset) -> str:
-    """Of the names and sizes of all files, and what else is known of them."""
+    """Digest the names, sizes and annotations of all images."""
     hashed = hashlib.sha256()
     sizes: Dict[str, int] = {}
     for index in range(len(dataset)):

@@ -14,14 +14,14 @@ FARS = (0.1, 0.01, 0.001)
 
 
 class FaceProtocol(NamedTuple):
-    """What a protocol of face recognition asks for.
+    """A face recognition protocol.
 
     Attributes:
         dataset (dict): Config of its N images.
-        cut (str, optional): The transform that cuts a face from an image.
+        cut (str, optional): The transform that crops a face.
         score (callable): Takes embeddings (N, D) and returns verification and
             identification (or None) by the name of each part, and the
-            figures.
+            metrics.
     """
 
     dataset: dict
@@ -38,18 +38,18 @@ def face_protocol(name: str,
 
     Args:
         name (str): ``'bin'`` (insightface's pickles of pairs), ``'pairs'``
-            (lists of pairs), ``'folder'`` (a folder a person), ``'ijba'``,
-            ``'ijbb'`` or ``'ijbc'``.
+            (lists of pairs), ``'folder'`` (one folder per person),
+            ``'ijba'``, ``'ijbb'`` or ``'ijbc'``.
         data (str): The file or folder.
         image_root (str): Folder of the images of a list.
-        gallery (int): Images of each person in the gallery, for a folder.
+        gallery (int): Images per person in the gallery, for ``'folder'``.
             Defaults to 1.
-        quality_weights (bool): Whether a face weighs in its template by the
-            length of its embedding and, for IJB-B and IJB-C, its detector's
-            score. Defaults to False.
+        quality_weights (bool): Whether to weight faces in a template by the
+            length of their embeddings and, for IJB-B and IJB-C, the face
+            detector's score. Defaults to False.
 
     Returns:
-        FaceProtocol: Its images, and what scores their embeddings.
+        FaceProtocol: The images and the function that scores them.
 
     Example:
         >>> protocol = face_protocol('bin', 'lfw.bin')

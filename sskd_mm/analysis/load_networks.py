@@ -17,19 +17,19 @@ from .quiet import quiet
 
 
 def build_test_loader(cfg: Config, batch_size: int = 1) -> DataLoader:
-    """The test set of a config, in its order, loaded by this process.
+    """Load the test set of a config in order, in this process.
 
     Args:
-        cfg (Config): A whole config. One without a test set has its
-            validation set taken.
-        batch_size (int): Images of a batch. Defaults to 1.
+        cfg (Config): A complete config. Without a test set, the validation
+            set is used.
+        batch_size (int): Batch size. Defaults to 1.
 
     Returns:
-        DataLoader: Its batches are for a model's data preprocessor.
+        DataLoader: Yields batches for a model's data preprocessor.
 
     Raises:
-        FileNotFoundError: Its files are not there.
-        ValueError: The config has neither.
+        FileNotFoundError: Its files do not exist.
+        ValueError: The config has neither set.
     """
     key = 'test_dataloader' if cfg.get(
         'test_dataloader') else 'val_dataloader'
@@ -37,7 +37,7 @@ def build_test_loader(cfg: Config, batch_size: int = 1) -> DataLoader:
     loader = copy.deepcopy(cfg.get(key))
     if loader is None:
         raise ValueError(f'{cfg.filename} has no test_dataloader and no '
-                         'val_dataloader, so no images to look at.')
+                         'val_dataloader, so there are no images.')
     loader.update(
         batch_size=batch_size,
         num_workers=0,
@@ -50,19 +50,19 @@ def build_test_loader(cfg: Config, batch_size: int = 1) -> DataLoader:
 
 def load_distiller(cfg: Config, loader: DataLoader,
                    checkpoint: Optional[str]) -> nn.Module:
-    """A student and its teacher, ready to be compared.
+    """Load a student and its teacher for comparison.
 
     Args:
-        cfg (Config): Of a distillation.
-        loader (DataLoader): Its first batch tells the taps' shapes.
-        checkpoint (str, optional): The student's weights. Without, they are
-            as torch begins them.
+        cfg (Config): A distillation config.
+        loader (DataLoader): Its first batch determines the taps' shapes.
+        checkpoint (str, optional): The student's weights. Without them, they
+            are random.
 
     Returns:
-        StageByStageDistiller: In eval mode, prepared.
+        StageByStageDistiller: The prepared distiller in eval mode.
 
     Raises:
-        ValueError: The config is no distillation.
+        ValueError: The config is not a distillation.
 
     Example:
         >>> loader = build_test_loader(cfg)
@@ -72,8 +72,8 @@ def load_distiller(cfg: Config, loader: DataLoader,
     if 'student' not in cfg.model:
         raise ValueError(
             f'{cfg.filename} has model.type={cfg.model.get("type")!r}, which '
-            'has no student and teacher. Give the config of a distillation, '
-            'such as those in configs/sskd.')
+            'has no student and teacher. Give a distillation config, such as '
+            'those in configs/sskd.')
     model = dict(cfg.model)
     if cfg.get('data_preprocessor') is not None:
         model.setdefault('data_preprocessor', cfg.data_preprocessor)
@@ -88,16 +88,16 @@ def load_distiller(cfg: Config, loader: DataLoader,
 
 def load_networks(cfg: Config, loader: DataLoader,
                   checkpoint: Optional[str]) -> Dict[str, nn.Module]:
-    """The networks of a config by their roles.
+    """Load the networks of a config by role.
 
     Args:
-        cfg (Config): Of a distillation or of a plain training.
-        loader (DataLoader): As of :func:`load_distiller`.
-        checkpoint (str, optional): The student's, or the plain model's.
+        cfg (Config): A distillation or plain training config.
+        loader (DataLoader): See :func:`load_distiller`.
+        checkpoint (str, optional): Weights of the student or plain model.
 
     Returns:
-        dict[str, nn.Module]: ``teacher`` (of several ``teacher 1`` ...) and
-        ``student``; of a plain config ``model`` alone. In eval mode.
+        dict[str, nn.Module]: ``teacher`` (if several, ``teacher 1`` ...) and
+        ``student``; for a plain config only ``model``. In eval mode.
     """
     if 'student' not in cfg.model:
         allow_pickle(cfg.get('allow_pickle', []))
@@ -111,7 +111,7 @@ def load_networks(cfg: Config, loader: DataLoader,
 
 
 def name_teachers(number: int) -> List[str]:
-    """What so many teachers are called: ``teacher``, or ``teacher 1`` ..."""
+    """Name teachers: ``teacher``, or ``teacher 1`` ... if several."""
     if number == 1:
         return ['teacher']
     return [f'teacher {i}' for i in range(1, number + 1)]
@@ -123,6 +123,6 @@ def _load(model: nn.Module, checkpoint: Optional[str]) -> None:
             load_checkpoint(model, checkpoint, 'cpu', strict=True)
         return
     print_log(
-        'No checkpoint was given, so the weights mean nothing.',
+        'No checkpoint was given, so the weights are random.',
         logger='current',
         level=logging.WARNING)

@@ -8,13 +8,12 @@ from mmengine.logging import print_log
 
 
 def read_scalars(work_dir: Union[str, Path]) -> List[Dict[str, float]]:
-    """Read what MMEngine's ``LocalVisBackend`` has logged.
+    """Read the log of MMEngine's ``LocalVisBackend``.
 
-    A run that is killed may leave a line that is cut off. It is left out, with
-    a warning.
+    A killed run may leave a truncated line, which is skipped with a warning.
 
     Args:
-        work_dir (str or Path): Of one training, resumed or not.
+        work_dir (str or Path): Work directory of a run, resumed or not.
 
     Returns:
         list[dict]: The lines of all ``*/vis_data/scalars.json``, oldest
@@ -39,7 +38,7 @@ def read_json(text: str, what: str) -> Any:
 
     Args:
         text (str): The JSON.
-        what (str): What it is, for a warning.
+        what (str): Description for warnings.
 
     Returns:
         The value, or None if it cannot be parsed.
@@ -48,7 +47,7 @@ def read_json(text: str, what: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         print_log(
-            f'Skipped {what}, which is no complete JSON ({error}).',
+            f'Skipped {what}, which is not complete JSON ({error}).',
             logger='current',
             level=logging.WARNING)
         return None

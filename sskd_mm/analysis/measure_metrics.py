@@ -14,13 +14,13 @@ from .scalar_metrics import scalar_metrics
 
 
 class Measured(NamedTuple):
-    """What a network scores.
+    """The scores of a network.
 
     Attributes:
-        metrics (dict[str, float]): As the config's evaluator calls them;
-            those that are no number are left out.
-        classes (dict[str, float]): Of each class its accuracy or AP; empty
-            where the metrics know of no classes.
+        metrics (dict[str, float]): Metrics of the config's evaluator that are
+            numbers.
+        classes (dict[str, float]): Accuracy or AP per class; empty if the
+            metrics have no classes.
     """
 
     metrics: Dict[str, float]
@@ -30,20 +30,20 @@ class Measured(NamedTuple):
 @torch.no_grad()
 def measure_metrics(cfg: Config, predictors: Dict[str, Callable],
                     loader: DataLoader, images: int) -> Dict[str, Measured]:
-    """Evaluate networks on the first images of a test set, by class, too.
+    """Evaluate networks on the first images of a test set, also by class.
 
-    A classifier's classes have their accuracy, a detector's, of
-    ``CocoMetric``, their AP.
+    Per-class scores are accuracy for a classifier, and the AP of
+    ``CocoMetric`` for a detector.
 
     Args:
-        cfg (Config): Whose ``test_evaluator`` or ``val_evaluator`` measures.
-        predictors (dict[str, Callable]): By name, what gives predictions for
-            a batch, such as a model's ``val_step``.
+        cfg (Config): Provides ``test_evaluator`` or ``val_evaluator``.
+        predictors (dict[str, Callable]): By name, functions that predict a
+            batch, such as a model's ``val_step``.
         loader (DataLoader): See :func:`build_test_loader`.
-        images (int): How many; an incomplete batch is taken as a whole.
+        images (int): Number of images, rounded up to full batches.
 
     Returns:
-        dict[str, Measured]: By name.
+        dict[str, Measured]: Scores by name.
     """
     batches = list(
         islice(loader, -(-images // loader.batch_sampler.batch_size)))
@@ -55,13 +55,13 @@ def measure_metrics(cfg: Config, predictors: Dict[str, Callable],
         evaluator.dataset_meta = loader.dataset.metainfo
         seen = []
         for batch in batches:
-            # Some networks write into the samples that they get.
+            # Some networks write into their input samples.
             samples = predict(copy.deepcopy(batch))
             evaluator.process(data_samples=samples, data_batch=batch)
             seen += [sample.get('img_id') for sample in samples]
         for metric in evaluator.metrics:
             if hasattr(metric, 'img_ids'):
-                # Or CocoMetric counts what was not looked at as missed.
+                # Otherwise CocoMetric counts skipped images as missed.
                 metric.img_ids = seen
         with quiet():
             metrics = evaluator.evaluate(len(seen))
@@ -79,7 +79,7 @@ def _by_class(cfg: Config) -> List[dict]:
         if kind == 'CocoMetric':
             metric['classwise'] = True
         elif kind == 'Accuracy':
-            # Of the images of a class, the part that is found to be of it.
+            # Per class, the fraction of its images classified correctly.
             metrics.append(
                 dict(
                     type='mmpretrain.SingleLabelMetric',

@@ -6,18 +6,18 @@ from mmengine.logging import print_log
 
 
 class Missing(str):
-    """Why something is not shown in a report."""
+    """The reason why something is missing from a report."""
 
 
 def attempt(function: Callable, *args: Any) -> Any:
-    """Call a function whose part of a report can be left out.
+    """Call a function that makes an optional part of a report.
 
     Args:
-        function (callable): What makes the part.
+        function (callable): The function.
         *args: Its arguments.
 
     Returns:
-        What it returns, or of any error a :class:`Missing`, with a warning.
+        Its result, or on any error a :class:`Missing`, with a warning.
     """
     try:
         return function(*args)

@@ -7,11 +7,10 @@ from rich.text import Text
 class ModulePath:
     """A module's path in a cell of a table.
 
-    What tells modules apart is the end of their paths, so that is what it
-    keeps in a narrow column.
+    Paths differ at their ends, so a narrow column keeps the end.
 
     Args:
-        path (str): Such as ``'student.backbone.layer4.1.conv2'``.
+        path (str): A path such as ``'student.backbone.layer4.1.conv2'``.
 
     Example:
         >>> ModulePath('student.backbone.layer4.1.conv2').fit(20)
@@ -22,11 +21,11 @@ class ModulePath:
         self.path = path
 
     def fit(self, width: int) -> str:
-        """The path, or its last parts behind three dots.
+        """Return the path, or its last parts after three dots.
 
         Args:
-            width (int): Characters that there are. A last part that is longer
-                by itself loses its beginning.
+            width (int): Available characters. If even the last part is
+                longer, its beginning is cut.
         """
         if len(self.path) <= width:
             return self.path

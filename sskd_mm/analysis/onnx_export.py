@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 from ..models import EmbeddingHead
 
-#: Of the largest value of an output, so much may differ by rounding.
+#: Tolerated rounding error, relative to the largest value of an output.
 TOLERANCE = 1e-4
 
 
 class _Exported(nn.Module):
-    """The part of a model that is exported, with a flat list of outputs.
+    """The exported part of a model, with a flat list of outputs.
 
     Args:
-        model (nn.Module): A model of mmdet or mmpretrain.
+        model (nn.Module): An mmdet or mmpretrain model.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -54,21 +54,21 @@ def _flat(outputs: Any) -> Iterator[Tensor]:
 
 def export_onnx(model: nn.Module, size: Tuple[int, int],
                 out: str) -> Tuple[Dict[str, list], float]:
-    """Export a model of mmdet or mmpretrain, and compare what ONNX Runtime
-    computes.
+    """Export an mmdet or mmpretrain model, and verify it in ONNX Runtime.
 
     Args:
         model (nn.Module): The model, in eval mode.
-        size (tuple[int]): Height and width of the images, padded.
-        out (str): The file to write, for batches of any size unless the
-            network makes constants of one.
+        size (tuple[int]): Height and width of the padded images.
+        out (str): The file to write. It takes any batch size, unless the
+            network turns it into a constant.
 
     Returns:
-        tuple: The shapes of input and outputs by their names, and the largest
-        difference, where an output's largest value is 1.
+        tuple: The shapes of input and outputs by name, and the largest
+        difference, relative to an output's largest value.
 
     Raises:
-        RuntimeError: The file computes something else. It is removed.
+        RuntimeError: The exported network computes something else; the file
+            is removed.
 
     Example:
         >>> shapes, error = export_onnx(model, (800, 1344), 'student.onnx')
@@ -93,10 +93,10 @@ def export_onnx(model: nn.Module, size: Tuple[int, int],
 
 
 def describe_input(model: nn.Module) -> Dict[str, str]:
-    """What the data preprocessor does to an image, in words.
+    """Describe what the data preprocessor does to an image.
 
     Args:
-        model (nn.Module): A model of mmdet or mmpretrain.
+        model (nn.Module): An mmdet or mmpretrain model.
 
     Returns:
         dict[str, str]: ``mean`` and ``std``, if it has them, and
@@ -111,7 +111,7 @@ def describe_input(model: nn.Module) -> Dict[str, str]:
     rgb = any(
         getattr(preprocessor, key, False)
         for key in ('_channel_conversion', 'to_rgb'))
-    # OpenCV, by which both libraries read images, has them as BGR.
+    # Both libraries read images by OpenCV, as BGR.
     values['channels'] = 'RGB' if rgb else 'BGR'
     return values
 
@@ -142,7 +142,7 @@ def _export(network: _Exported, size: Tuple[int, int], batch: Union[str, int],
 @torch.no_grad()
 def _check(network: _Exported, size: Tuple[int, int],
            out: str) -> Tuple[Dict[str, list], float]:
-    """Compare with ONNX Runtime on images that the export has not seen.
+    """Compare with ONNX Runtime on other images than those of the export.
 
     Returns:
         tuple: The shapes of input and outputs, and the largest difference,

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-#: Of text and axes, until it becomes the colour of the page's text.
+#: Placeholder colour of text and axes, replaced by the page's text colour.
 INK = '#010203'
 _NUMBERS = count()
 _STYLE = {
@@ -24,17 +24,16 @@ _STYLE = {
 
 
 class PageFigure:
-    """A figure for a web page, whose text and axes have the colour of the
-    page's text.
+    """A figure for a web page, with text and axes in the page's text colour.
 
     Args:
-        width (float): In inches.
-        height (float): In inches.
-        rows (int): Of panels. Defaults to 1.
-        columns (int): Of panels. Defaults to 1.
+        width (float): Width in inches.
+        height (float): Height in inches.
+        rows (int): Rows of panels. Defaults to 1.
+        columns (int): Columns of panels. Defaults to 1.
 
     Attributes:
-        panels (list[Axes]): Row by row.
+        panels (list[Axes]): The panels, row by row.
 
     Example:
         >>> figure = PageFigure(5, 3)
@@ -64,8 +63,8 @@ class PageFigure:
 
         Args:
             axes (Axes): One of the panels.
-            beside (bool): Whether it stands on the right of the panel instead
-                of within it. Defaults to False.
+            beside (bool): Whether to place it to the right of the panel
+                instead of inside. Defaults to False.
         """
         place = dict(loc='center left', bbox_to_anchor=(1, .5))
         with matplotlib.rc_context(_STYLE):
@@ -85,7 +84,7 @@ class PageFigure:
                 metadata=dict.fromkeys(('Creator', 'Date', 'Format', 'Type')))
         text = file.getvalue()
         text = text[text.index('<svg'):].replace(INK, 'currentColor')
-        # Ids have to differ from those of other pictures on a page.
+        # Ids must differ from those of other pictures on the page.
         number = next(_NUMBERS)
         return Markup(
             re.sub(r'(id="|url\(#|href="#)', rf'\1f{number}-', text))

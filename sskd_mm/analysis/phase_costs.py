@@ -10,15 +10,15 @@ from .quiet import quiet
 
 
 class PhaseCost(NamedTuple):
-    """What a phase of a training computes, in one process.
+    """The compute of a training phase, in one process.
 
     Attributes:
         name (str): The phase's name.
         iterations (int): Its length.
         computed (int): Iterations in which every network runs. The others
             read cached features.
-        gflops (float): Of one of these, over its whole batch.
-        gflops_cached (float): Of one of the others.
+        gflops (float): GFLOPs of one of these, for its whole batch.
+        gflops_cached (float): GFLOPs of one of the others.
     """
 
     name: str
@@ -28,10 +28,10 @@ class PhaseCost(NamedTuple):
     gflops_cached: float = 0.
 
     def spent(self, done: int) -> float:
-        """GFLOPs of its first iterations.
+        """Compute the GFLOPs of its first iterations.
 
         Args:
-            done (int): How many.
+            done (int): Number of iterations.
 
         Example:
             >>> PhaseCost('head', 10, 2, gflops=5., gflops_cached=1.).spent(4)
@@ -43,11 +43,11 @@ class PhaseCost(NamedTuple):
 
 
 def spent_at(costs: Sequence[PhaseCost], iteration: int) -> float:
-    """GFLOPs of a training's first iterations, over all phases.
+    """Compute the GFLOPs of a run's first iterations, over all phases.
 
     Args:
-        costs (Sequence[PhaseCost]): Of its phases.
-        iteration (int): How many iterations were done.
+        costs (Sequence[PhaseCost]): Costs of its phases.
+        iteration (int): Number of iterations done.
     """
     total = 0.
     for cost in costs:
@@ -57,13 +57,13 @@ def spent_at(costs: Sequence[PhaseCost], iteration: int) -> float:
 
 
 def count_phases(loop, batch: dict) -> Optional[List[PhaseCost]]:
-    """Count what each phase of a loop computes, and leave the loop as it is.
+    """Count the FLOPs of each phase of a loop without changing the loop.
 
-    A copy of the distiller is entered into each phase. It shares the teachers'
-    networks.
+    A copy of the distiller, sharing the teachers' networks, enters each
+    phase.
 
     Args:
-        loop (StageByStageTrainLoop): About to train.
+        loop (StageByStageTrainLoop): A loop before training.
         batch (dict): A collated batch of annotated training images; two are
             enough.
 
@@ -72,8 +72,8 @@ def count_phases(loop, batch: dict) -> Optional[List[PhaseCost]]:
         :func:`count_flops`.
     """
     distiller = copy.deepcopy(loop.distiller)
-    # Entering the head phase releases the teachers, so the copy has a list of
-    # its own.
+    # Entering the head phase releases the teachers, so the copy gets its own
+    # list.
     distiller.teachers = copy.copy(loop.distiller.teachers)
     costs = []
     for phase in loop.phases:
@@ -95,14 +95,14 @@ def count_phases(loop, batch: dict) -> Optional[List[PhaseCost]]:
 
 
 def count_training(cfg: Config) -> List[PhaseCost]:
-    """Count what a training computes, without running it.
+    """Count the FLOPs of a training run without running it.
 
     Args:
-        cfg (Config): Of a distillation or a plain training. Data, teacher and
-            its checkpoint have to be there.
+        cfg (Config): A distillation or plain training config. Data, teacher
+            and its checkpoint must exist.
 
     Returns:
-        list[PhaseCost]: Of each phase; a plain training is one.
+        list[PhaseCost]: One per phase; plain training is a single phase.
 
     Raises:
         ValueError: FLOPs are unknown; a warning says why.

@@ -19,8 +19,8 @@ _LABELS = {
 
 
 class _Panel(NamedTuple):
-    """A diagram: its title, the scale of its values, and for each label a
-    curve, and whether it is drawn as dots."""
+    """A panel: title, scale of its values, and per label a curve and whether
+    it is drawn as dots."""
 
     title: str
     scale: str
@@ -30,18 +30,17 @@ class _Panel(NamedTuple):
 def draw_phase_curves(group: RunGroup,
                       scratch: Optional[RunGroup] = None,
                       axis: str = 'iterations') -> Markup:
-    """Draw what a training has logged, with the borders of its phases.
+    """Plot the log of a training run, with the borders of its phases.
 
-    There is a panel for the mimic loss of each stage, its distance to the
-    teacher, the task's loss, and the first metric, as far as they were
-    logged. A dot on a distance is the alignment on the validation set,
-    measured at the end of a phase. Of several seeds the mean is a line, and
-    their range a band.
+    Panels show the mimic loss of each stage, the distance to the teacher, the
+    task loss and the first metric, if logged. Dots on the distance are the
+    alignment on the validation set at the end of a phase. With several seeds,
+    a line is the mean and a band the range.
 
     Args:
-        group (RunGroup): Of the training, with any number of seeds.
-        scratch (RunGroup, optional): Of the student from scratch, which
-            stands beside it in the last two panels.
+        group (RunGroup): The run, with any number of seeds.
+        scratch (RunGroup, optional): The student from scratch, shown for
+            comparison in the last two panels.
         axis (str): One of :data:`~sskd_mm.analysis.run_group.AXES`. Defaults
             to ``'iterations'``.
 
@@ -88,12 +87,12 @@ def draw_metric_curves(groups: Sequence[RunGroup],
                        metric: str,
                        teachers: Dict[str, float],
                        axis: str = 'iterations') -> Markup:
-    """Draw a metric of several trainings over what they have spent.
+    """Plot a metric of several training runs over their cost.
 
     Args:
-        groups (Sequence[RunGroup]): The trainings.
-        metric (str): Its name.
-        teachers (dict[str, float]): What teachers score, by their names.
+        groups (Sequence[RunGroup]): The runs.
+        metric (str): Name of the metric.
+        teachers (dict[str, float]): The teachers' scores by name.
         axis (str): One of :data:`~sskd_mm.analysis.run_group.AXES`. Defaults
             to ``'iterations'``.
 
@@ -101,7 +100,7 @@ def draw_metric_curves(groups: Sequence[RunGroup],
         Markup: An ``<svg>`` element.
 
     Raises:
-        ValueError: No training has what the axis needs.
+        ValueError: No run has what the axis needs.
     """
     figure = PageFigure(10, 3.6)
     axes, = figure.panels

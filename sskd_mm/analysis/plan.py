@@ -17,14 +17,14 @@ from .stdout_console import stdout_console
 
 
 def describe_plan(loop) -> Dict[str, Any]:
-    """What a :class:`StageByStageTrainLoop` is going to do.
+    """Describe what a :class:`StageByStageTrainLoop` will do.
 
-    FLOPs are counted on one real image of the training set, two for each
-    multiply-add: of a network its whole forward pass, of a phase one training
-    step (both networks as far as the tap, with losses added to the task's
-    own the whole of both, and the backward pass). Two-stage detectors have
-    as many proposals as they may at most, see :func:`fixed_proposals`. What
-    cannot be counted is None, with a warning that says why.
+    FLOPs are counted on one real training image, two per multiply-add: for a
+    network its whole forward pass, for a phase one training step (both
+    networks up to the tap, or completely if losses are added to the task
+    loss, and the backward pass). Two-stage detectors use their maximum number
+    of proposals, see :func:`fixed_proposals`. What cannot be counted is None,
+    with a warning that says why.
 
     Args:
         loop (StageByStageTrainLoop): A loop that has not run yet. Counting
@@ -72,17 +72,17 @@ def describe_plan(loop) -> Dict[str, Any]:
 
 
 def describe_network(model: nn.Module, batch: dict) -> Dict[str, Any]:
-    """Size and cost of a network.
+    """Measure size and cost of a network.
 
     Args:
-        model (BaseModel): A model of MMEngine.
+        model (BaseModel): An MMEngine model.
         batch (dict): A collated batch of a data set.
 
     Returns:
-        dict: ``type``, ``parameters``, ``gflops`` of its forward pass for
-        each image, two for each multiply-add (None if they are unknown, see
-        :func:`count_flops`), and the ``image_size`` (height, width) that this
-        holds for.
+        dict: ``type``, ``parameters``, ``gflops`` of its forward pass per
+        image, two per multiply-add (None if unknown, see
+        :func:`count_flops`), and the ``image_size`` (height, width) that they
+        are for.
     """
     data = model.data_preprocessor(batch, False)
     model.eval()
@@ -130,7 +130,7 @@ def _describe_losses(distiller, phase: Phase) -> List[Dict[str, Any]]:
 
 def count_phase(distiller, phase: Phase,
                 batch: dict) -> Dict[str, Optional[float]]:
-    """Count what a training step of a phase computes, for each image.
+    """Count the FLOPs of a training step of a phase, per image.
 
     Args:
         distiller (StageByStageDistiller): It has entered the phase.
@@ -145,7 +145,7 @@ def count_phase(distiller, phase: Phase,
         return dict(gflops=count_step(distiller, batch), gflops_cached=0.)
     teachers, counts = distiller.teachers, []
     teachers.set_cache(TeacherCache())
-    # The first step computes, the second one, preprocessed alike, recalls.
+    # The first step fills the cache; the second, on the same input, uses it.
     for _ in range(2):
         with torch.random.fork_rng(devices=[]):
             set_random_seed(0)
@@ -157,23 +157,22 @@ def count_phase(distiller, phase: Phase,
 
 
 def count_step(model: nn.Module, batch: dict) -> Optional[float]:
-    """Count what a training step computes.
+    """Count the FLOPs of a training step.
 
     Args:
-        model (BaseModel): A model of MMEngine, in the mode and phase in which
-            it trains.
+        model (BaseModel): An MMEngine model, in the mode and phase to train.
         batch (dict): A collated batch of the training set.
 
     Returns:
-        float or None: GFLOPs for each image, two for each multiply-add. None
-        where the step works, but not while it is counted.
+        float or None: GFLOPs per image, two per multiply-add. None if the
+        step works, but cannot be counted.
     """
 
     images = 0
 
     def step():
         nonlocal images
-        # Some networks write into the samples that they get.
+        # Some networks write into their input samples.
         data = model.data_preprocessor(copy.deepcopy(batch), True)
         images = len(data['inputs'])
         loss, _ = model.parse_losses(model(**data, mode='loss'))
@@ -182,7 +181,7 @@ def count_step(model: nn.Module, batch: dict) -> Optional[float]:
     teachers = [t.model for t in getattr(model, 'teachers', ())]
     counts = count_flops(step, 'a training step', [model, *teachers])
     if counts is None:
-        # If it was not the counting that failed, training would, too.
+        # If counting is not the cause, training fails here, too.
         step()
     return gflops_of(counts, images)
 

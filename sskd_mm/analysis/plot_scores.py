@@ -9,17 +9,17 @@ def plot_scores(axes: Axes,
                 scores: Dict[str, Sequence[float]],
                 teachers: Optional[Dict[str, float]] = None,
                 colour: str = 'grey') -> None:
-    """Draw scores as dots over a scale, a row a name.
+    """Plot scores as dots on a scale, one row per name.
 
-    A dot is a seed; of several the mean is a line. Bars would have to begin
-    at 0, where differences are not seen.
+    Each dot is a seed; a line marks the mean of several. Bars would have to
+    start at 0, which hides differences.
 
     Args:
-        axes (Axes): Where to draw.
-        scores (dict[str, Sequence[float]]): Of each name one value a seed.
-        teachers (dict[str, float], optional): What teachers score, as dotted
-            lines. Defaults to none.
-        colour (str): Of these lines. Defaults to ``'grey'``.
+        axes (Axes): The axes to draw on.
+        scores (dict[str, Sequence[float]]): One value per seed, by name.
+        teachers (dict[str, float], optional): The teachers' scores, drawn as
+            dotted lines. Defaults to none.
+        colour (str): Colour of these lines. Defaults to ``'grey'``.
     """
     for position, values in enumerate(scores.values()):
         several = len(values) > 1

@@ -9,10 +9,10 @@ from mmengine.logging import MMLogger
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the small talk of libraries off the screen.
+    """Suppress the output of libraries.
 
-    pycocotools prints as it reads annotations, and a table for each network
-    that it evaluates. Warnings are still logged.
+    pycocotools prints while reading annotations, and a table per evaluated
+    network. Warnings are still logged.
 
     Example:
         >>> with quiet():

@@ -19,31 +19,29 @@ def write_report(work_dirs: Sequence[Union[str, Path]],
                  images: int = 256,
                  device: str = 'cpu',
                  trusted: Sequence[str] = ()) -> None:
-    """Write a web page about one or several trainings.
+    """Write an HTML report of one or several training runs.
 
-    The page is a single file: style, curves and pictures are in it, and
-    nothing is requested from anywhere. Networks are run where the config's
-    data, the teacher and the checkpoint are still there; what cannot be shown
-    is left out with a sentence that says why.
+    The page is a single self-contained file with style, curves and pictures.
+    Networks are run if data, teacher and checkpoint still exist; what cannot
+    be shown is replaced by a sentence that says why.
 
-    Trainings that differ in nothing but the seed are shown as one, with mean
-    and spread; networks are those of the first. The first training without a
-    teacher among the directories stands beside the others as the student
-    from scratch, unless it is that of a teacher.
+    Runs that differ only in the seed are shown as one, with mean and spread;
+    networks are those of the first. The first run without a teacher is shown
+    next to the others as the student from scratch, unless it trained a
+    teacher.
 
     Args:
         work_dirs (Sequence[str or Path]): Of distillations and plain
             trainings.
         file (str or Path): The page to write.
-        images (int): The first so many images of the test set are predicted.
-            Defaults to 256.
-        device (str): Where networks run. Defaults to ``'cpu'``.
-        trusted (Sequence[str]): Checkpoints that may run code when they are
-            read, besides those of the trainings' own ``allow_pickle``, see
+        images (int): Number of test images to predict. Defaults to 256.
+        device (str): Device for the networks. Defaults to ``'cpu'``.
+        trusted (Sequence[str]): Checkpoints that may run code when loaded, in
+            addition to the runs' own ``allow_pickle``, see
             :func:`~sskd_mm.compat.allow_pickle`. Defaults to none.
 
     Raises:
-        FileNotFoundError: A directory is not that of a training.
+        FileNotFoundError: A directory is not a work directory.
 
     Example:
         >>> write_report(['work_dirs/sskd', 'work_dirs/scratch'],
@@ -102,7 +100,7 @@ def write_report(work_dirs: Sequence[Union[str, Path]],
 
 
 def _names(work_dirs: Sequence[Union[str, Path]]) -> List[str]:
-    """As few of the last folders as tell them apart."""
+    """Shorten paths to as few trailing folders as distinguish them."""
     parts = [Path(path).resolve().parts for path in work_dirs]
     length = 1
     while (len({p[-length:] for p in parts}) < len({*parts})):
@@ -111,7 +109,7 @@ def _names(work_dirs: Sequence[Union[str, Path]]) -> List[str]:
 
 
 def _taught_by(group: RunGroup, groups: Sequence[RunGroup]) -> List[RunGroup]:
-    """The groups whose teacher this one has trained."""
+    """Find the groups whose teacher this group trained."""
     return [
         other for other in groups if other is not group and any(
             run.trained(teacher['checkpoint']) for run in group.runs

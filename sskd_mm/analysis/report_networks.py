@@ -16,21 +16,21 @@ class ReportNetworks:
     """Teacher, student and student from scratch, ready to run.
 
     Args:
-        run (WorkDir): Of a distillation or a plain training.
-        scratch (WorkDir, optional): Of the student from scratch.
-        device (str): Where they run.
-        batch_size (int): Of the test set.
+        run (WorkDir): A distillation or plain training run.
+        scratch (WorkDir, optional): The student from scratch.
+        device (str): The device to run on.
+        batch_size (int): Batch size of the test set.
 
     Attributes:
         device (str): The same.
         loader (DataLoader): The test set.
         distiller (StageByStageDistiller or Missing): Student and teachers.
-        models (dict[str, nn.Module]): The networks by their roles.
-        predictors (dict[str, callable]): What gives each one's predictions
-            for a batch.
+        models (dict[str, nn.Module]): The networks by role.
+        predictors (dict[str, callable]): For each network, a function that
+            predicts a batch.
 
     Raises:
-        FileNotFoundError: Config, checkpoint or test set are not there.
+        FileNotFoundError: Config, checkpoint or test set do not exist.
     """
 
     def __init__(self, run: WorkDir, scratch: Optional[WorkDir],

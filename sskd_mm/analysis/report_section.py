@@ -1,5 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""What the page of a report says of one training."""
+"""The section of a report about one training run."""
 import base64
 import statistics
 import tempfile
@@ -26,20 +26,20 @@ SHOWN = 4
 COMPARED, BATCH = 64, 8
 #: How often each network is timed.
 REPEATS = 20
-#: Pixels that pictures are shrunk to, which else would be many megabytes.
+#: Pictures are shrunk to these widths to save megabytes.
 WIDE, NARROW = 1600, 480
 
 
 def describe_section(group: RunGroup, scratch: Optional[RunGroup], images: int,
                      device: str) -> Dict[str, Any]:
-    """What is shown of a training; each part may be a :class:`Missing`.
+    """Describe a training run; any part may be a :class:`Missing`.
 
     Args:
-        group (RunGroup): The training, with any number of seeds. Networks are
+        group (RunGroup): The run, with any number of seeds. Networks are
             those of the first.
-        scratch (RunGroup, optional): Of the student from scratch.
-        images (int): The first so many images of the test set are predicted.
-        device (str): Where networks run.
+        scratch (RunGroup, optional): The student from scratch.
+        images (int): Number of test images to predict.
+        device (str): Device for the networks.
 
     Returns:
         dict: For ``report.html``.
@@ -146,7 +146,7 @@ def _facts(group: RunGroup) -> Dict[str, str]:
 
 
 def teacher_cfgs(run: WorkDir) -> List[dict]:
-    """The config of each teacher; none of a plain training."""
+    """List the configs of the teachers; none in plain training."""
     if not run.distils:
         return []
     teachers = run.config.model.teacher
@@ -154,7 +154,7 @@ def teacher_cfgs(run: WorkDir) -> List[dict]:
 
 
 def student_name(run: WorkDir) -> str:
-    """What the student is, as far as its config is there."""
+    """Describe the student, if its config exists."""
     if run.config is None:
         return ''
     return _architecture(run.config.model.get('student', run.config.model))
@@ -201,7 +201,7 @@ def _measure(networks: ReportNetworks, run: WorkDir, images: int) -> dict:
 
 
 def _classes(results: Dict[str, Measured]) -> List[dict]:
-    """Each class, that with the largest loss against the reference first."""
+    """List classes, the largest loss against the reference first."""
     student = results['student'].classes
     reference = 'teacher' if 'teacher' in results else 'from scratch'
     rows = []
@@ -257,7 +257,7 @@ def _detections(networks: ReportNetworks) -> Optional[dict]:
     dataset = networks.loader.dataset
     if 'gt_instances' not in dataset[0]['data_samples']:
         return None
-    # Images of different sizes do not fit into one picture.
+    # Images of different sizes cannot share a picture.
     pictures = [
         _picture(NARROW, draw_detections, dataset, networks.models, [index])
         for index in range(min(SHOWN, len(dataset)))
@@ -266,7 +266,7 @@ def _detections(networks: ReportNetworks) -> Optional[dict]:
 
 
 def _picture(width: int, draw: Callable, *args) -> str:
-    """What a function draws into a file, as a data URL."""
+    """Return a picture that a function draws, as a data URL."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, 'picture.png')
         draw(*args, file)

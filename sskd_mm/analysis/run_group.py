@@ -10,18 +10,18 @@ from .phase_costs import PhaseCost, count_training, spent_at
 from .training_settings import TRAINING
 from .work_dir import WorkDir
 
-#: What curves can be drawn over.
+#: Possible x axes of curves.
 AXES = ('iterations', 'seconds', 'FLOPs')
 
 
 class Curve(NamedTuple):
-    """What several runs have logged, as their mean and their spread.
+    """Mean and spread of a logged value over several runs.
 
     Attributes:
-        x (np.ndarray): Places on an axis, (N,).
+        x (np.ndarray): Positions on the x axis, (N,).
         mean (np.ndarray): Mean over the runs, (N,).
-        low (np.ndarray): The smallest value of a run, (N,).
-        high (np.ndarray): The largest, (N,).
+        low (np.ndarray): Minimum over the runs, (N,).
+        high (np.ndarray): Maximum over the runs, (N,).
     """
 
     x: np.ndarray
@@ -31,13 +31,13 @@ class Curve(NamedTuple):
 
 
 class RunGroup:
-    """Trainings of one config that differ in nothing but the seed.
+    """Training runs of one config that differ only in the seed.
 
     Args:
-        runs (dict[str, WorkDir]): At least one, by what they are called.
+        runs (dict[str, WorkDir]): At least one run, by name.
 
     Attributes:
-        name (str): What these names have in common.
+        name (str): The common part of the names.
         runs (list[WorkDir]): The runs.
 
     Example:
@@ -54,13 +54,13 @@ class RunGroup:
 
     @classmethod
     def group(cls, runs: Dict[str, WorkDir]) -> List['RunGroup']:
-        """Put runs of one config together.
+        """Group runs by config.
 
         Args:
-            runs (dict[str, WorkDir]): Any runs, by what they are called.
+            runs (dict[str, WorkDir]): Any runs, by name.
 
         Returns:
-            list[RunGroup]: In the order in which their first runs come.
+            list[RunGroup]: Groups in the order of their first runs.
         """
         groups: Dict[str, Dict[str, WorkDir]] = {}
         for name, run in runs.items():
@@ -75,21 +75,21 @@ class RunGroup:
 
     @property
     def first(self) -> WorkDir:
-        """WorkDir: The run that stands for all where one has to."""
+        """WorkDir: The run that represents the group."""
         return self.runs[0]
 
     @property
     def seeds(self) -> List[Optional[int]]:
-        """list[int or None]: The seed of each run, as far as it is known."""
+        """list[int or None]: The seed of each run, if known."""
         return [run.seed for run in self.runs]
 
     def scores(self, metric: str,
                choose: Callable = lambda values: values[-1]) -> List[float]:
-        """A metric of each run that has it.
+        """Get a metric of each run that has it.
 
         Args:
             metric (str): Its name.
-            choose (callable): Takes one of the values of all validations.
+            choose (callable): Picks one of the values of all validations.
                 Defaults to the last.
         """
         curves = [[p[metric] for p in run.validations if metric in p]
@@ -98,7 +98,7 @@ class RunGroup:
 
     def curve(self, points: Callable[[WorkDir], Sequence[Tuple[int, float]]],
               axis: str) -> Optional[Curve]:
-        """Mean and spread of what the runs have logged.
+        """Compute mean and spread of a logged value.
 
         Args:
             points (callable): Gives iterations and values of a run.
@@ -122,7 +122,7 @@ class RunGroup:
 
     def places(self, run: WorkDir, iterations: Sequence[int],
                axis: str) -> List[float]:
-        """Where iterations of a run are on an axis.
+        """Convert iterations of a run to positions on an axis.
 
         Args:
             run (WorkDir): One of the runs.
@@ -143,7 +143,7 @@ class RunGroup:
 
     @property
     def costs(self) -> List[PhaseCost]:
-        """list[PhaseCost]: What the training computes, by its config.
+        """list[PhaseCost]: Compute of the training, from its config.
 
         Raises:
             ValueError: It cannot be counted.
@@ -157,7 +157,7 @@ class RunGroup:
 
 
 def _settings(run: WorkDir) -> Optional[str]:
-    """What runs of one config have in common."""
+    """Describe the settings shared by runs of one config."""
     if run.config is None:
         return None
     cfg = {k: v for k, v in run.config.to_dict().items() if k in TRAINING}

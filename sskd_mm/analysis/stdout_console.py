@@ -5,13 +5,13 @@ from rich.console import Console
 
 
 def stdout_console() -> Console:
-    """What tables are printed with.
+    """Get the console for printing tables.
 
-    On a terminal they are as wide as it is. In a pipe or a file nothing is
-    cut, unless ``COLUMNS`` says how wide that is.
+    Tables fit the width of a terminal. In a pipe or file nothing is cut,
+    unless ``COLUMNS`` sets the width.
 
     Returns:
-        Console: Of rich, on standard output.
+        Console: A rich console on standard output.
     """
     console = Console()
     if not console.is_terminal and 'COLUMNS' not in os.environ:

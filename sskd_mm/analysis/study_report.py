@@ -17,28 +17,27 @@ from .plot_scores import plot_scores
 from .study import Study
 from .study_trial import Trial
 
-#: Figures of an alignment, and what the table calls them.
+#: Alignment metrics and their names in the table.
 ALIGNMENT = dict(cka='CKA', cosine='cosine', relative_l2='relative L2')
 
 
 def read_metrics(work_dir: Union[str, Path],
                  metric: str,
                  also: Sequence[str] = ()) -> Dict[str, Any]:
-    """What a finished distillation scored.
+    """Read the scores of a finished distillation.
 
     Args:
-        work_dir (str or Path): With its ``result.json``.
-        metric (str): Name of the metric; more is better.
-        also (Sequence[str]): Others of the last validation. Defaults to
-            none.
+        work_dir (str or Path): Its work directory with ``result.json``.
+        metric (str): Name of the metric; higher is better.
+        also (Sequence[str]): Other metrics of the last validation. Defaults
+            to none.
 
     Returns:
         dict: ``last`` and ``best`` (of all validations), ``also`` (a dict),
-        ``seconds`` of its phases, and the ``alignment`` of each tap that was
-        measured last.
+        ``seconds`` of its phases, and the last ``alignment`` of each tap.
 
     Raises:
-        ValueError: It has no such metric; it names those that it has.
+        ValueError: There is no such metric; the message lists those present.
     """
     result = json.loads(Path(work_dir, 'result.json').read_text())
     curve = result['student_curve']
@@ -61,8 +60,8 @@ def read_metrics(work_dir: Union[str, Path],
 
 
 def finished_trials(study: Study, work_dir: Union[str, Path]) -> List[Trial]:
-    """All trials that are finished, those of seeds that the study no longer
-    has among them.
+    """List all finished trials, including those of seeds that are no longer in
+    the study.
 
     Args:
         study (Study): The study.
@@ -83,21 +82,21 @@ def write_study_report(study: Study,
                        teachers: Dict[str, dict],
                        work_dir: Union[str, Path],
                        leave_out: Container[Trial] = ()) -> None:
-    """Write what a study has found so far, in whichever calls.
+    """Write the results of a study so far, from all calls.
 
-    ``table.md`` holds for each pair and method the mean and the standard
-    deviation over seeds of the last epoch's metric and of the best one,
-    seconds and FLOPs spent, and how near each tap has come to the teacher's.
-    ``PAIR.png`` shows the same, every seed a point; a swept option has an
-    axis of its own if its values are numbers.
+    For each pair and method, ``table.md`` has the mean and standard deviation
+    over seeds of the metric after the last and the best epoch, seconds and
+    FLOPs spent, and the alignment of each tap with the teacher's.
+    ``PAIR.png`` shows the same, with one point per seed; a swept option with
+    numeric values gets its own axis.
 
     Args:
         study (Study): The study.
-        teachers (dict[str, dict]): ``score`` and ``also`` of each that is
-            known.
-        work_dir (str or Path): Its folder, with what the trials have left.
-        leave_out (Container[Trial]): Of :func:`finished_trials` those whose
-            settings the study no longer has. Defaults to none.
+        teachers (dict[str, dict]): ``score`` and ``also`` of each known
+            teacher.
+        work_dir (str or Path): Its folder with the results of the trials.
+        leave_out (Container[Trial]): Finished trials whose settings the study
+            no longer has. Defaults to none.
     """
     work_dir = Path(work_dir)
     results = {
@@ -128,7 +127,7 @@ def write_study_report(study: Study,
 def _read_result(study: Study, folder: Path) -> Dict[str, Any]:
     result = json.loads((folder / 'trial.json').read_text())
     if (folder / 'result.json').exists():
-        # The study may ask for other metrics than when it was trained.
+        # The study's metrics may have changed since training.
         result.update(read_metrics(folder, study.metric, study.also))
     return result
 

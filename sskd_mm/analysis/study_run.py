@@ -23,24 +23,23 @@ from .training_settings import SCORING, describe_settings
 
 
 class StudyRun:
-    """Runs a study, or the part of it that is asked for, in a folder where
-    parts of it may be finished.
+    """Runs a study, or part of it, in a folder that may hold earlier results.
 
-    What is finished counts if it has the settings that the study has now, see
-    :class:`TrainingFolder`. If it has others nothing begins, unless
-    ``changed`` says what to do. What has others and is not finished trains
-    anew, and is moved aside for that.
+    A finished run counts if its settings are the study's current ones, see
+    :class:`TrainingFolder`. If they differ, nothing begins unless ``changed``
+    says what to do. An unfinished run with other settings is moved aside and
+    trained again.
 
     Args:
         study (Study): The whole study.
-        trials (list[Trial]): Those of its trials that are asked for.
+        trials (list[Trial]): The requested trials.
         work_dir (Path): Its folder.
-        train (Callable): Trains a config in a folder, from where an earlier
-            call has got to: ``train(cfg, work_dir, jobs)``.
-        jobs (int): Students that train at a time. Defaults to 1.
-        changed (str, optional): ``'retrain'``, what is finished with other
-            settings is moved aside and trained again; or ``'keep'``, it
-            counts as it is. Defaults to neither.
+        train (Callable): Trains a config in a folder, resuming an earlier
+            call: ``train(cfg, work_dir, jobs)``.
+        jobs (int): Number of students to train at a time. Defaults to 1.
+        changed (str, optional): How to treat finished runs with other
+            settings: ``'retrain'`` moves them aside and trains them again;
+            ``'keep'`` accepts them. Defaults to neither.
 
     Example:
         >>> run = StudyRun(study, study.trials(), Path('work_dirs/a'), train)
@@ -59,18 +58,17 @@ class StudyRun:
         self.study, self.trials, self.work_dir = study, trials, work_dir
         self._train, self._jobs, self._changed = train, jobs, changed
         self._teachers = list(dict.fromkeys(map(self._teacher, trials)))
-        #: Of each teacher that is there.
+        #: Checkpoint of each available teacher.
         self._checkpoints: Dict[str, str] = {}
         self._planned: Dict[Key, List[dict]] = {}
         self._settings: Dict[Key, Dict[str, Any]] = {}
         self._report = Lock()
 
     def plan(self) -> None:
-        """Build all that is asked for, and print what it computes. Nothing is
-        trained.
+        """Build everything requested and print its cost, without training.
 
         Raises:
-            FileNotFoundError: A file that is needed is not there.
+            FileNotFoundError: A required file does not exist.
             ValueError: Something cannot be trained, or is finished with other
                 settings.
         """
@@ -90,7 +88,7 @@ class StudyRun:
         self._check_finished()
 
     def train_teachers(self) -> None:
-        """Train those that :meth:`plan` has not found, and score all."""
+        """Train teachers that :meth:`plan` has not found, and score all."""
         self._accept_finished()
         new = self._untrained()
         for name in new:
@@ -98,7 +96,7 @@ class StudyRun:
             self._train_in(
                 self._teacher_folder(name), self.study.teacher_config(name))
             self._find_teacher(name)
-        # What a student computes may depend on its teacher's weights.
+        # A student's cost may depend on its teacher's weights.
         self._plan([t for t in self.trials if self._teacher(t) in new])
         self._check_finished()
         self._accept_finished()
@@ -106,7 +104,7 @@ class StudyRun:
             self._score(name)
 
     def train_students(self) -> None:
-        """Train what is asked for and not finished, and write the report."""
+        """Train the requested, unfinished trials, and write the report."""
         scores = self._read_scores()
         left_out = self._find_outdated()
 
@@ -146,7 +144,7 @@ class StudyRun:
         return [n for n in self._teachers if n not in self._checkpoints]
 
     def _find_teacher(self, name: str) -> None:
-        """Note a teacher's checkpoint, if it is trained as the study says."""
+        """Record a teacher's checkpoint, if it is trained as in the study."""
         entry = self.study.teachers[name]
         if 'options' in entry:
             folder = self._teacher_folder(name)
@@ -167,7 +165,7 @@ class StudyRun:
         self._checkpoints[name] = checkpoint
 
     def _score(self, name: str) -> None:
-        """Measure a teacher, unless these weights were measured like this."""
+        """Score a teacher, unless these weights were already scored so."""
         checkpoint = self._checkpoints[name]
         cfg = self.study.teacher_config(name)
         cfg.load_from = checkpoint
@@ -196,7 +194,7 @@ class StudyRun:
                     'these as metric, or in also, of the study.')
 
     def _read_scores(self) -> Dict[str, dict]:
-        """Of all teachers that were scored in this or an earlier call."""
+        """Read the scores of all teachers, from this and earlier calls."""
         scores = {}
         for name in self.study.teachers:
             file = self._teacher_folder(name).path / 'teacher.json'
@@ -232,14 +230,14 @@ class StudyRun:
         key = trial.pair, trial.method, trial.value
         if key not in self._settings:
             self._settings[key] = describe_settings(self._config(trial))
-        # Which is all that the trials of a key differ in.
+        # Trials of a key only differ in the seed.
         return {**self._settings[key], 'randomness.seed': trial.seed}
 
     # --- What is finished -------------------------------------------------
 
     def _asked(self) -> List[tuple]:
-        """Folder and settings of all that is asked for, of students as far as
-        their teacher is there."""
+        """List folder and settings of everything requested; of students whose
+        teacher is available."""
         found = [(self._teacher_folder(name),
                   describe_settings(self.study.teacher_config(name)))
                  for name in self._teachers
@@ -272,8 +270,8 @@ class StudyRun:
                 folder.accept(settings)
 
     def _find_outdated(self) -> List[Trial]:
-        """What is finished, is not asked for, and has other settings than
-        the study has now."""
+        """List finished trials that are not requested and whose settings
+        differ from the study's."""
         outdated = []
         for trial in finished_trials(self.study, self.work_dir):
             if trial in self.trials:
@@ -283,8 +281,8 @@ class StudyRun:
                     and self._teacher(trial) in self._checkpoints):
                 settings = self._settings_of(trial)
             else:
-                # Neither how long it may train nor its teacher's weights are
-                # known without what is needed to train it.
+                # Its length and its teacher's weights are unknown without
+                # building it.
                 settings = describe_settings(self.study.config(trial, None))
                 ignore = ['teacher.checkpoint']
                 if self.study.equal_compute is not None:

@@ -14,22 +14,22 @@ from .curves import read_losses
 from .load_networks import name_teachers
 from .logged_scalars import read_json, read_scalars
 
-#: What is logged beside the metrics of a validation.
+#: Logged along with the metrics of a validation.
 _NO_METRIC = ('step', 'epoch', 'iter', 'iteration', 'time', 'data_time')
 
 
 class WorkDir:
-    """What a training has left in its work directory.
+    """Reads the work directory of a training run.
 
-    Any of it may be missing or incomplete: the run may be unfinished, killed
-    or moved, or its checkpoints deleted.
+    Anything in it may be missing or incomplete: the run may be unfinished,
+    killed or moved, or its checkpoints deleted.
 
     Args:
         path (str or Path): The work directory of a distillation or of a plain
             training.
 
     Raises:
-        FileNotFoundError: No training has left anything there.
+        FileNotFoundError: It is not a work directory.
 
     Example:
         >>> run = WorkDir('work_dirs/faster_rcnn_r18_coco')
@@ -48,14 +48,14 @@ class WorkDir:
 
     @cached_property
     def config_file(self) -> Optional[Path]:
-        """Path or None: The whole config of the last run in there."""
+        """Path or None: The complete config of the last run."""
         files = sorted(self.path.glob('*/vis_data/config.py'))
         return files[-1] if files else None
 
     @cached_property
     def config(self) -> Optional[Config]:
-        """Config or None: The same, read as data: the file is not run. The
-        modules of its ``custom_imports`` are imported."""
+        """Config or None: The same, read as data without running the file.
+        Modules of its ``custom_imports`` are imported."""
         if self.config_file is None:
             return None
         try:
@@ -73,7 +73,7 @@ class WorkDir:
 
     @cached_property
     def result(self) -> Dict[str, Any]:
-        """dict: What ``result.json`` says; empty if there is none."""
+        """dict: Content of ``result.json``; empty if there is none."""
         file = self.path / 'result.json'
         if not file.exists():
             return {}
@@ -81,7 +81,7 @@ class WorkDir:
 
     @property
     def checkpoint(self) -> Optional[Path]:
-        """Path or None: The last one, also if the directory was moved."""
+        """Path or None: The last checkpoint, also if the directory moved."""
         pointer = self.path / 'last_checkpoint'
         if not pointer.exists():
             return None
@@ -98,7 +98,7 @@ class WorkDir:
         """bool: Whether a teacher takes part, in any phase."""
         if self.config is None or 'student' not in self.config.model:
             return False
-        # A plain loop leaves the distiller switched off.
+        # In a plain loop the distiller is inactive.
         train_cfg = self.config.train_cfg
         settings = [
             train_cfg.get('mimic', {}),
@@ -127,7 +127,7 @@ class WorkDir:
 
     @cached_property
     def seed(self) -> Optional[int]:
-        """int or None: Of ``result.json``, the config, or the checkpoint."""
+        """int or None: From ``result.json``, the config or the checkpoint."""
         if 'seed' in self.result:
             return self.result['seed']
         seed = ((self.config or {}).get('randomness') or {}).get('seed')
@@ -135,7 +135,7 @@ class WorkDir:
             try:
                 checkpoint = load_checkpoint_file(str(self.checkpoint))
                 seed = checkpoint['meta']['seed']
-            except Exception:  # it is only a number on a page
+            except Exception:  # not worth failing for
                 pass
         return seed
 
@@ -152,7 +152,7 @@ class WorkDir:
         }
 
     def trained(self, checkpoint: str) -> bool:
-        """Whether a checkpoint is one of those that this training saved."""
+        """Tell whether this run saved a checkpoint."""
         return '://' not in checkpoint and (
             Path(checkpoint).resolve().parent == self.path.resolve())
 
@@ -166,8 +166,8 @@ class WorkDir:
     @cached_property
     def validations(self) -> List[Dict[str, float]]:
         """list[dict]: ``epoch``, ``iteration`` and metrics of each
-        validation. Of a run without ``result.json`` the iteration is that of
-        the loss logged last before it."""
+        validation. Without ``result.json`` the iteration is that of the last
+        loss logged before it."""
         if self.result:
             return self.result['student_curve']
         found, iteration = {}, 0
@@ -184,13 +184,13 @@ class WorkDir:
 
     @property
     def metrics(self) -> Dict[str, float]:
-        """dict: Of the last validation, the one that counts first."""
+        """dict: Metrics of the last validation, the main one first."""
         last = self.validations[-1] if self.validations else {}
         return {k: v for k, v in last.items() if k not in _NO_METRIC}
 
     @property
     def phases(self) -> List[Dict[str, Any]]:
-        """list[dict]: Those that are over."""
+        """list[dict]: The finished phases."""
         return self.result.get('phases', [])
 
     @property
@@ -198,7 +198,7 @@ class WorkDir:
         """list[int]: The iteration after the last one of each phase."""
         ends, end = [], 0
         for phase in self.phases:
-            # A phase that was stopped early leaves a gap behind it.
+            # Early stopping leaves a gap after the phase.
             logged = [
                 p['iter'] for p in self.losses if f'{phase["name"]}/loss' in p
             ]
@@ -208,14 +208,14 @@ class WorkDir:
 
     @property
     def iterations(self) -> Optional[int]:
-        """int or None: How many there were, as far as was logged."""
+        """int or None: Number of iterations logged."""
         if self.phases:
             return self.ends[-1]
         return self.losses[-1]['iter'] if self.losses else None
 
     @property
     def epochs(self) -> Optional[int]:
-        """int or None: The same of epochs; None if none were counted."""
+        """int or None: Number of epochs; None if not counted."""
         if self.phases:
             return sum(phase['epochs'] for phase in self.phases)
         return max((p['epoch'] for p in self.losses if 'epoch' in p),
@@ -229,15 +229,15 @@ class WorkDir:
         return self.seconds_at([self.iterations])[0]
 
     def seconds_at(self, iterations: Sequence[int]) -> List[float]:
-        """How long it had trained after these iterations.
+        """Get the training time up to these iterations.
 
         Args:
             iterations (Sequence[int]): Numbers of iterations.
 
         Returns:
-            list[float]: Seconds, without validations. The time of a phase is
-            that of ``result.json``, spread evenly over it; where there is
-            none, that of the iterations, as far as they were logged.
+            list[float]: Seconds, without validations. The time of a phase in
+            ``result.json`` is spread evenly over it; without it, the logged
+            times of the iterations count.
         """
         places, seconds = [0], [0.]
         if self.phases:

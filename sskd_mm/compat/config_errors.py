@@ -1,8 +1,8 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Lets MMEngine's errors name the config that is missing or has a typo.
+"""Makes MMEngine's errors name the config that is missing or has a typo.
 
-It parses a config before it looks at anything else, and passes Python's error
-on, which knows no file's name.
+MMEngine parses a config first and passes on Python's error, which does not
+name the file.
 """
 from mmengine.config import Config
 
@@ -21,5 +21,5 @@ def _is_lazy_import(filename: str) -> bool:
 
 
 def install() -> None:
-    """Let MMEngine name the file."""
+    """Make MMEngine name the file."""
     Config._is_lazy_import = staticmethod(_is_lazy_import)

@@ -1,9 +1,9 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Lets MMEngine find the configs of this package by ``sskd_mm::``.
+"""Makes MMEngine find the configs of this package by ``sskd_mm::``.
 
-MMEngine has a list of the packages whose configs it looks for, and takes the
-package's name for the registry scope of what it finds. The components of
-sskd_mm are in the root registries, and its configs name a ``default_scope``.
+MMEngine only looks for configs of a fixed list of packages, and uses the
+package name as the registry scope. The components of sskd_mm are in the root
+registries, and its configs name a ``default_scope``.
 """
 import os.path as osp
 from typing import Optional, Tuple
@@ -11,20 +11,20 @@ from typing import Optional, Tuple
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 
-#: As ``setup.py`` lays them.
+#: Where ``setup.py`` puts them.
 CONFIGS = osp.join(osp.dirname(osp.dirname(__file__)), '.mim', 'configs')
 
 _mmengine_get_cfg_path = Config._get_cfg_path
 
 
 def find_shipped_config(path: str) -> str:
-    """The file of a config of this package.
+    """Find the file of a config of this package.
 
     Args:
-        path (str): Below ``configs/``.
+        path (str): Path relative to ``configs/``.
 
     Raises:
-        FileNotFoundError: It is not there.
+        FileNotFoundError: The file does not exist.
 
     Example:
         >>> find_shipped_config('_base_/sskd_detection.py')
@@ -41,8 +41,8 @@ def find_shipped_config(path: str) -> str:
 def _get_cfg_path(cfg_path: str, filename: str) -> Tuple[str, Optional[str]]:
     """``Config._get_cfg_path``, without a scope for configs of sskd_mm.
 
-    They are looked for beside this file: MMEngine 0.10.7 does not find a
-    package in an editable install.
+    They are located relative to this file, because MMEngine 0.10.7 does not
+    find a package in an editable install.
     """
     scope, _, path = cfg_path.partition('::')
     if scope != 'sskd_mm':
@@ -51,6 +51,6 @@ def _get_cfg_path(cfg_path: str, filename: str) -> Tuple[str, Optional[str]]:
 
 
 def install() -> None:
-    """Let MMEngine find ``sskd_mm::CONFIG`` as a base and a teacher."""
+    """Make MMEngine find ``sskd_mm::CONFIG`` as a base and a teacher."""
     MODULE2PACKAGE['sskd_mm'] = 'sskd_mm'
     Config._get_cfg_path = staticmethod(_get_cfg_path)

@@ -9,19 +9,19 @@ from ..datasets import head_classes
 
 def check_teacher_classes(student: nn.Module, teacher: nn.Module, dataset: Any,
                           checkpoint: Dict[str, Any]) -> None:
-    """See that both know the same classes in the same order, as far as heads
+    """Check that both have the same classes in the same order, as far as heads
     and checkpoint tell.
 
-    A student that learns no classes (``EmbeddingHead``) goes with any teacher.
+    A student that learns no classes (``EmbeddingHead``) fits any teacher.
 
     Args:
         student (nn.Module): A detector or classifier.
-        teacher (nn.Module): The same.
+        teacher (nn.Module): The teacher.
         dataset (Dataset): The student's training set.
-        checkpoint (dict): The teacher's.
+        checkpoint (dict): The teacher's checkpoint.
 
     Raises:
-        ValueError: Says which class or number differs.
+        ValueError: A class or their number differs; the message says which.
     """
     if is_a(getattr(student, 'head', None), 'EmbeddingHead') and not any(
             head_classes(student).values()):
@@ -30,7 +30,7 @@ def check_teacher_classes(student: nn.Module, teacher: nn.Module, dataset: Any,
                    for m in (student, teacher))
     names = list((getattr(dataset, 'metainfo', None) or {}).get('classes', ()))
     taught = taught_classes(checkpoint)
-    # What a network of timm knows, its modules do not tell.
+    # The modules of timm networks do not reveal their classes.
     if own and theirs and own != theirs:
         detail = (f'The student\'s heads have {_numbers(own)} classes, the '
                   f'teacher\'s {_numbers(theirs)}.')
@@ -51,13 +51,13 @@ def check_teacher_classes(student: nn.Module, teacher: nn.Module, dataset: Any,
 
 
 def taught_classes(checkpoint: Dict[str, Any]) -> List[str]:
-    """The classes that a checkpoint of MMEngine, or of mmcv before it, names.
+    """Get the classes named in a checkpoint of MMEngine or old mmcv.
 
     Args:
-        checkpoint (dict): What the file holds.
+        checkpoint (dict): The loaded file.
 
     Returns:
-        list[str]: Empty if it names none.
+        list[str]: The classes; empty if it names none.
     """
     meta = checkpoint.get('meta') or {}
     classes = (meta.get('dataset_meta') or {}).get('classes')

@@ -5,15 +5,15 @@ from torch import nn
 
 
 def find_inheritable(student: nn.Module, teacher: nn.Module) -> List[str]:
-    """The parts behind the backbone that may start from the teacher's.
+    """Find the parts after the backbone that can start from the teacher's.
 
     Args:
         student (nn.Module): The student.
         teacher (nn.Module): The teacher.
 
     Returns:
-        list[str]: Names of those that are of one kind in both, and whose
-        weights fit for the most part.
+        list[str]: Names of parts that have the same type in both networks and
+        whose weights mostly fit.
 
     Example:
         >>> find_inheritable(faster_rcnn_r18, faster_rcnn_r50)
@@ -22,7 +22,7 @@ def find_inheritable(student: nn.Module, teacher: nn.Module) -> List[str]:
     names = []
     for name, module in student.named_children():
         other = getattr(teacher, name, None)
-        # A network of timm or Hugging Face is a whole ``model``.
+        # A timm or Hugging Face network is a single ``model``.
         if name in ('backbone', 'model') or type(other) is not type(module):
             continue
         shapes = {key: x.shape for key, x in other.state_dict().items()}

@@ -16,14 +16,13 @@ def pair_stages(stages: Sequence[str], student: nn.Module,
         teacher (nn.Module): The teacher.
 
     Returns:
-        list: What both have of it. Where their backbones have other numbers
-        of stages, the last ones are compared in place of ``'auto'``; where
-        the neck of one counts among its stages, as one with weights does, it
-        is listed once.
+        list: The stages that both have. If their backbones have different
+        numbers of stages, the last ones replace ``'auto'``; a neck with
+        weights, which counts as a stage, is listed once.
 
     Raises:
-        ValueError: There is no neck, and the stages of a backbone are not
-            known.
+        ValueError: There is no neck, and the stages of a backbone are
+            unknown.
 
     Example:
         >>> pair_stages(['auto', 'neck'], resnet18, resnet50)
@@ -40,7 +39,7 @@ def pair_stages(stages: Sequence[str], student: nn.Module,
 
 
 def both_have(path: str, student: nn.Module, teacher: nn.Module) -> bool:
-    """Whether both networks have a module of this path."""
+    """Tell whether both networks have a module with this path."""
     names = (dict(model.named_modules()) for model in (student, teacher))
     return all(path in each for each in names)
 
@@ -57,7 +56,7 @@ def _pair(student: nn.Module, teacher: nn.Module,
                    for paths in found)
     if len(own) != len(theirs):
         return [dict(student=own[-1], teacher=theirs[-1]), *neck]
-    # 'auto' counts a neck that has weights among the stages.
+    # 'auto' counts a neck with weights as a stage.
     listed = ['neck' in paths for paths in found]
     if all(listed):
         return ['auto']

@@ -14,13 +14,13 @@ from ..models import EmbeddingHead
 from .pair_stages import both_have, pair_stages
 from .training_length import TrainingLength
 
-#: Images of at most this size are distilled as CIFAR's are.
+#: Images up to this size use the recipe for CIFAR.
 SMALL_IMAGE = 64
 
 
 @dataclass
 class Recipe:
-    """How a kind of student is distilled.
+    """The distillation recipe for a kind of student.
 
     Attributes:
         kind (str): ``'detectors'``, ``'classifiers'`` or ``'faces'``.
@@ -43,26 +43,26 @@ def choose_recipe(cfg: Config,
                   teacher: nn.Module,
                   inherit: Sequence[str] = (),
                   dataset: Any = None) -> Recipe:
-    """The shipped recipe for a pair of networks, fitted to them.
+    """Choose the shipped recipe for a pair of networks and fit it to them.
 
-    It is read from ``configs/_base_/sskd_*.py``, which have all its numbers.
+    All its numbers are read from ``configs/_base_/sskd_*.py``.
 
     Args:
-        cfg (Config): The student's, whole.
-        student (nn.Module): Built from it.
+        cfg (Config): The student's complete config.
+        student (nn.Module): The student built from it.
         teacher (nn.Module): The teacher.
-        inherit (Sequence[str]): Parts behind the backbone that start from
-            the teacher's, see :func:`find_inheritable`. Defaults to none.
+        inherit (Sequence[str]): Parts after the backbone that start from the
+            teacher's, see :func:`find_inheritable`. Defaults to none.
         dataset (Dataset, optional): The student's training set, for the size
             of its images. Defaults to none.
 
     Returns:
-        Recipe: As long as the student's own training, in epochs or in
-        iterations as that is counted.
+        Recipe: As long as the student's own training, in epochs or
+        iterations like that.
 
     Raises:
-        FileNotFoundError: sskd_mm is not installed, so its configs are not
-            found.
+        FileNotFoundError: sskd_mm is not installed, so its configs are
+            missing.
 
     Example:
         >>> choose_recipe(cfg, student, teacher).train_cfg['mimic']
@@ -72,7 +72,7 @@ def choose_recipe(cfg: Config,
     if isinstance(head, EmbeddingHead):
         recipe = _read('faces', 'sskd_face')
         if not any(True for _ in head.parameters()):
-            # Nothing behind the embedding, so there is no head to train.
+            # Nothing follows the embedding, so there is no head to train.
             recipe.train_cfg['head'] = dict(max_epochs=0)
     elif is_a(student, 'BaseClassifier') or (hasattr(head, 'num_classes')
                                              and not hasattr(
@@ -90,7 +90,7 @@ def choose_recipe(cfg: Config,
         if not both_have('neck', student, teacher):
             recipe.train_cfg['schedule'] = 'last'
         if not any('head' in part for part in inherit):
-            # It is not nearly there, as an inherited one is.
+            # Unlike an inherited head, it needs full training.
             recipe.train_cfg['head']['param_scheduler'] = recipe.train_cfg[
                 'mimic']['param_scheduler']
     recipe.model['stages'] = pair_stages(recipe.model['stages'], student,
@@ -122,7 +122,7 @@ def _has_small_images(dataset: Any) -> bool:
 
 
 def _settings(train_cfg: Dict[str, Any]) -> List[Dict[str, Any]]:
-    """Those of all phases; the first is for the mimic phases that share it."""
+    """List the settings of all phases; the mimic phases share the first."""
     return [
         train_cfg['mimic'], *train_cfg.get('phases', {}).values(),
         *(train_cfg[key] for key in ('head', 'finetune') if key in train_cfg)
@@ -130,7 +130,7 @@ def _settings(train_cfg: Dict[str, Any]) -> List[Dict[str, Any]]:
 
 
 def _set_lengths(recipe: Recipe, length: TrainingLength) -> None:
-    """Share a training's length among the phases, in their proportions."""
+    """Divide a training length among the phases, in their proportions."""
     train_cfg = recipe.train_cfg
     mimic, *single = _settings(train_cfg)
     schedule = train_cfg.get('schedule')
@@ -144,7 +144,7 @@ def _set_lengths(recipe: Recipe, length: TrainingLength) -> None:
             1, round(length.number * share)))
     rest -= number * _set_length(mimic, length.key, max(1, rest // number))
     recipe.length = length.number - rest
-    # Features of every pass would be kept for nothing.
+    # Caching the features of every pass would be useless.
     passes = min(train_cfg['head'].pop('cached_passes', 0),
                  train_cfg['head'].get('max_epochs', 0) - 1)
     if passes > 0:
@@ -159,7 +159,7 @@ def _set_length(phase: Dict[str, Any], key: str, number: int) -> int:
 
 
 def _is_sgd(cfg: Config) -> bool:
-    """Whether the optimizer is SGD, however the config names it."""
+    """Tell whether the optimizer is SGD, however the config names it."""
     found = cfg.optim_wrapper.get('optimizer', {}).get('type')
     if isinstance(found, str):
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):

@@ -15,7 +15,7 @@ _UNSAFE = re.compile(r'[\'"\\]')
 
 
 class Name(str):
-    """A name in the written config, where a string would be in quotes."""
+    """A name in the written config, written without quotes."""
 
     __repr__ = str.__str__
 
@@ -29,30 +29,29 @@ def write_config(out: str,
                  thawing: Dict[str, Any] = {},
                  imports: Sequence[str] = (),
                  pickled: Sequence[str] = ()) -> str:
-    """The text of a config that distils, in the style of the student's.
+    """Write the text of a distillation config in the style of the student's.
 
-    It uses no names but those that a Runner reads, so that it hides none of
-    the student's config.
+    It only uses names that a Runner reads, so that it overrides no other name
+    of the student's config.
 
     Args:
-        out (str): The file that it is for.
+        out (str): The file to be written.
         student (str): The student's config: a file or ``'mmdet::...'``.
-        teacher (str): The same of the teacher.
-        checkpoint (str): The teacher's: a path or URL.
-        cfg (Config): The student's, read.
+        teacher (str): The teacher's config, likewise.
+        checkpoint (str): The teacher's checkpoint: a path or URL.
+        cfg (Config): The student's loaded config.
         recipe (Recipe): How to distil.
-        thawing (dict): Settings of the student's backbone by which it
-            freezes nothing.
+        thawing (dict): Settings that unfreeze the student's backbone.
         imports (Sequence[str]): Modules to import, beyond those that the
             student's config names.
         pickled (Sequence[str]): Checkpoints that are trusted to run code.
 
     Returns:
-        str: Formatted as the configs that ship.
+        str: The text, formatted like the shipped configs.
 
     Raises:
-        ValueError: A new-style config (``read_base``) that cannot be imported
-            from where the written one is to be.
+        ValueError: A new-style config (``read_base``) cannot be imported from
+            the location of the written one.
     """
     lazy = '::' not in student and Config._is_lazy_import(student)
     base = Name('model' if lazy else '_base_.model')
@@ -101,7 +100,7 @@ def _plain_style(student: str, out: str, cfg: Config,
                  imports: Sequence[str]) -> List[str]:
     own = (cfg.get('custom_imports') or {}).get('imports') or []
     own = [own] if isinstance(own, str) else own
-    # sskd_mm first, which stands in for operators that the others may need.
+    # sskd_mm first: it provides operators that the others may need.
     names = list(dict.fromkeys(['sskd_mm', *own, *imports]))
     base = student
     if '::' not in student and not osp.isabs(student):
@@ -133,7 +132,7 @@ def _new_style(student: str, out: str) -> List[str]:
 
 
 def _reachable(path: str, out: str, lazy: bool) -> str:
-    """A file of the teacher, to be found from wherever training starts."""
+    """Write a teacher's path so that it is found from any directory."""
     if '::' in path or '://' in path:
         return path
     # A new-style config has no {{ fileDirname }}.
@@ -147,7 +146,7 @@ def _relative(path: str, out: str) -> str:
 
 
 def _code(value: Any) -> str:
-    """Source of a value, dicts written as in configs."""
+    """Write a value as source, with dicts as in configs."""
     if isinstance(value, dict):
         if all(str(key).isidentifier() for key in value):
             return f'dict({_arguments(value)})'

@@ -13,23 +13,24 @@ def check_data_files(
     cfg: ConfigDict,
     built: Sequence[str] = ('train_dataloader', 'val_dataloader')
 ) -> None:
-    """See that the files of a config's data sets are there.
+    """Check that the files of a config's data sets exist.
 
-    Called before anything is built, so that a missing data set does not show
-    after minutes of building a model. Files that this run does not read, as
-    those of ``test_dataloader`` while it trains, are warned of and no more.
+    Called before anything is built, so that a missing data set is not found
+    only after minutes of building a model. Missing files that this run does
+    not read, such as those of ``test_dataloader`` in training, only cause a
+    warning.
 
     Args:
-        cfg (Config): A whole config. The local ``ann_file`` and image folders
-            of its dataloaders, and the ``ann_file`` of their evaluators, are
-            looked for; what lies in other storage (``s3://`` and the like)
-            is not.
+        cfg (Config): A complete config. The local ``ann_file`` and image
+            folders of its dataloaders and the ``ann_file`` of their
+            evaluators are checked; remote storage (``s3://`` and the like) is
+            not.
         built (Sequence[str]): The dataloaders that this run builds. Defaults
-            to those of a training.
+            to those for training.
 
     Raises:
-        FileNotFoundError: Names every path that is missing, the loader that
-            has it, and what to do, for the test set as well.
+        FileNotFoundError: Names every missing path, its dataloader, and what
+            to do, for the test set as well.
 
     Example:
         >>> check_data_files(cfg)
@@ -43,7 +44,7 @@ def check_data_files(
                 f'  {osp.abspath(path)}' for path in dict.fromkeys(paths)
             ]
     for key in [key for key in missing if key not in built]:
-        # A config for other data often leaves this one to its base.
+        # A config for other data often inherits this one from its base.
         remedy = ('\nTo test on the validation set write test_dataloader = '
                   'val_dataloader and test_evaluator = val_evaluator.'
                   ) if key == 'test_dataloader' else ''
@@ -56,7 +57,7 @@ def check_data_files(
     if needed:
         lines = '\n'.join(f'{key}:\n' + '\n'.join(missing[key])
                           for key in needed)
-        # Who trains tests later on.
+        # A trained model will be tested later.
         moved = [k for k in missing if k in built or k == 'test_dataloader']
         raise FileNotFoundError(
             f'The data of this config is not there. Looked for:\n{lines}\n'
@@ -66,7 +67,7 @@ def check_data_files(
 
 
 def _options(cfg: ConfigDict, keys: Sequence[str]) -> Iterator[str]:
-    """By which the command line moves the data of these dataloaders."""
+    """List the options that change the data paths of these dataloaders."""
     for key in keys:
         yield f'{key}.dataset.data_root=PATH/'
     for evaluator in map(_evaluator, keys):
@@ -79,7 +80,7 @@ def _evaluator(key: str) -> str:
 
 
 def _paths(cfg: ConfigDict, key: str) -> Iterator[str]:
-    """The local files and folders of a dataloader and its evaluator."""
+    """Yield the local files and folders of a dataloader and its evaluator."""
     for dataset in innermost_configs((cfg.get(key) or {}).get('dataset')):
         root = dataset.get('data_root') or ''
         prefix = dataset.get('data_prefix') or {}
@@ -92,7 +93,7 @@ def _paths(cfg: ConfigDict, key: str) -> Iterator[str]:
 
 
 def _metrics(evaluator: Any) -> Iterator[dict]:
-    """The metrics' configs: of one, of a list, of an evaluator of several
+    """Yield metric configs of a single one, a list, or an evaluator of several
     data sets."""
     if isinstance(evaluator, dict):
         yield evaluator

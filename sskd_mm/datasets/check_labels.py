@@ -12,27 +12,27 @@ def check_labels(dataset: Any,
                  key: str,
                  accept_other_classes: Optional[bool] = False,
                  heads: Dict[str, int] = {}) -> None:
-    """See that a classifier's labels are numbers of its classes.
+    """Check that a classifier's labels are valid class indices.
 
-    A list of images whose labels begin with 1, or have -1 for "unknown", ends
-    in ``Target 10 is out of bounds`` in the first phase that trains a head,
-    on a GPU in a failed assertion that names nothing. A list of images and
-    numbers, as ``CustomDataset`` reads for faces, names no classes: its
-    labels are held against the heads.
+    Labels that start at 1, or use -1 for "unknown", fail in the first phase
+    that trains a head: with ``Target 10 is out of bounds`` or, on a GPU, with
+    an assertion that names nothing. A list of images and numbers, as
+    ``CustomDataset`` reads for faces, names no classes, so its labels are
+    compared with the heads.
 
     Args:
-        dataset (Dataset): Any, wrappers included. One that loads images
-            along with their labels is passed over.
-        key (str): Its dataloader, for the message.
+        dataset (Dataset): Any data set, possibly wrapped. It is skipped if it
+            loads images together with labels.
+        key (str): Name of the dataloader, for messages.
         accept_other_classes (bool, optional): Whether to warn instead of
-            refusing, for a loss that ignores such labels; None in a training
-            that has no such key. Defaults to False.
-        heads (dict[str, int]): How many classes each head has by its path,
-            for data sets that do not tell theirs. Defaults to none.
+            raising, for a loss that ignores such labels; None if training has
+            no such key. Defaults to False.
+        heads (dict[str, int]): Number of classes of each head by path, for
+            data sets that do not name theirs. Defaults to none.
 
     Raises:
-        ValueError: Names the first image whose label is no class, or each
-            head that has too few.
+        ValueError: Names the first image with an invalid label, or each head
+            with too few classes.
 
     Example:
         >>> check_labels(dataset, 'train_dataloader')
@@ -47,7 +47,7 @@ def check_labels(dataset: Any,
                 or not hasattr(each, 'get_data_info')):
             continue
         first = each.get_data_info(0)
-        # Whoever reads images along with labels (FaceRecords) would read all.
+        # Data sets that load images with labels (FaceRecords) are too slow.
         if 'img' in first or not _is_label(first.get('gt_label')):
             continue
         if known:
@@ -66,7 +66,7 @@ def _check_classes(dataset: Any, key: str, number: int,
             f'{key}: {where(dataset)} has the label {info["gt_label"]} for '
             f'{info.get("img_path", "an image")}, but the labels of '
             f'{number} classes go from 0 to {number - 1}. Number the classes '
-            'from 0 in its list, and leave out images that are of none.',
+            'from 0 in its list, and remove images without a class.',
             accept)
         break
 

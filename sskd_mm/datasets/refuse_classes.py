@@ -6,15 +6,15 @@ from mmengine.logging import print_log
 
 
 def refuse_classes(message: str, accepted: Optional[bool]) -> None:
-    """Stop a run whose classes do not go together, or let it pass.
+    """Raise, or only warn, about classes that do not match.
 
     Args:
-        message (str): What does not fit, where, and what to write instead.
+        message (str): What does not match, where, and what to write instead.
         accepted (bool, optional): ``train_cfg.accept_other_classes``: warn
-            only. None where there is no such key.
+            only. None if there is no such key.
 
     Raises:
-        ValueError: It is not accepted.
+        ValueError: The mismatch is not accepted.
     """
     if accepted is None:
         raise ValueError(message)

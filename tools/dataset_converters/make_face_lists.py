@@ -9,11 +9,11 @@ Writes lists next to the folders, or to --out:
 - train.txt: an image and the number of its person a line, for mmpretrain's
   CustomDataset, and unlabelled.txt: the images alone; everyone.txt: those of
   all people. How many people train.txt has, a head's num_classes, is printed;
-- unseen.txt: the same of the last people by name, who are not in train.txt;
-- pairs.txt: pairs of the unseen people's images, 1 for one person and 0 for
-  two, parted by tabs. Person after person, all pairs of two images of one and
-  as many, drawn at random, with an image of another; with ten people these
-  are the ten folds.
+- unseen.txt: the same for the last people by name, who are not in train.txt;
+- pairs.txt: pairs of the unseen people's images, with 1 for the same person
+  and 0 for two, separated by tabs. For each person in turn, all pairs of their
+  images and the same number of random pairs with another person's image; with
+  ten people these are the ten folds.
 """
 import itertools
 import random
@@ -62,7 +62,7 @@ def number(people: Dict[str, List[str]]) -> List[str]:
 
 def main():
     parser = ToolParser(__doc__)
-    parser.add_argument('root', type=Path, help='holds a folder a person')
+    parser.add_argument('root', type=Path, help='has one folder per person')
     parser.add_argument(
         '--unseen', type=int, default=10, help='people to verify')
     parser.add_argument('--out', type=Path, help='default: the root')
