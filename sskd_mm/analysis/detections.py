@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 #: Side of the space that an image gets, in inches, and pixels per inch.
 PANEL, DPI = 3., 128
-#: Where the text of a box goes below its upper edge, or begins at its right
-#: one: nearer than this share of the image to the upper or right border.
-NEAR_TOP, NEAR_RIGHT = .1, .65
+#: As shares of the image: a label's width and height, and from where on it
+#: ends at its box's right edge, to stay within the panel.
+LABEL, NEAR_RIGHT = (.4, .1), .65
 
 
 @torch.no_grad()
@@ -81,10 +81,11 @@ def _draw(panel: Axes, image: Tensor, instances,
     height, width = image.shape[1:]
     scores = instances.get('scores')
     colour = 'lime' if scores is None else 'yellow'
+    taken = []
     for i, box in enumerate(_tensor(instances.bboxes).tolist()):
-        x1, y1, x2, y2 = box
+        x1, y1, x2, y2 = (value - .5 for value in box)
         panel.add_patch(
-            Rectangle((x1 - .5, y1 - .5),
+            Rectangle((x1, y1),
                       x2 - x1,
                       y2 - y1,
                       fill=False,
@@ -93,15 +94,21 @@ def _draw(panel: Axes, image: Tensor, instances,
         label = classes[instances.labels[i]]
         if scores is not None:
             label += f' {scores[i]:.2f}'
+        # Two boxes of one object have their labels above and below it.
+        below = y1 < LABEL[1] * height or any(
+            abs(x1 - x) < LABEL[0] * width and abs(y1 - y) < LABEL[1] * height
+            for x, y in taken)
+        taken.append((x1, y1))
+        room = y2 < (1 - LABEL[1]) * height
         right = x1 > NEAR_RIGHT * width
         panel.text(
-            x2 - .5 if right else x1 - .5,
-            y1 - .5,
+            x2 if right else x1,
+            y2 if below and room else y1,
             label,
             size=9,
             color='black',
             horizontalalignment='right' if right else 'left',
-            verticalalignment='top' if y1 < NEAR_TOP * height else 'bottom',
+            verticalalignment='top' if below else 'bottom',
             bbox=dict(facecolor=colour, edgecolor='none', pad=1, alpha=.85))
 
 

@@ -92,11 +92,11 @@ def test_boxes_are_where_objects_are(tmp_path):
         (abs(picture - (255, 0, 255)) < 9).all(-1).any(1))
     # The two panels, one above the other.
     gap = np.flatnonzero(np.diff(magenta) > 9)[0]
-    for (top, bottom), colour, box in zip(
-        ((magenta[0], magenta[gap]), (magenta[gap + 1], magenta[-1])),
-        ((0, 255, 0), (0, 255, 255)),
-        # Of the file's size in the truth; found at half of the input's.
-        ((32, 64, 96, 112), (20, 40, 60, 80))):
+    panels = [(magenta[0], magenta[gap]), (magenta[gap + 1], magenta[-1])]
+    lime, yellow = (0, 255, 0), (0, 255, 255)
+    # The truth is of the input's size, what is found of the file's.
+    boxes = (32, 64, 96, 112), (20, 40, 60, 80)
+    for (top, bottom), colour, box in zip(panels, (lime, yellow), boxes):
         panel = picture[top:bottom + 1]
         left = np.flatnonzero(
             (abs(panel - (255, 0, 255)) < 9).all(-1).any(0))[0]
