@@ -29,7 +29,7 @@ CONSOLE = Console(stderr=True)
 
 
 class Training(NamedTuple):
-    """One of the three trainings; seconds on two cores of an AMD EPYC."""
+    """One of the three trainings; seconds on a core of an AMD EPYC."""
     title: str
     config: str
     seconds: int
@@ -317,6 +317,8 @@ def main():
             import torch
 
             from sskd_mm.datasets import make_digits_detection
+        # The networks are too small for more: threads wait for each other.
+        torch.set_num_threads(1)
         make_digits_detection(args.data_root)
     results = {name: train(name, args, steps) for name in TRAININGS}
     with steps.step('comparing the three', COMPARISON):
