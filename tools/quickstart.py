@@ -44,6 +44,8 @@ TRAININGS = dict(
                   'sskd/faster_rcnn_r18_quarter_digits.py', 55))
 #: Seconds of what comes before and after them.
 DATA, COMPARISON = 8, 8
+#: Shorter steps tell nothing about the machine.
+LONG = 30
 #: Images in the picture, and how often a network is timed.
 SHOWN, REPEATS = 6, 30
 
@@ -88,8 +90,10 @@ class Steps:
             highlight=False)
         start = time.monotonic()
         yield
-        self.spent += time.monotonic() - start
-        self.expected += seconds
+        took = time.monotonic() - start
+        if seconds >= LONG:
+            self.spent += took
+            self.expected += seconds
 
     def skip(self, text: str, file: Path) -> None:
         """Say that a step was done before."""
@@ -157,7 +161,10 @@ def train(name: str, args, steps: Steps) -> dict:
     phases = [cfg.train_cfg.get(key) for key in ('mimic', 'head', 'finetune')]
     epochs = sum(phase.max_epochs for phase in filter(None, phases)
                  ) or cfg.train_cfg.max_epochs
-    with steps.step(f'{training.title}, {epochs} epochs', training.seconds):
+    text = f'{training.title}, {epochs} epochs'
+    if cfg.resume:
+        text += ', from where it was stopped'
+    with steps.step(text, training.seconds):
         start = time.monotonic()
         with quiet(done.parent):
             metrics = run(cfg)
@@ -283,7 +290,8 @@ def say_result(results: dict) -> str:
                               for name in TRAININGS)
     gain = 100 * (sskd - scratch)
     share = (results['sskd']['parameters'] / results['teacher']['parameters'])
-    return (f'SSKD gives the student {sskd:.3f} mAP: {abs(gain):.1f} points '
+    return ("SSKD, which starts with the teacher's neck and heads, gives the "
+            f'student {sskd:.3f} mAP: {abs(gain):.1f} points '
             f'{"more" if gain >= 0 else "less"} than training it from '
             'scratch with no fewer FLOPs, and '
             f'{100 * sskd / teacher:.0f} % of a teacher {1 / share:.1f} times '
