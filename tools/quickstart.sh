@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # Copyright (c) sskd_mm authors. All rights reserved.
 # From a fresh machine to a distilled detector: makes an environment,
-# installs, makes the embedded data set, trains a teacher, a student by SSKD
-# and a student from scratch, and compares them. Run it again and it goes on
-# where it was stopped.
+# installs, and runs quickstart.py. Run it again and it goes on where it was
+# stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/setup_env.sh
