@@ -36,7 +36,9 @@ def finished(root, tmp_path, quickstart):
     for name, training in quickstart.TRAININGS.items():
         folder = tmp_path / name
         (folder / 'log/vis_data').mkdir(parents=True)
-        plain = training.config.replace('sskd/', 'baselines/')
+        # The distilled student is a plain one.
+        plain = quickstart.TRAININGS[
+            'scratch' if name == 'sskd' else name].config
         cfg = Config.fromfile(root / 'configs' / plain)
         with DefaultScope.overwrite_default_scope('mmdet'):
             model = MODELS.build(cfg.model)
