@@ -163,7 +163,7 @@ def test_finished_runs_are_kept_and_compared(quickstart, finished, digits,
 
 def test_a_training_of_another_release_is_refused(quickstart, finished):
     file = finished / 'teacher/metrics.json'
-    file.write_text(file.read_text().replace('faster_rcnn', 'gfl'))
+    file.write_text(file.read_text().replace('faster-rcnn', 'gfl'))
     args = argparse.Namespace(work_dir=finished, data_root=finished)
     with pytest.raises(SystemExit, match='teacher holds a training of ano'):
         quickstart.train('teacher', args, quickstart.Steps(3))
