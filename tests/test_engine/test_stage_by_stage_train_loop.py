@@ -279,7 +279,7 @@ def test_frozen_tensor_that_changes_is_caught(distill_cfg, tmp_path):
     cfg.train_dataloader.dataset.indices = 8
     cfg.custom_hooks = [dict(type='MeddlingHook')]
     with pytest.raises(RuntimeError, match="Phase 'mimic/layer1' changed 1 "
-                       'tensors.*backbone.layer3.0.bn1.running_var'):
+                       'frozen tensors.*backbone.layer3.0.bn1.running_var'):
         Runner.from_cfg(cfg).train()
 
 
