@@ -201,7 +201,7 @@ def test_a_head_that_is_not_linear(make, classifier_cfg, tmp_path):
     teacher = classifier_cfg(tmp_path, WIDE, 48).model
     teacher.head = dict(type='ClsHead')
     with pytest.raises(ValueError, match='the teacher .ImageClassifier. is no '
-                       'classifier .*linear layer'):
+                       'mmpretrain classifier .*linear layer'):
         make(teacher=teacher)
 
 
@@ -210,7 +210,7 @@ def test_a_detector(distill_cfg, tmp_path):
     cfg.model.update(type='JointDistiller', losses=[KD])
     with pytest.raises(
             ValueError, match=r'KDLoss reads the logits of a classifier, but '
-            r'the student \(FasterRCNN\) is a detector. Take .*FeatureLoss'):
+            r'the student \(FasterRCNN\) is a detector. Use .*FeatureLoss'):
         Runner.from_cfg(cfg).train_loop
 
 

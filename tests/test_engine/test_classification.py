@@ -221,7 +221,7 @@ def test_blockwise_with_tokens(distill):
         dict(student=stage['teacher'], teacher=stage['student'])
         for stage in stages
     ]
-    with pytest.raises(ValueError, match='no tokens of a student'):
+    with pytest.raises(ValueError, match='no tokens of the student'):
         distill((VIT, 16, None), (RESNET, 32),
                 schedule='blockwise',
                 stages=stages)

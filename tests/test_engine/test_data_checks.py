@@ -92,8 +92,8 @@ def test_pipeline_of_mmdet_2():
         sampler=dict(type='DefaultSampler', shuffle=False),
         batch_size=1,
         collate_fn=dict(type='default_collate'))
-    with pytest.raises(ValueError, match="have 'img', 'gt_label', but .*"
-                       "end in dict.type='PackDetInputs'"):
+    with pytest.raises(ValueError, match="returns 'img', 'gt_label', but .*"
+                       "with dict.type='PackDetInputs'"):
         DataFeed(loader, seed=0).sample()
 
 

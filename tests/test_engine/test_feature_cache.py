@@ -255,8 +255,8 @@ def test_two_processes(make):
 
 @pytest.mark.parametrize('options, says', [
     (dict(model=dict(stages=['backbone.layer3'])),
-     'backbone.layer4.0.bn1.bias.* train in the head phase but lie before .*'
-     'With a tap behind them'),
+     'backbone.layer4.0.bn1.bias.* train in the head phase but come before .*'
+     'With a tap after them'),
     (dict(student=(VIT, 16, None), model=dict(stages='auto')),
      r"backbone.ln1.bias.*\(stages=\[..., 'backbone.ln1'\]\)"),
 ])

@@ -100,7 +100,7 @@ def test_sigterm_saves_first(distill_cfg, tmp_path):
     assert process.wait() != 0
     checkpoint, content = find_checkpoint(str(tmp_path / 'term'))
     assert Path(checkpoint).name.startswith('iter_')
-    assert f'Saved {checkpoint}; --resume goes on' in output
+    assert f'Saved {checkpoint}; --resume continues' in output
     assert content['meta']['iter'] == int(Path(checkpoint).stem.split('_')[1])
 
 
