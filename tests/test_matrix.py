@@ -194,13 +194,13 @@ def test_page(request):
 def _page():
     lines = [
         '# What runs', '',
-        'Every cell is a distillation of all phases between two networks of '
-        'the family, on', 'real images of 64 x 64, with what the engine '
-        'asserts in every run (frozen tensors', 'stay bit-equal) and a '
-        'checkpoint that loads strictly in the plain student. A cell',
-        'lists what passed: single precision (32) and bfloat16 (16), in one '
-        'process, and', 'in two under DistributedDataParallel (x2). All of '
-        'it on a CPU. This page is written by', '', '```bash',
+        'Each cell is a full distillation, all phases, between two networks '
+        'of the family', 'on real images of 64 x 64. The engine asserts in '
+        'every run that frozen tensors stay', 'bit-equal; the checkpoint must '
+        'load strictly in the plain student. A cell lists what',
+        'passed: single precision (32) and bfloat16 (16), in one process and '
+        'in two under', 'DistributedDataParallel (x2). All on a CPU. This '
+        'page is written by', '', '```bash',
         'python -m pytest tests/test_matrix.py --matrix', '```', '',
         f'| backbone | {" | ".join(SCHEDULES)} |',
         '| --- |' + ' --- |' * len(SCHEDULES)
