@@ -5,6 +5,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
+from plain_config import plain_config
 from shipped_schedule import check_schedule
 
 ROOT = Path(__file__).parent.parent / 'configs'
@@ -20,10 +21,7 @@ def _name(path):
 
 def _plain(path):
     """The config of the student alone."""
-    name = path.stem.replace('_paper', '').split('_from_')[0]
-    if path.parent.name == 'ablations':
-        name = 'faster_rcnn_r18_digits'
-    return Config.fromfile(ROOT / 'baselines' / f'{name}.py')
+    return Config.fromfile(plain_config(path))
 
 
 def _build(cfg):

@@ -24,7 +24,7 @@ def test_tutorial(root, tmp_path, monkeypatch):
     notebook = nbformat.read(root / 'demo/sskd_mm_tutorial.ipynb', 4)
     nbformat.validate(notebook)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr('sskd_mm.analysis.report.REPEATS', 2)
+    monkeypatch.setattr('sskd_mm.analysis.report_section.REPEATS', 2)
     shown = []
     monkeypatch.setattr(plt, 'show', lambda: shown.append(plt.gcf()))
     names = dict(__name__='notebook')

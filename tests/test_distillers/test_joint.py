@@ -227,14 +227,14 @@ def test_images_without_number(make):
     distiller, data = make(prepare=False)
     data['data_samples'][0].pop('sample_idx')
     with DefaultScope.overwrite_default_scope('mmpretrain'), pytest.raises(
-            ValueError, match="without 'sample_idx'.* PackInputs"):
+            ValueError, match="lack 'sample_idx'.* PackInputs"):
         distiller.prepare(data)
 
 
 def test_several_teachers(classifier_cfg, tmp_path):
     teacher = dict(cfg='a.py', checkpoint='a.pth')
     with DefaultScope.overwrite_default_scope('mmpretrain'), pytest.raises(
-            ValueError, match='got 2 teachers; .* with one'):
+            ValueError, match='got 2 teachers, .* with one'):
         MODELS.build(
             dict(
                 type='JointDistiller',

@@ -410,7 +410,7 @@ def test_other_distributions(make):
 @pytest.mark.parametrize('num_convs, channels, message', [
     (0, 8, 'num_convs is 0, .*from 1 to 3'),
     (4, 8, 'num_convs is 4, .*from 1 to 3'),
-    (2, 4, r'8 and 4 channels. Give .*feat_channels=4'),
+    (2, 4, r'8 and 4 channels. Set .*feat_channels=4'),
 ])
 def test_heads_that_do_not_continue(make, num_convs, channels, message):
     teacher = gfl(8, 32)

@@ -139,7 +139,7 @@ def test_all_phases(distill, student, teacher, options, shapes, tmp_path,
                     classifier_cfg):
     runner = distill(student, teacher, **options)
     distiller = runner.train_loop.distiller
-    assert distiller.tap_shapes == shapes
+    assert distiller.comparison.tap_shapes == shapes
     result = json.loads((tmp_path / 'result.json').read_text())
     assert [p['name'] for p in result['phases']
             ] == [f'mimic/{name}' for name in shapes] + ['head']

@@ -81,7 +81,7 @@ def test_no_full_batch(length, batch_size):
         batch_size=batch_size,
         drop_last=True)
     with pytest.raises(ValueError, match=f'no batch: its data set has '
-                       f'{length} images, .* a batch of {batch_size} '):
+                       f'{length} images, .* batch of {batch_size}\\.'):
         DataFeed(loader, seed=0)
 
 

@@ -92,7 +92,7 @@ def test_all_phases(distill_cfg, tmp_path):
     cfg.train_cfg.schedule = 'sequential'
     runner = Runner.from_cfg(cfg)
     runner.train()
-    assert runner.train_loop.distiller.tap_shapes == {
+    assert runner.train_loop.distiller.comparison.tap_shapes == {
         'layer1': [((64, 16, 16), (64, 16, 16))],
         'layer2': [((64, 8, 8), (128, 8, 8))],
         'layer3': [((128, 4, 4), (256, 4, 4))],

@@ -193,7 +193,7 @@ def test_pairs_of_the_literature(teacher, student, zoo, tmp_path):
     data = dict(inputs=torch.rand(2, 3, 32, 32) * 255)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         distiller.prepare(data)
-    shapes = distiller.tap_shapes
+    shapes = distiller.comparison.tap_shapes
     assert list(shapes) == [f'layer{i + 1}' for i in range(len(shapes))]
     for (s, t), in shapes.values():
         assert s[1] == s[2] and t[1] == t[2]

@@ -193,8 +193,10 @@ def test_classes_that_do_not_fit(classifier_cfg, cifar, tmp_path):
         mimic=dict(max_epochs=1),
         head=dict(max_epochs=1))
     runner = Runner.from_cfg(cfg)
-    with pytest.raises(ValueError, match=f'CIFARInMemory of {cifar}/?, which '
-                       'has 100:\n  model.student.head.num_classes is 10'):
+    with pytest.raises(
+            ValueError,
+            match=f'CIFARInMemory of {cifar}/?, which has 100 classes:\n'
+            '  model.student.head.num_classes is 10'):
         runner.train()
     cfg.train_dataloader.dataset.data_root = f'{tmp_path}/none'
     with pytest.raises(FileNotFoundError, match='none/cifar-100-python/meta'):
