@@ -228,10 +228,19 @@ def pytest_addoption(parser):
         action='store_true',
         help='run the whole matrix of tests/test_matrix.py and write its page')
     parser.addoption(
+        '--slow', action='store_true', help='run the tests marked slow, too')
+    parser.addoption(
         '--kills',
         type=int,
         default=2,
         help='trainings that are killed twice each and resumed')
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption('--slow'):
+        slow = [item for item in items if item.get_closest_marker('slow')]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
 
 
 def pytest_configure(config):

@@ -45,7 +45,13 @@ if [ -n "$other" ]; then
         tests/test_figures.py tests/test_metafiles.py tests/test_notebook.py
         tests/test_packaging.py
         tests/test_models/test_backbones
-        tests/test_distillers/test_disk_teacher_cache.py)
+        tests/test_distillers/test_disk_teacher_cache.py
+        tests/test_distillers/test_joint_detectors.py tests/test_matrix.py
+        tests/test_engine/test_resume.py tests/test_engine/test_feeds.py
+        tests/test_engine/test_teacher_cache.py
+        tests/test_engine/test_joint_distillation.py
+        tests/test_engine/test_compile.py tests/test_engine/test_precision.py
+        tests/test_engine/test_mimic_watch_hook.py)
     for tool in analysis_tools export_onnx face_eval insightface_to_mmpretrain \
         make_config make_config_styles make_face_lists model_converters \
         quickstart study_tool; do

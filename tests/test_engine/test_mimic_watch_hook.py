@@ -234,6 +234,7 @@ def test_flat(layer1_cfg, batch_size, epochs, what):
     assert 'another learning rate, train_cfg.phases=' in log
 
 
+@pytest.mark.slow
 def test_resumed_run_compares_with_the_same_losses(layer1_cfg, tmp_path,
                                                    monkeypatch):
     monkeypatch.setattr(MimicWatchHook, 'interval', 2)

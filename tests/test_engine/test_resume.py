@@ -145,10 +145,17 @@ REPEATED = dict(type='RepeatAugSampler', _delete_=True)
 BEST = {'default_hooks.checkpoint.save_best': 'accuracy/top1'}
 
 
+def _slow(**settings):
+    return pytest.param(settings, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize('settings', [
-    dict(schedule=['joint', 'last'], wider=True),
+    _slow(schedule=['joint', 'last'], wider=True),
     dict(schedule=['blockwise', 'last'], wider=True, options=BEST),
-    dict(schedule=['sequential', 'last'], options={**EMA, **BEST}),
+    _slow(schedule=['sequential', 'last'], options={
+        **EMA,
+        **BEST
+    }),
     dict(
         schedule='cumulative',
         wider=True,
@@ -162,20 +169,20 @@ BEST = {'default_hooks.checkpoint.save_best': 'accuracy/top1'}
             **BEST, 'default_hooks.checkpoint.by_epoch': False,
             'default_hooks.checkpoint.interval': 2
         }),
-    dict(schedule='joint', options=ENDLESS),
-    dict(
+    _slow(schedule='joint', options=ENDLESS),
+    _slow(
         schedule='joint',
         mimic=dict(max_epochs=None, max_iters=7),
         head=dict(max_epochs=None, max_iters=5),
         val_interval=2,
         options=ENDLESS),
-    dict(
+    _slow(
         schedule='joint',
         options={
             'train_dataloader.batch_size': 6,
             'train_dataloader.num_batch_per_epoch': 3
         }),
-    dict(schedule='joint', options={'train_dataloader.sampler': REPEATED}),
+    _slow(schedule='joint', options={'train_dataloader.sampler': REPEATED}),
     dict(
         schedule='local',
         wider=True,

@@ -208,7 +208,10 @@ def test_same_metrics_in_the_plain_config(run, root):
     assert metrics[0] == metrics[1]
 
 
-@pytest.mark.parametrize('stop_after', [2, 3, 7])
+@pytest.mark.parametrize('stop_after', [
+    pytest.param(2, marks=pytest.mark.slow), 3,
+    pytest.param(7, marks=pytest.mark.slow)
+])
 def test_resumed_run_ends_with_the_same_weights(run, distill_cfg, tmp_path,
                                                 stop_after):
     """Within a phase, between phases, and in the head phase."""
@@ -228,7 +231,8 @@ def test_resumed_run_ends_with_the_same_weights(run, distill_cfg, tmp_path,
         assert a.get('alignment') == b.get('alignment')
 
 
-@pytest.mark.parametrize('stop_after', [2, 3])
+@pytest.mark.parametrize('stop_after',
+                         [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_finetune_resumes(distill_cfg, tmp_path, stop_after):
     """Before it, and within it."""
 
