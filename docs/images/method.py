@@ -1,5 +1,6 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
-"""Draws the phases of a distillation, docs/images/method.svg.
+"""Draw the phases of a distillation: docs/images/method.svg, the shipped
+recipe, and docs/images/stages.svg, the strict form.
 
 python docs/images/method.py
 
@@ -101,7 +102,8 @@ def phase(x, y, title, about, trains, tap=None):
              rows['student'] - 3, TRAINS, 3,
              'marker-start="url(#by)" marker-end="url(#by)"'))
     out.append(
-        text(end - 14, centre + 16, 'L2 distance', TRAINS, 18, 'end', 700))
+        text(end + (14 if last < 3 else -14), centre + 16, 'L2 distance',
+             TRAINS, 18, 'start' if last < 3 else 'end', 700))
     for row in rows:
         out.append(
             line(x + LEFT + (last + 1) * STEP - 5, rows[row] - 5,
@@ -129,7 +131,8 @@ def legend(x, y):
     return ''.join(out)
 
 
-def main():
+def draw(name, title, phases):
+    """Draw four panels; None is the legend."""
     down = TOP + sum(HEIGHTS.values()) + GAP + 58
     across = PANEL + 40
     marker = ('<marker id="{}" viewBox="0 0 10 10" refX="8" refY="5" '
@@ -138,22 +141,41 @@ def main():
     body = [
         '<defs>',
         marker.format('to', 7, 7, REST),
-        marker.format('by', 5, 5, TRAINS), '</defs>',
-        phase(
-            0, 0, 'Mimic', 'Backbone and FPN learn the teacher&#8217;s '
-            'features; no labels.', PARTS[:-1], 'neck'),
-        phase(across, 0, 'Head', 'The features are frozen; the head learns '
-              'its task.', PARTS[-1:]),
-        phase(0, down, 'Finetune', 'Optional: the whole student trains for '
-              'some epochs.', PARTS),
-        legend(across + LEFT, down + TOP)
+        marker.format('by', 5, 5, TRAINS), '</defs>'
     ]
-    Path(__file__).with_suffix('.svg').write_text(
+    for number, settings in enumerate(phases):
+        x, y = number % 2 * across, number // 2 * down
+        body.append(
+            phase(x, y, *settings) if settings else legend(x + LEFT, y + 50))
+    rows = -(-len(phases) // 2)
+    # A legend below everything else is not as high as a phase.
+    height = rows * down - (150 if len(phases) % 2 else 30)
+    Path(__file__).with_name(f'{name}.svg').write_text(
         '<svg xmlns="http://www.w3.org/2000/svg" '
-        f'viewBox="-10 -6 {across + PANEL + 20} {2 * down - 30}" '
+        f'viewBox="-10 -6 {across + PANEL + 20} {height}" '
         'font-family="-apple-system,Segoe UI,Helvetica,Arial,sans-serif">'
-        '<title>The phases of a distillation</title>' +
-        '\n'.join(body) + '</svg>\n')
+        f'<title>{title}</title>' + '\n'.join(body) + '</svg>\n')
+
+
+def main():
+    draw('method', 'The phases of the shipped recipe', [
+        ('Mimic', 'Backbone and FPN learn the teacher&#8217;s features; no '
+         'labels.', PARTS[:-1], 'neck'),
+        ('Head', 'The features are frozen; the head learns its task.',
+         PARTS[-1:]),
+        ('Finetune', 'Optional: the whole student trains for some epochs.',
+         PARTS), None
+    ])
+    draw('stages', 'The phases of the strict form, stage by stage', [
+        ('mimic/layer1', 'The first stage learns the teacher&#8217;s feature.',
+         PARTS[:1], 'layer1'),
+        ('mimic/layer2', 'It is frozen; the second stage learns.', PARTS[1:2],
+         'layer2'),
+        ('&#8230; mimic/neck', 'And so on, up to what the head reads.',
+         PARTS[-2:-1], 'neck'),
+        ('head', 'All of it is frozen; the head learns its task.',
+         PARTS[-1:]), None
+    ])
 
 
 if __name__ == '__main__':
