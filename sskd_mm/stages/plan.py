@@ -69,8 +69,8 @@ def plan_phases(base: Dict[str, Union[dict, list, None]],
         [Phase(name='mimic/layer1', ...), Phase(name='mimic/layer2', ...),
          Phase(name='head', ...)]
     """
-    planned = _order(schedule, stages, in_head)
-    planned.append(Phase('head', (), (HEAD, )))
+    ordered = _order(schedule, stages, in_head)
+    planned = [*ordered, Phase('head', (), (HEAD, ))]
     if finetune is not None:
         planned.append(Phase('finetune', (), (*stages, HEAD)))
     shared = dict(mimic=mimic, head=head, finetune=finetune)
@@ -90,6 +90,8 @@ def plan_phases(base: Dict[str, Union[dict, list, None]],
     planned = [p for p in planned if p.max_epochs or p.max_iters]
     if not planned:
         raise ValueError('train_cfg: every phase has max_epochs=0.')
+    if any(phase.is_mimic for phase in planned):
+        _check_taps_in_head(ordered, in_head, schedule)
     planned = _lay_out(planned, iters_of_pass)
     return _share_caches(
         _fit_schedules(planned, base['param_scheduler'], iters_of_pass))
@@ -114,13 +116,19 @@ def _order(schedule: Union[str, Sequence[str]], stages: Sequence[str],
                 for p in planned
             ]
         phases += planned
+    return phases
+
+
+def _check_taps_in_head(phases: Sequence[Phase], in_head: Sequence[str],
+                        schedule: Union[str, Sequence[str]]) -> None:
+    """Refuse mimic phases none of which compares a tap in the head."""
+    schedules = [schedule] if isinstance(schedule, str) else schedule
     for name in in_head:
         if not any(name in phase.taps for phase in phases):
             raise ValueError(
                 f'schedule={schedule!r} leaves out the tap {name!r}, which '
                 'lies in the head. Remove it from `stages`, or compare it in '
                 f"a separate phase: schedule={[*schedules, 'last']}.")
-    return phases
 
 
 def _override(shared: dict, own: dict) -> dict:

@@ -45,6 +45,12 @@ def test_schedules_that_cannot(schedule, advice):
     assert advice in str(error.value)
 
 
+def test_no_mimic_phase_leaves_nothing_out():
+    """As of a joint method that is laid over a distillation."""
+    head, = plan('sequential', phases={'mimic/*': dict(max_epochs=0)})
+    assert head.name == 'head'
+
+
 def test_settings_for_all_phases_of_a_schedule():
     phases = plan(
         ['sequential', 'last'],
