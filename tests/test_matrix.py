@@ -150,6 +150,7 @@ def test_cell(family, schedule, precision, classifier_cfg, tmp_path,
         passed.append((family, schedule, precision))
 
 
+@pytest.mark.slow
 def test_in_two_processes(request, tmp_path):
     """The same under DistributedDataParallel."""
     if LAUNCHER == 'pytorch':

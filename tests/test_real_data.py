@@ -20,7 +20,9 @@ SETS = {
 
 
 @pytest.mark.skipif(not DATA, reason='SSKD_TEST_DATA is not set')
-@pytest.mark.parametrize('name', SETS)
+@pytest.mark.parametrize(
+    'name', ['bccd',
+             pytest.param('tiny_coco', marks=pytest.mark.slow)])
 def test_all_phases(root, tmp_path, name):
     teacher, student, data_root, val_file, classes = SETS[name]
     teacher = root / f'configs/baselines/faster-rcnn_r50_fpn_{teacher}.py'

@@ -150,6 +150,7 @@ def test_checkpoints_score_as_in_the_run_s_validation(run, root):
         assert runner.test() == note
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_equals_not_stopped(run, distill_cfg, tmp_path):
     cfg, _, _ = run
 

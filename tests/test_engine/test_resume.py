@@ -364,8 +364,10 @@ def _stopping(patience, **options):
     [],
     # Where the head phase stops early; in the validation that stops it; within
     # its patience, and that of the next phase.
-    [('before_phase', 'finetune', 0, True)],
-    [('after_val_iter', 'head', 0, False)],
+    pytest.param([('before_phase', 'finetune', 0, True)],
+                 marks=pytest.mark.slow),
+    pytest.param([('after_val_iter', 'head', 0, False)],
+                 marks=pytest.mark.slow),
     [('after_train_iter', 'head', 1, False),
      ('after_val_epoch', 'head', 9, True),
      ('after_train_iter', 'finetune', 2, False)],

@@ -179,6 +179,7 @@ class Hostile:
         return os.mkdir, (self.path, )
 
 
+@pytest.mark.slow
 def test_a_stranger_s_pickle(project, root, tmp_path):
     """It runs with no tool, unless it is named."""
     trap = tmp_path / 'it_ran'
