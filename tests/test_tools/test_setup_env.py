@@ -27,7 +27,8 @@ case "$*" in
         echo 'another one' >&2
         . ./pip_does
         printf '%s\\n' torch torchvision mmengine mmcv mmdet mmpretrain \\
-            sskd_mm sskd_cli rich sklearn pycocotools matplotlib >>"$installed" ;;
+            sskd_mm sskd_cli rich sklearn pycocotools matplotlib \\
+            >>"$installed" ;;
 esac
 '''
 
