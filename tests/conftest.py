@@ -228,7 +228,7 @@ def pytest_addoption(parser):
         action='store_true',
         help='run the whole matrix of tests/test_matrix.py and write its page')
     parser.addoption(
-        '--slow', action='store_true', help='run the tests marked slow, too')
+        '--slow', action='store_true', help='run the tests marked slow, too, as --matrix does')
     parser.addoption(
         '--kills',
         type=int,
@@ -237,7 +237,7 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    if not config.getoption('--slow'):
+    if not (config.getoption('--slow') or config.getoption('--matrix')):
         slow = [item for item in items if item.get_closest_marker('slow')]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in slow]
