@@ -228,7 +228,9 @@ def pytest_addoption(parser):
         action='store_true',
         help='run the whole matrix of tests/test_matrix.py and write its page')
     parser.addoption(
-        '--slow', action='store_true', help='run the tests marked slow, too, as --matrix does')
+        '--slow',
+        action='store_true',
+        help='run the tests marked slow, too, as --matrix does')
     parser.addoption(
         '--kills',
         type=int,
