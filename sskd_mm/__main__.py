@@ -12,8 +12,8 @@ stand-in operators.
 import runpy
 import sys
 
-import sskd_cli.main
 import sskd_mm  # noqa: F401
+import sskd_mm_cli.main
 
 
 def main() -> None:
@@ -21,8 +21,8 @@ def main() -> None:
         sys.exit(__doc__)
     if sys.argv[1] in ('-h', '--help'):
         print(__doc__)
-    if sys.argv[1] in ('-h', '--help', *sskd_cli.main.COMMANDS):
-        sskd_cli.main.main()
+    if sys.argv[1] in ('-h', '--help', *sskd_mm_cli.main.COMMANDS):
+        sskd_mm_cli.main.main()
     else:
         del sys.argv[0]
         runpy.run_path(sys.argv[0], run_name='__main__')

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.hub import get_dir
 
-import sskd_cli.main
+import sskd_mm_cli.main
 from .compat import installed_distributions, mmcv_ext
 from .compat.mmcv_ext import EXT_NAME
 from .compat.versions import DISTRIBUTIONS, OPTIONAL
@@ -249,4 +249,4 @@ def show(findings: List[Finding]) -> None:
 
 
 if __name__ == '__main__':
-    sskd_cli.main.main(['doctor', *sys.argv[1:]])
+    sskd_mm_cli.main.main(['doctor', *sys.argv[1:]])

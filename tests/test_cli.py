@@ -15,14 +15,14 @@ from mmengine.runner import Runner
 from tool_process import ToolProcess
 from torch.utils.data import Dataset
 
-from sskd_cli import run_tool
-from sskd_cli.main import COMMANDS
-from sskd_cli.run_tool import LOOPS
+from sskd_mm_cli import run_tool
+from sskd_mm_cli.main import COMMANDS
+from sskd_mm_cli.run_tool import LOOPS
 
 #: Prints what each prints, and whether that took an import of torch.
 HELP = '''
 import contextlib, io, json, runpy, sys
-from sskd_cli.main import main
+from sskd_mm_cli.main import main
 shown = {}
 for command in json.loads(sys.argv[1]):
     output = io.StringIO()

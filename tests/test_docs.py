@@ -56,11 +56,11 @@ from mmengine.utils import ManagerMixin, get_installed_path
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
 
-from sskd_cli.main import COMMANDS
 from sskd_mm.analysis import Study, dry_runner
 from sskd_mm.datasets import check_data_files, make_digits_detection
 from sskd_mm.distillers import lay_method_over
 from sskd_mm.models import build_model
+from sskd_mm_cli.main import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 DATA = os.environ.get('SSKD_TEST_DATA')

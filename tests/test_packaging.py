@@ -47,16 +47,19 @@ def test_sdist_and_wheel(root, digits, teacher_checkpoint, tmp_path):
     mim = site / 'sskd_mm/.mim'
     installed = {
         str(path.relative_to(mim if mim in path.parents else site))
-        for package in ('sskd_cli', 'sskd_mm')
+        for package in ('sskd_mm_cli', 'sskd_mm')
         for path in (site / package).rglob('*') if path.is_file()
     }
     assert installed == {
         name
         for name in files
-        if name.split('/')[0] in ('sskd_cli', 'sskd_mm', 'configs', 'studies',
-                                  'tools', 'dataset-index.yml',
+        if name.split('/')[0] in ('sskd_mm_cli', 'sskd_mm', 'configs',
+                                  'studies', 'tools', 'dataset-index.yml',
                                   'model-index.yml')
     }
+    # MMEngine and MIM take the first module for the package.
+    top_level, = site.glob('*.dist-info/top_level.txt')
+    assert top_level.read_text().split() == ['sskd_mm', 'sskd_mm_cli']
 
     config = tmp_path / 'mine.py'
     config.write_text(

@@ -9,7 +9,7 @@ versions are reported first.
 import json
 import sys
 
-from sskd_cli import ToolParser, run_tool
+from sskd_mm_cli import ToolParser, run_tool
 
 
 def main():

@@ -18,7 +18,7 @@ cannot express. For complete detectors see MMDeploy, which rewrites that part.
 import os.path as osp
 from importlib.util import find_spec
 
-from sskd_cli import ConfigParser, run_tool
+from sskd_mm_cli import ConfigParser, run_tool
 
 
 def main():

@@ -24,8 +24,8 @@ from typing import Dict, List
 from rich.console import Console
 from rich.table import Table
 
-from sskd_cli import (ToolParser, add_cfg_options, add_device_option,
-                      add_pickle_option, run_tool)
+from sskd_mm_cli import (ToolParser, add_cfg_options, add_device_option,
+                         add_pickle_option, run_tool)
 
 
 def parse_args():

@@ -16,7 +16,7 @@ import sys
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator
 
-from sskd_cli import ToolParser, add_pickle_option, run_tool
+from sskd_mm_cli import ToolParser, add_pickle_option, run_tool
 
 TRAIN = osp.join(osp.dirname(osp.abspath(__file__)), 'train.py')
 

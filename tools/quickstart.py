@@ -23,7 +23,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from sskd_cli import ToolParser, run_tool
+from sskd_mm_cli import ToolParser, run_tool
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSOLE = Console(stderr=True)

@@ -11,7 +11,8 @@ student from scratch.
 """
 from pathlib import Path
 
-from sskd_cli import ToolParser, add_device_option, add_pickle_option, run_tool
+from sskd_mm_cli import (ToolParser, add_device_option, add_pickle_option,
+                         run_tool)
 
 
 def parse_args():

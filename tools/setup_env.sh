@@ -64,7 +64,7 @@ EXTRAS=${EXTRAS:-}
 if ! has mmengine mmcv mmdet mmpretrain; then
     EXTRAS=onedl${EXTRAS:+,$EXTRAS}
 fi
-if [ -n "$EXTRAS" ] || ! has sskd_cli sskd_mm rich sklearn pycocotools matplotlib; then
+if [ -n "$EXTRAS" ] || ! has sskd_mm_cli sskd_mm rich sklearn pycocotools matplotlib; then
     say "Installing sskd_mm${EXTRAS:+ with $EXTRAS} (1 to 3 minutes)"
     install -e ".${EXTRAS:+[$EXTRAS]}"
 fi

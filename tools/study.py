@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import List, Optional, Set
 
-from sskd_cli import ToolParser, add_pickle_option, run_tool
+from sskd_mm_cli import ToolParser, add_pickle_option, run_tool
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Running training processes.

@@ -8,7 +8,8 @@ The config is either the distiller's or the student's plain one.
 import os
 import os.path as osp
 
-from sskd_cli import ToolParser, add_cfg_options, add_pickle_option, run_tool
+from sskd_mm_cli import (ToolParser, add_cfg_options, add_pickle_option,
+                         run_tool)
 
 
 def parse_args():

@@ -10,7 +10,8 @@ import os
 import os.path as osp
 import sys
 
-from sskd_cli import ToolParser, add_cfg_options, add_pickle_option, run_tool
+from sskd_mm_cli import (ToolParser, add_cfg_options, add_pickle_option,
+                         run_tool)
 
 
 def parse_args():

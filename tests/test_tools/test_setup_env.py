@@ -27,7 +27,7 @@ case "$*" in
         echo 'another one' >&2
         . ./pip_does
         printf '%s\\n' torch torchvision mmengine mmcv mmdet mmpretrain \\
-            sskd_mm sskd_cli rich sklearn pycocotools matplotlib \\
+            sskd_mm sskd_mm_cli rich sklearn pycocotools matplotlib \\
             >>"$installed" ;;
 esac
 '''

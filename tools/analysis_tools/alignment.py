@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from sskd_cli import ConfigParser, run_tool
+from sskd_mm_cli import ConfigParser, run_tool
 
 
 def main():

@@ -13,7 +13,7 @@ import json
 
 from rich.table import Table
 
-from sskd_cli import ConfigParser, add_device_option, run_tool
+from sskd_mm_cli import ConfigParser, add_device_option, run_tool
 
 
 def main():

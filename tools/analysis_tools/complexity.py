@@ -6,7 +6,7 @@ python tools/analysis_tools/complexity.py CONFIG -o complexity.png
 """
 from rich.table import Table
 
-from sskd_cli import ConfigParser, run_tool
+from sskd_mm_cli import ConfigParser, run_tool
 
 
 def main():

@@ -4,7 +4,7 @@ on the right, together with that of a student trained from scratch.
 
 python tools/analysis_tools/curves.py WORK_DIR [SCRATCH_WORK_DIR] -o losses.png
 """
-from sskd_cli import ToolParser, run_tool
+from sskd_mm_cli import ToolParser, run_tool
 
 
 def main():

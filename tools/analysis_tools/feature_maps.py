@@ -3,7 +3,7 @@
 
 python tools/analysis_tools/feature_maps.py CONFIG CHECKPOINT -o features.png
 """
-from sskd_cli import ConfigParser, run_tool
+from sskd_mm_cli import ConfigParser, run_tool
 
 
 def main():

@@ -7,7 +7,7 @@ import json
 import time
 from collections import Counter
 
-from sskd_cli import ToolParser, run_tool
+from sskd_mm_cli import ToolParser, run_tool
 
 
 def parse_args():

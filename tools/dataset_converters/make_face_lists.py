@@ -20,7 +20,7 @@ import random
 from pathlib import Path
 from typing import Dict, List
 
-from sskd_cli import ToolParser, run_tool
+from sskd_mm_cli import ToolParser, run_tool
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.pgm')
 

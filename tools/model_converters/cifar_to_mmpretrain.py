@@ -16,7 +16,7 @@ CONFIG is the plain config of the classifier. SRC is a file of
 """
 import re
 
-from sskd_cli import convert_from_command_line, run_tool
+from sskd_mm_cli import convert_from_command_line, run_tool
 
 
 def resnet(key, backbone):

@@ -10,7 +10,7 @@ iresnet18, 34, 50 and 100 as IResNet; mbf and mbf_large as MobileFaceNet.
 """
 import re
 
-from sskd_cli import convert_from_command_line, run_tool
+from sskd_mm_cli import convert_from_command_line, run_tool
 
 
 def iresnet(key, backbone):

@@ -11,7 +11,7 @@ torch.save(timm.create_model('resnet50', pretrained=True).state_dict(), FILE).
 """
 import re
 
-from sskd_cli import convert_from_command_line, run_tool
+from sskd_mm_cli import convert_from_command_line, run_tool
 
 
 def resnet_v1d(key):

@@ -9,7 +9,7 @@ https://download.pytorch.org/models/resnet34-b627a593.pth.
 """
 import re
 
-from sskd_cli import convert_from_command_line, run_tool
+from sskd_mm_cli import convert_from_command_line, run_tool
 
 # Index of the first block of each stage in torchvision's features.
 MOBILENET_V2_STAGES = (1, 2, 4, 7, 11, 14, 17)

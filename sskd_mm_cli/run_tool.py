@@ -7,7 +7,7 @@ from typing import Callable, NoReturn
 
 #: The directory of our own code: the repository or site-packages.
 ROOT = Path(__file__).resolve().parent.parent
-OURS = (ROOT / 'sskd_mm', ROOT / 'tools', ROOT / 'sskd_cli')
+OURS = (ROOT / 'sskd_mm', ROOT / 'tools', ROOT / 'sskd_mm_cli')
 
 #: Types of user errors. Damaged and untrusted files raise subclasses.
 USAGE = (ValueError, TypeError, KeyError, FileNotFoundError, FileExistsError,
