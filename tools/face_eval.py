@@ -21,7 +21,6 @@ import os
 import os.path as osp
 from typing import Dict, List
 
-from rich.console import Console
 from rich.table import Table
 
 from sskd_mm_cli import (ToolParser, add_cfg_options, add_device_option,
@@ -157,6 +156,7 @@ def name_of(file: str) -> str:
 
 def show(figures: Dict[str, dict], title: str) -> None:
     """Print one row per metric and one column per data set."""
+    from sskd_mm.analysis import stdout_console
     table = Table(title=f'{title}, in percent')
     table.add_column('figure')
     names: List[str] = []
@@ -168,7 +168,7 @@ def show(figures: Dict[str, dict], title: str) -> None:
             key, *(f'{v[0]:.2f} ± {v[1]:.2f}' if isinstance(v, tuple) else
                    f'{v:.2f}'
                    for v in (values[key] for values in figures.values())))
-    Console().print(table)
+    stdout_console().print(table)
 
 
 if __name__ == '__main__':

@@ -5,8 +5,9 @@ from typing import List, NamedTuple, Optional, Sequence
 from mmengine.config import Config
 
 from .dry_run import dry_runner
-from .plan import count_phase, count_step
+from .plan import count_phase
 from .quiet import quiet
+from .training_cost import count_plain_step
 
 
 class PhaseCost(NamedTuple):
@@ -112,10 +113,7 @@ def count_training(cfg: Config) -> List[PhaseCost]:
         if hasattr(loop, 'phases'):
             costs = count_phases(loop, loop.feeds.base.sample())
         else:
-            sample = loop.dataloader.dataset[0]
-            batch = loop.dataloader.collate_fn(
-                [sample, copy.deepcopy(sample)])
-            gflops = count_step(runner.model, batch)
+            gflops = count_plain_step(runner)
             size = cfg.train_dataloader.batch_size
             costs = None if gflops is None else [
                 PhaseCost('train', loop.max_iters, loop.max_iters,

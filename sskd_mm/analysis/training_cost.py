@@ -42,17 +42,23 @@ def count_cost(runner: Runner) -> List[Dict[str, Any]]:
                 'gflops_cached')
         return [{key: phase[key]
                  for key in keys} for phase in describe_plan(loop)['phases']]
-    sample = loop.dataloader.dataset[0]
-    batch = loop.dataloader.collate_fn([sample, copy.deepcopy(sample)])
     return [
         dict(
             name='train',
             epochs=loop.max_epochs,
-            gflops=count_step(runner.model, batch),
+            gflops=count_plain_step(runner),
             cached_passes=0,
             cache_begin=0,
             gflops_cached=0)
     ]
+
+
+def count_plain_step(runner: Runner) -> Optional[float]:
+    """Count the FLOPs of a step of plain training, see :func:`count_step`."""
+    loader = runner.train_loop.dataloader
+    sample = loader.dataset[0]
+    batch = loader.collate_fn([sample, copy.deepcopy(sample)])
+    return count_step(runner.model, batch)
 
 
 def spent(cost: List[Dict[str, Any]]) -> Optional[float]:
