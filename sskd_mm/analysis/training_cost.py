@@ -83,9 +83,10 @@ def fit_epochs(cost: List[Dict[str, Any]], budget: float) -> Dict[str, int]:
     """Lengthen or shorten a run to a compute budget.
 
     The phases keep their proportions as far as whole epochs allow, with at
-    least one epoch each. A head phase on cached features is not changed,
-    since its length costs nothing. The budget is only exceeded if one epoch
-    per phase exceeds it.
+    least one epoch each. Of what that leaves over, the phases that got least
+    for their share have an epoch more. A head phase on cached features is not
+    changed, since its length costs nothing. The budget is only exceeded if
+    one epoch per phase exceeds it.
 
     Args:
         cost (list[dict]): The result of :func:`describe_cost`.
@@ -103,18 +104,31 @@ def fit_epochs(cost: List[Dict[str, Any]], budget: float) -> Dict[str, int]:
             'unknown; a warning above says why. '
             'Leave equal_compute out of the study and set max_epochs.')
 
-    def scaled(longest: int) -> List[Dict[str, Any]]:
-        factor = longest / max(p['epochs'] for p in cost if not _is_free(p))
-        return [
-            p if _is_free(p) else dict(
-                p, epochs=max(1, round(p['epochs'] * factor))) for p in cost
-        ]
+    shares = {p['name']: p['epochs'] for p in cost if not _is_free(p)}
+
+    def scaled(longest: int) -> Dict[str, int]:
+        factor = longest / max(shares.values())
+        return {
+            name: max(1, round(share * factor))
+            for name, share in shares.items()
+        }
+
+    def fits(epochs: Dict[str, int]) -> bool:
+        lengths = [{
+            **phase, 'epochs': epochs.get(phase['name'], phase['epochs'])
+        } for phase in cost]
+        # Tolerate rounding.
+        return spent(lengths) <= budget * (1 + 1e-9)
 
     longest = 1
-    # Tolerate rounding.
-    while spent(scaled(longest + 1)) <= budget * (1 + 1e-9):
+    while fits(scaled(longest + 1)):
         longest += 1
-    return {phase['name']: phase['epochs'] for phase in scaled(longest)}
+    epochs = scaled(longest)
+    for name in sorted(shares, key=lambda n: epochs[n] / shares[n]):
+        longer = {**epochs, name: epochs[name] + 1}
+        if fits(longer):
+            epochs = longer
+    return {p['name']: epochs.get(p['name'], p['epochs']) for p in cost}
 
 
 def _is_free(phase: Dict[str, Any]) -> bool:

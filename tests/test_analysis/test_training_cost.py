@@ -57,8 +57,16 @@ def test_fit_keeps_proportions_and_the_budget():
     cost = [_phase('a', 2, 1.), _phase('b', 6, 2.), _phase('head', 1, .5)]
     assert spent(cost) == 14.5
     assert fit_epochs(cost, 14.5) == dict(a=2, b=6, head=1)
-    # Twice as long is 29; one of b more would be 31.
-    assert fit_epochs(cost, 30.9) == dict(a=4, b=12, head=2)
+    # Twice as long is 29; an epoch of b more would be 31.
+    assert fit_epochs(cost, 29.4) == dict(a=4, b=12, head=2)
+
+
+def test_fit_spends_what_whole_epochs_leave_over():
+    cost = [_phase('a', 2, 1.), _phase('b', 6, 2.), _phase('head', 1, .5)]
+    assert fit_epochs(cost, 30.9) == dict(a=5, b=12, head=3)
+    # Half of an epoch of a: no whole one.
+    assert fit_epochs(cost, 29.9) == dict(a=4, b=12, head=3)
+    # Proportions that whole epochs do not allow.
     assert fit_epochs(cost, 16.6) == dict(a=2, b=7, head=1)
 
 
