@@ -84,9 +84,9 @@ def fit_epochs(cost: List[Dict[str, Any]], budget: float) -> Dict[str, int]:
 
     The phases keep their proportions as far as whole epochs allow, with at
     least one epoch each. Of what that leaves over, the phases that got least
-    for their share have an epoch more. A head phase on cached features is not
-    changed, since its length costs nothing. The budget is only exceeded if
-    one epoch per phase exceeds it.
+    for their share, or come last, have an epoch more. A head phase on cached
+    features is not changed, since its length costs nothing. The budget is
+    only exceeded if one epoch per phase exceeds it.
 
     Args:
         cost (list[dict]): The result of :func:`describe_cost`.
@@ -124,7 +124,7 @@ def fit_epochs(cost: List[Dict[str, Any]], budget: float) -> Dict[str, int]:
     while fits(scaled(longest + 1)):
         longest += 1
     epochs = scaled(longest)
-    for name in sorted(shares, key=lambda n: epochs[n] / shares[n]):
+    for name in sorted(reversed(shares), key=lambda n: epochs[n] / shares[n]):
         longer = {**epochs, name: epochs[name] + 1}
         if fits(longer):
             epochs = longer

@@ -64,6 +64,8 @@ def test_fit_keeps_proportions_and_the_budget():
 def test_fit_spends_what_whole_epochs_leave_over():
     cost = [_phase('a', 2, 1.), _phase('b', 6, 2.), _phase('head', 1, .5)]
     assert fit_epochs(cost, 30.9) == dict(a=5, b=12, head=3)
+    assert fit_epochs(
+        [_phase('a', 1, 1.), _phase('b', 1, 1.)], 5) == dict(a=2, b=3)
     # Half of an epoch of a: no whole one.
     assert fit_epochs(cost, 29.9) == dict(a=4, b=12, head=3)
     # Proportions that whole epochs do not allow.
