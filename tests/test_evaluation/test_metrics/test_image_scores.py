@@ -129,21 +129,21 @@ def boxes(tmp_path):
         corners = rng.integers(0, 24, (4, 2))
         masks = np.zeros((4, 64, 64), bool)
         for (x, y), mask in zip(corners, masks):
-            mask[y + 1:y + 18, x + 2:x + 29] = True
+            mask[y + 1:y + 27, x + 2:x + 39] = True
             annotations.append(
                 dict(
                     id=len(annotations) + 1,
                     image_id=image,
                     category_id=1 + len(annotations) % 2,
-                    bbox=[int(x), int(y), 30, 20],
-                    area=600,
+                    bbox=[int(x), int(y), 40, 30],
+                    area=1000,  # small, but not a box of this size
                     segmentation=[[
-                        int(v) for v in (x, y, x + 30, y, x + 30, y + 20, x,
-                                         y + 20)
+                        int(v) for v in (x, y, x + 40, y, x + 40, y + 30, x,
+                                         y + 30)
                     ]],
                     iscrowd=0))
         found.bboxes = torch.tensor(
-            np.concatenate([corners, corners + (30, 22)], 1)).float()
+            np.concatenate([corners, corners + (40, 33)], 1)).float()
         found.labels = torch.tensor([0, 1, 0, 0])
         found.scores = torch.tensor(rng.random(4))
         found.masks = torch.tensor(masks)
