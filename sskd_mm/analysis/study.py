@@ -47,6 +47,8 @@ class Study:
             ``face/rank-1``.
         equal_compute (str, optional): A method. All others are lengthened or
             shortened to the same FLOPs, see :func:`fit_epochs`.
+        reference (str, optional): A method without a sweep. Tables have the
+            difference between it and every other row.
         about (str): Notes for readers of the table.
         allow_pickle (list[str]): Checkpoints trusted to run code; set by
             whoever runs the study, never by its file.
@@ -66,6 +68,7 @@ class Study:
     metric: str = 'accuracy/top1'
     also: List[str] = field(default_factory=list)
     equal_compute: Optional[str] = None
+    reference: Optional[str] = None
     about: str = ''
     allow_pickle: List[str] = field(default_factory=list)
 
@@ -126,7 +129,8 @@ class Study:
                 'model.teacher.checkpoint': checkpoint,
                 # Evaluated once for the whole study instead.
                 'train_cfg.evaluate_teacher': False,
-                'default_hooks.checkpoint.max_keep_ckpts': 1
+                'default_hooks.checkpoint.max_keep_ckpts': 1,
+                'default_hooks.bootstrap': dict(type='BootstrapHook')
             })
         if trial.value is not None:
             sweep = method['sweep']

@@ -10,7 +10,7 @@ from ..check_keys import check_keys
 
 _SHAPES = dict(
     study=('title', 'about', 'metric', 'also', 'seeds', 'options',
-           'equal_compute', 'teachers', 'pairs', 'methods'),
+           'equal_compute', 'reference', 'teachers', 'pairs', 'methods'),
     teacher=('config', 'checkpoint', 'options'),
     pair=('config', 'teacher', 'options'),
     method=('method', 'options', 'sweep', 'seeds', 'pairs'))
@@ -19,6 +19,7 @@ _KINDS = dict(
     about='text',
     metric='text',
     equal_compute='text',
+    reference='text',
     config='text',
     checkpoint='text',
     teacher='text',
@@ -80,9 +81,13 @@ def read_study(file: Union[str, Path]) -> Dict[str, Any]:
     for name, pair in content['pairs'].items():
         _check_choice(f'{file}: teacher of the pair {name!r}',
                       pair.get('teacher'), content['teachers'])
-    if content.get('equal_compute') is not None:
-        _check_choice(f'{file}: equal_compute', content['equal_compute'],
-                      content['methods'])
+    for key in ('equal_compute', 'reference'):
+        if content.get(key) is not None:
+            _check_choice(f'{file}: {key}', content[key], content['methods'])
+    if 'sweep' in content['methods'].get(content.get('reference'), {}):
+        raise ValueError(
+            f'{file}: reference is {content["reference"]!r}, which has a '
+            'sweep, so it is several rows. Write a method without one.')
     return content
 
 
@@ -149,7 +154,7 @@ def _check_entry(file, where: str, entry: dict, kind: str) -> None:
 
 def _check_kind(file, where: str, key: str, value: Any, kind=None) -> None:
     kind = kind or _KINDS[key]
-    if value is None and key in ('equal_compute', 'checkpoint'):
+    if value is None and key in ('equal_compute', 'reference', 'checkpoint'):
         return
     if not isinstance(value, _TYPES[kind]):
         raise ValueError(f'{file}: {key} of {where} has to be a {kind}, not '

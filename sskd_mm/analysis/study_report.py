@@ -11,10 +11,13 @@ import matplotlib
 import torch
 from matplotlib.figure import Figure
 
+from ..evaluation.bootstrap import RESAMPLES
 from .count_flops import format_gflops
 from .mean_and_deviation import mean_and_deviation
 from .plot_scores import plot_scores
 from .study import Study
+from .study_intervals import (difference_cell, interval_cell, list_missing,
+                              read_bootstrap)
 from .study_trial import Trial
 
 #: Alignment metrics and their names in the table.
@@ -86,7 +89,9 @@ def write_study_report(study: Study,
 
     For each pair and method, ``table.md`` has the mean and standard deviation
     over seeds of the metric after the last and the best epoch, seconds and
-    FLOPs spent, and the alignment of each tap with the teacher's.
+    FLOPs spent, and the alignment of each tap with the teacher's. Where the
+    metric can be resampled by images, it has an interval for the last epoch
+    and for the difference to ``study.reference``.
     ``PAIR.png`` shows the same, with one point per seed; a swept option with
     numeric values gets its own axis.
 
@@ -129,7 +134,11 @@ def _read_result(study: Study, folder: Path) -> Dict[str, Any]:
     if (folder / 'result.json').exists():
         # The study's metrics may have changed since training.
         result.update(read_metrics(folder, study.metric, study.also))
-    return result
+    try:
+        bootstrap = read_bootstrap(folder, study.metric, result['last'])
+    except ValueError as error:
+        return dict(result, bootstrap=None, no_bootstrap=str(error))
+    return dict(result, bootstrap=bootstrap)
 
 
 def _rows(study: Study, pair: str, method: str,
@@ -155,33 +164,59 @@ def _table(rows: List[dict], teacher: Optional[dict],
     # An accuracy is in per cent, an average precision is a fraction.
     score = teacher['score'] if teacher else rows[0]['results'][0]['last']
     digits = 2 if score > 1 else 3
-    also = ''.join(f' {name} |' for name in study.also)
-    lines = [
-        f'| method | last epoch | best epoch |{also} seeds | seconds | '
-        'GFLOPs an image |',
-        '| --- | --- | --- |' + ' --- |' * (len(study.also) + 3)
+    intervals = _intervals(rows, study, digits)
+    head = [
+        'method', 'last epoch', *intervals, 'best epoch', *study.also,
+        'seeds', 'seconds', 'GFLOPs an image'
     ]
+    lines = [_line(head), _line(['---'] * len(head))]
     if teacher:
-        theirs = ''.join(f' {teacher["also"][name]:.{digits}f} |'
-                         for name in study.also)
-        lines.append(f'| teacher | {score:.{digits}f} | |{theirs} | | |')
-    for row in rows:
-        values = {
-            key: [result[key] for result in row['results']]
-            for key in ('last', 'best', 'seconds', 'gflops')
-        }
-        also = ''.join(
-            ' ' + mean_and_deviation(
-                [r['also'][name] for r in row['results']], digits) + ' |'
-            for name in study.also)
+        theirs = [f'{teacher["also"][name]:.{digits}f}' for name in study.also]
         lines.append(
-            f'| {row["name"]} | '
-            f'{mean_and_deviation(values["last"], digits)} | '
-            f'{mean_and_deviation(values["best"], digits)} |{also} '
-            f'{", ".join(map(str, row["seeds"]))} | '
-            f'{statistics.mean(values["seconds"]):.0f} | '
-            f'{format_gflops(values["gflops"][0])} |')
+            _line([
+                'teacher', f'{score:.{digits}f}', *[''] * len(intervals), '',
+                *theirs, '', '', ''
+            ]))
+    for number, row in enumerate(rows):
+        results = row['results']
+        last, best, *also = (
+            mean_and_deviation(values, digits) for values in (
+                [r['last'] for r in results], [r['best'] for r in results],
+                *([r['also'][name] for r in results] for name in study.also)))
+        lines.append(
+            _line([
+                row['name'], last,
+                *(cells[number] for cells in intervals.values()), best, *also,
+                ', '.join(map(str, row['seeds'])),
+                f'{statistics.mean(r["seconds"] for r in results):.0f}',
+                format_gflops(results[0]['gflops'])
+            ]))
+    if intervals:
+        lines += [
+            '', f'Intervals: 95 %, by {RESAMPLES} resamples of the validation '
+            'images, the same for all rows.'
+        ]
+    for line in list_missing(rows):
+        lines += ['', line]
     return lines
+
+
+def _intervals(rows: List[dict], study: Study,
+               digits: int) -> Dict[str, List[str]]:
+    """Cells by column; none if no row has an interval."""
+    columns = {'95 % interval': [interval_cell(row, digits) for row in rows]}
+    for reference in rows:
+        if reference['method'] == study.reference:
+            columns[f'{study.reference} minus this'] = [
+                '' if row is reference else difference_cell(
+                    reference, row, digits) for row in rows
+            ]
+    return {name: cells for name, cells in columns.items() if any(cells)}
+
+
+def _line(cells: List[str]) -> str:
+    # An empty cell is one space wide.
+    return f'|{"|".join(f" {cell} " if cell else " " for cell in cells)}|'
 
 
 def _alignment_table(rows: List[dict]) -> List[str]:

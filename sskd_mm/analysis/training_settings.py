@@ -27,7 +27,8 @@ SCORING = ('model', 'data_preprocessor', 'test_dataloader', 'test_cfg',
 _WITHOUT_EFFECT = {
     '_dataloader': ('num_workers', 'persistent_workers', 'pin_memory',
                     'pin_memory_device', 'prefetch_factor', 'timeout'),
-    'default_hooks': ('timer', 'logger', 'checkpoint', 'visualization'),
+    'default_hooks': ('timer', 'logger', 'checkpoint', 'visualization',
+                      'bootstrap'),
     'train_cfg':
     ('cache_dir', 'cache_limit', 'evaluate_teacher', 'accept_weak_teacher')
 }

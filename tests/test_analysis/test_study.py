@@ -3,11 +3,13 @@ import json
 import statistics
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from mmengine.registry import MODELS, DefaultScope
 
-from sskd_mm.analysis import Study, Trial, read_metrics, write_study_report
+from sskd_mm.analysis import (Study, Trial, describe_settings, read_metrics,
+                              write_study_report)
 from sskd_mm.compat import InvalidYamlError
 
 STUDIES = sorted((Path(__file__).parents[2] / 'studies').glob('*.yaml'))
@@ -95,6 +97,11 @@ def test_configs(read):
     assert sskd.model.type == 'StageByStageDistiller'
     assert sskd.train_cfg.head.max_epochs == 3
     assert sskd.randomness.seed == 0
+    # What becomes of each image is kept, and is no setting of a training.
+    scratch.model.teacher.checkpoint = None
+    settings = describe_settings(scratch)
+    assert scratch.default_hooks.pop('bootstrap').type == 'BootstrapHook'
+    assert describe_settings(scratch) == settings
 
 
 @pytest.mark.parametrize('path', STUDIES, ids=lambda path: path.stem)
@@ -140,6 +147,8 @@ def test_a_fraction_has_more_digits(read, tmp_path):
     (dict(methods=dict(KD=dict(pairs=['c']))),
      "a pair of the method 'KD' is 'c', which is none of"),
     (dict(equal_compute='AT'), "equal_compute is 'AT', which is none of"),
+    (dict(reference='AT'), "reference is 'AT', which is none of"),
+    (dict(reference='KD'), "reference is 'KD', which has a sweep"),
     (dict(seeds=3), 'seeds of the study has to be a list'),
     (dict(seeds=[0, 0]), 'each once'),
     (dict(seeds=[True]), 'whole numbers'),
@@ -304,3 +313,73 @@ def test_report(read, tmp_path):
     assert '| KD, 10 | 62.00 | 63.00 | 82.00 | 0 |' in table
     assert '| SSKD | layer1 | 0.900 | 0.800 | 0.700 |' in table
     assert (tmp_path / 'first.png').stat().st_size > 10000
+
+
+def write_trial(folder, last, resampled=None, score=None,
+                name='accuracy/top1'):
+    folder.mkdir(parents=True)
+    (folder / 'trial.json').write_text(
+        json.dumps(
+            dict(last=last, best=last, seconds=1, gflops=2, alignment={})))
+    if resampled is not None:
+        score = last if score is None else score
+        np.savez(
+            folder / 'bootstrap.npz',
+            names=[name],
+            scores=[[score, *resampled]])
+
+
+def test_intervals(read, tmp_path):
+    """Over seeds, and of differences of the same images."""
+    study = read(reference='SSKD')
+    study.seeds, study.methods['SSKD'] = [0, 1], {}
+    noise = np.random.default_rng(0).normal(size=(2, 1000))
+    scores = {
+        # Far apart, image by image; within the chance of images; the same.
+        ('from scratch', None): (60 + noise, 60),
+        ('KD', .1): (70 + .1 - noise, 70.1),
+        ('KD', 10): (70 + noise, 70),
+        ('SSKD', None): (70 + noise, 70)
+    }
+    for trial in study.trials():
+        resampled, last = scores[trial.method, trial.value]
+        # A seed more or less in some rows.
+        if (trial.method, trial.seed) != ('from scratch', 0):
+            write_trial(tmp_path / trial.folder, last, resampled[trial.seed])
+    write_study_report(study, dict(big=dict(score=90.)), tmp_path)
+    table = (tmp_path / 'table.md').read_text()
+    assert '| last epoch | 95 % interval | SSKD minus this | best' in table
+    assert '| teacher | 90.00 | | | | | | |' in table
+    assert 'No interval' not in table
+    low, high = np.percentile(noise.mean(0), [2.5, 97.5])
+    assert (f'| SSKD | 70.00 ± 0.00 | [{70 + low:.2f}, {70 + high:.2f}] | | '
+            in table)
+    # Paired over seed 1, which both have.
+    assert '] | +10.00 [+10.00, +10.00] | 60.00 | 1 |' in table
+    assert '] | +0.00 [+0.00, +0.00], includes 0 | 70.00' in table
+    low, high = np.percentile(2 * noise.mean(0) - .1, [2.5, 97.5])
+    assert (f'] | -0.10 [{low:+.2f}, {high:+.2f}], includes 0 | 70.10'
+            in table)
+
+
+def test_rows_without_an_interval(read, tmp_path):
+    study = read(reference='SSKD')
+    kept, changed, other, old = study.trials()[:4]
+    resampled = np.full(1000, 70.)
+    write_trial(tmp_path / kept.folder, 70., resampled)
+    write_trial(tmp_path / changed.folder, 70., resampled, score=70.01)
+    write_trial(tmp_path / other.folder, 70., resampled, name='face/AUC')
+    write_trial(tmp_path / old.folder, 70.)
+    write_study_report(study, dict(big=dict(score=90.)), tmp_path)
+    table = (tmp_path / 'table.md').read_text()
+    # The reference has none.
+    assert 'minus this' not in table
+    assert '| from scratch | 70.00 | [70.00, 70.00] | 70.00 | 0 |' in table
+    for line in (
+            'No interval for KD, 0.1 (seed 0): the results of single images '
+            'give 70.01, but the training measured 70.',
+            'No interval for KD, 10 (seed 0): accuracy/top1 cannot be '
+            'resampled by images.',
+            'No interval for SSKD (seed 0): the training left no results of '
+            'single images'):
+        assert f'\n{line}' in table

@@ -1,7 +1,9 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
 """Two CPU processes against one with the same global batch."""
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tool_process import ToolProcess
@@ -77,10 +79,16 @@ def test_resume_on_another_number_of_processes(one, two, distill_cfg,
 
 
 def test_head_phase_and_validation(two, distill_cfg, tmp_path):
-    config = _config(distill_cfg, tmp_path, 2)
+    hook = dict(type='BootstrapHook')
+    config = _config(
+        distill_cfg, tmp_path, 2, **{'default_hooks.bootstrap': hook})
     output = _train(config, 2, '--resume', str(two / 'epoch_5.pth'))
     assert 'Phase 6 of 6: head' in output
-    assert (tmp_path / 'result.json').exists()
+    student = json.loads((tmp_path / 'result.json').read_text())['student']
+    with np.load(tmp_path / 'bootstrap.npz') as resampled:
+        scores = dict(zip(resampled['names'], resampled['scores'][:, 0]))
+    assert scores['coco/bbox_mAP'] == pytest.approx(
+        student['coco/bbox_mAP'], abs=5.001e-4)
     before, after = _weights(two, 'epoch_5.pth'), _weights(
         tmp_path, 'epoch_6.pth')
     for key, value in before.items():

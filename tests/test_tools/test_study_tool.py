@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -30,6 +31,7 @@ def study(tmp_path_factory, root, cifar):
         title='Which is best?',
         seeds=[0],
         equal_compute='from scratch',
+        reference='SSKD',
         options={
             **data, 'train_dataloader.batch_size': 8,
             'model.teacher.cfg': str(root / teacher),
@@ -92,6 +94,10 @@ def test_equal_compute(study):
     first, second, _ = (phase['epochs'] for phase in result['phases'])
     assert 4 <= first / second <= 6
     assert costs[1]['last'] == result['student']['accuracy/top1']
+    with np.load(folder / 'tiny/SSKD/seed_0/bootstrap.npz') as resampled:
+        for name, scores in zip(resampled['names'], resampled['scores']):
+            assert scores[0] == pytest.approx(result['student'][name])
+        assert len(resampled['names']) == 2
     assert set(costs[1]['alignment']) == {
         'layer1', 'layer2', 'layer3', 'neck', 'fc'
     }
@@ -101,6 +107,7 @@ def test_report(study):
     folder, _, printed = study
     table = (folder / 'table.md').read_text()
     assert table in printed
+    assert '| 95 % interval | SSKD minus this |' in table
     for row in ('| teacher |', '| from scratch |', '| SSKD |',
                 '| SSKD | neck |'):
         assert row in table

@@ -1,4 +1,5 @@
 # Copyright (c) sskd_mm authors. All rights reserved.
+from .bootstrap_hook import BootstrapHook
 from .early_stop_hook import EarlyStopHook
 from .load_report_hook import LoadReportHook
 from .mimic_watch_hook import MimicWatchHook
@@ -10,7 +11,7 @@ from .progress_hook import ProgressHook
 from .student_config_hook import StudentConfigHook
 
 __all__ = [
-    'EarlyStopHook', 'LoadReportHook', 'MimicWatchHook', 'PhaseCheckpointHook',
-    'PhaseHook', 'PhaseMemoryHook', 'PhaseScalarsHook', 'ProgressHook',
-    'StudentConfigHook'
+    'BootstrapHook', 'EarlyStopHook', 'LoadReportHook', 'MimicWatchHook',
+    'PhaseCheckpointHook', 'PhaseHook', 'PhaseMemoryHook', 'PhaseScalarsHook',
+    'ProgressHook', 'StudentConfigHook'
 ]
