@@ -10,5 +10,5 @@ sskd = dict(
     train_cfg=dict(
         phases={
             # Logits, and their distances, are larger than features.
-            'mimic/last': dict(optim_wrapper=dict(optimizer=dict(lr=0.03)))
+            'mimic/last': dict(optim_wrapper=dict(optimizer=dict(lr=0.01)))
         }))

@@ -16,6 +16,8 @@ from .training_length import TrainingLength
 
 #: Images up to this size use the recipe for CIFAR.
 SMALL_IMAGE = 64
+#: A student with at most this share of its teacher's blocks is far from it.
+FAR = 1 / 5
 
 
 @dataclass
@@ -77,13 +79,17 @@ def choose_recipe(cfg: Config,
     elif is_a(student, 'BaseClassifier') or (hasattr(head, 'num_classes')
                                              and not hasattr(
                                                  student, 'bbox_head')):
-        siblings = 'head' in inherit and bool(spread_blocks(student, teacher))
-        if siblings:
+        blocks = spread_blocks(student, teacher) if 'head' in inherit else {}
+        if blocks:
             inherit = ['backbone', *inherit]
         if not _has_small_images(dataset):
             name = 'sskd_imagenet'
+        elif not blocks:
+            name = 'sskd_cifar'
+        elif _share_of_blocks(blocks, teacher) > FAR:
+            name = 'sskd_cifar_siblings'
         else:
-            name = 'sskd_cifar_siblings' if siblings else 'sskd_cifar'
+            name = 'sskd_cifar_far_siblings'
         recipe = _read('classifiers', name)
     else:
         recipe = _read('detectors', 'sskd_detection')
@@ -112,6 +118,11 @@ def _read(kind: str, name: str) -> Recipe:
     model, train_cfg = sskd['model'], sskd['train_cfg']
     del model['type'], train_cfg['type']
     return Recipe(kind, file, model, train_cfg)
+
+
+def _share_of_blocks(blocks: Dict[str, str], teacher: nn.Module) -> float:
+    lists = {path.rpartition('.')[0] for path in blocks.values()}
+    return len(blocks) / sum(len(teacher.get_submodule(x)) for x in lists)
 
 
 def _has_small_images(dataset: Any) -> bool:

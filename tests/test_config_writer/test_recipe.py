@@ -106,6 +106,27 @@ def test_classifiers(teacher, size, name, inherit, shipped):
         assert abs(own - 40 * other / sum(whole)) <= 1
 
 
+@pytest.mark.parametrize('pair', [
+    'cifar10/resnet56_resnet8', 'cifar10/resnet56_resnet20',
+    'cifar100/resnet110_resnet20', 'cifar100/resnet110_resnet32',
+    'cifar100/resnet32x4_resnet8x4', 'cifar100/wrn_40_2_wrn_16_2',
+    'cifar100/wrn_40_2_wrn_40_1', 'cifar100/resnet50_vgg8'
+])
+def test_shipped_pairs_have_the_recipe_that_would_be_chosen(pair, root):
+    """By how many of the teacher's blocks the student has."""
+    file = root / f'configs/sskd/{pair}_{pair.partition("/")[0]}.py'
+    cfg = Config.fromfile(file)
+    student = Config(
+        dict(
+            default_scope='mmpretrain',
+            model=cfg.model.student,
+            optim_wrapper=cfg.optim_wrapper,
+            train_cfg=dict(by_epoch=True, max_epochs=240)))
+    made = choose(student, Config.fromfile(cfg.model.teacher.cfg))
+    assert f"'../../{made.file}'," in file.read_text()
+    assert made.model['stages'] == cfg.model.stages
+
+
 @pytest.mark.parametrize('optimizer, is_sgd', [
     (dict(type='torch.optim.SGD'), True),
     (dict(type='torch.optim.sgd.SGD'), True),

@@ -1,6 +1,6 @@
 _base_ = [
     '../../baselines/cifar10/resnet20_cifar10.py',
-    '../../_base_/sskd_cifar10.py',
+    '../../_base_/sskd_cifar_siblings.py',
 ]
 
 model = dict(
@@ -11,3 +11,6 @@ model = dict(
         checkpoint='work_dirs/resnet56_cifar10/epoch_200.pth'),
     **_base_.sskd.model)
 train_cfg = dict(_delete_=True, **_base_.sskd.train_cfg)
+# 200 epochs in total, as in mmpretrain for CIFAR-10.
+train_cfg['mimic'].update(max_epochs=155)
+train_cfg['phases']['mimic/last'].update(max_epochs=25)

@@ -1,6 +1,6 @@
 _base_ = [
     '../../baselines/cifar100/resnet8x4_cifar100.py',
-    '../../_base_/sskd_cifar_siblings.py',
+    '../../_base_/sskd_cifar_far_siblings.py',
 ]
 
 model = dict(
