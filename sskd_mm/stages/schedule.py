@@ -4,11 +4,11 @@ from typing import List, Sequence
 from ..check_keys import did_you_mean
 from .phase import Phase
 
-SCHEDULES = ('sequential', 'cumulative', 'progressive', 'local', 'blockwise',
-             'joint', 'last')
+SCHEDULES = ('sequential', 'cumulative', 'local', 'blockwise', 'joint',
+             'last')
 
 #: Those that can train a backbone for a tap in the head.
-FOR_HEAD = ('cumulative', 'progressive', 'last')
+FOR_HEAD = ('cumulative', 'last')
 
 #: The input of each stage, in schedules of one phase.
 _BORDERS = dict(local='detached', blockwise='teacher', joint='student')
@@ -23,8 +23,6 @@ def plan_mimic_phases(schedule: str,
       against tap k, with earlier stages frozen. The paper's.
     - ``cumulative``: one phase per stage; phase k trains stages 1 to k
       against tap k.
-    - ``progressive``: one phase per stage; phase k trains stages 1 to k
-      against taps 1 to k, and so the last phase is ``joint``.
     - ``local``: one phase; each stage has its own tap's loss, and no gradient
       crosses a border.
     - ``blockwise``: one phase; each stage has its own tap's loss and gets the
@@ -54,11 +52,6 @@ def plan_mimic_phases(schedule: str,
     if schedule == 'cumulative':
         return [
             Phase(f'mimic/{name}', (name, ), names[:k + 1])
-            for k, name in enumerate(names)
-        ]
-    if schedule == 'progressive':
-        return [
-            Phase(f'mimic/{name}', names[:k + 1], names[:k + 1])
             for k, name in enumerate(names)
         ]
     if schedule in _BORDERS:

@@ -252,7 +252,6 @@ def test_finetune_resumes(distill_cfg, tmp_path, stop_after):
 
 @pytest.mark.parametrize('schedule, names', [
     ('cumulative', PHASES),
-    ('progressive', PHASES),
     ('local', ['mimic/local', 'head']),
     ('blockwise', ['mimic/blockwise', 'head']),
     ('joint', ['mimic/joint', 'head']),

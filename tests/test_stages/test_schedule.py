@@ -20,18 +20,6 @@ def test_cumulative():
     assert [p.trains for p in phases] == [STAGES[:1], STAGES[:2], STAGES]
 
 
-def test_progressive():
-    phases = plan_mimic_phases('progressive', STAGES)
-    assert [p.name for p in phases
-            ] == ['mimic/layer1', 'mimic/layer2', 'mimic/neck']
-    assert [p.taps for p in phases] == [p.trains for p in phases
-                                        ] == [STAGES[:1], STAGES[:2], STAGES]
-    # The last of them is one of all stages at once.
-    joint, = plan_mimic_phases('joint', STAGES)
-    assert (joint.taps, joint.trains, joint.border) == (
-        phases[-1].taps, phases[-1].trains, phases[-1].border)
-
-
 @pytest.mark.parametrize('schedule, border', [('local', 'detached'),
                                               ('blockwise', 'teacher'),
                                               ('joint', 'student')])
