@@ -242,6 +242,11 @@ def cifar():
     dots(table, table.columns)
 
 
+def cifar_schedules():
+    table = Table('classification', 'Schedules at equal FLOPs')
+    dots(table, table.columns)
+
+
 def cifar_weights():
     table = Table('classification', 'The weight of joint methods')
     dots(table, table.columns)
@@ -322,6 +327,7 @@ FIGURES = dict(
     bccd_detectors=bccd_detectors,
     bccd_weights=bccd_weights,
     cifar=cifar,
+    cifar_schedules=cifar_schedules,
     cifar_weights=cifar_weights,
     cifar_stages=cifar_stages,
     faces=faces,
