@@ -1,6 +1,6 @@
-# sskd_detection_new_head.py for detectors that train for 300 epochs; the
-# students are too narrow to inherit a head.
-_base_ = './sskd_detection_new_head.py'
+# sskd_detection.py for detectors that train for 300 epochs, with students too
+# narrow to inherit a head.
+_base_ = './sskd_detection.py'
 
 warmup = dict(
     type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=1000)

@@ -2,7 +2,7 @@
 # P2 to P6, the student P3 to P7; P3 to P6 are compared.
 _base_ = [
     '../baselines/retinanet_r18_fpn_1x_coco.py',
-    '../_base_/sskd_detection_new_head.py',
+    '../_base_/sskd_detection.py',
 ]
 
 student = _base_.model
@@ -18,4 +18,9 @@ model = dict(
         'faster_rcnn_r50_fpn_1x_coco_20200130-047c8118.pth'),
     **_base_.sskd.model)
 del student
-train_cfg = dict(_delete_=True, **_base_.sskd.train_cfg)
+
+recipe = _base_.sskd.train_cfg
+# A head of another family cannot be inherited.
+recipe.head.param_scheduler = [_base_.warmup, _base_.cosine]
+train_cfg = dict(_delete_=True, **recipe)
+del recipe

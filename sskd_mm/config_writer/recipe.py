@@ -92,12 +92,13 @@ def choose_recipe(cfg: Config,
             name = 'sskd_cifar_far_siblings'
         recipe = _read('classifiers', name)
     else:
-        inherited = any('head' in part for part in inherit)
-        recipe = _read(
-            'detectors',
-            'sskd_detection' if inherited else 'sskd_detection_new_head')
+        recipe = _read('detectors', 'sskd_detection')
         if not both_have('neck', student, teacher):
             recipe.train_cfg['schedule'] = 'last'
+        if not any('head' in part for part in inherit):
+            # Unlike an inherited head, it needs full training.
+            recipe.train_cfg['head']['param_scheduler'] = recipe.train_cfg[
+                'mimic']['param_scheduler']
     recipe.model['stages'] = pair_stages(recipe.model['stages'], student,
                                          teacher)
     recipe.model.pop('inherit', None)

@@ -41,9 +41,9 @@ def test_detector(make, own_project, root, capsys):
         if '\u2502' in line
     ]
     assert [row[2:] for row in rates if row[0]] == [
-        ['1e-05', '0.005', '9.61e-05'],
+        ['1e-05', '0.005', '0.000245'],
         ['1e-05', '0.00175', '0.00175'],
-        ['1e-05', '0.00175', '0.000234'],
+        ['1e-05', '0.0035', '0.000119'],
     ]
     assert 'warm-up cut from 500 to 2' in ' '.join(row[1] for row in rates)
     # From elsewhere, too.
@@ -125,7 +125,7 @@ def test_other_names(make, own_project, tmp_path, classes, message):
     assert not (tmp_path / 'out.py').exists()
 
 
-def test_other_number(make, own_project, root, tmp_path):
+def test_other_number(make, own_project, tmp_path):
     cfg = Config.fromfile(LARGE)
     cfg.model.bbox_head.num_classes = 80
     cfg.dump(tmp_path / 'coco.py')
@@ -138,10 +138,6 @@ def test_other_number(make, own_project, root, tmp_path):
     made = make(tmp_path / 'out.py', *args, '--other-classes')
     assert 'inherit' not in made.model
     assert made.train_cfg.evaluate_teacher is False
-    # Its head starts from random weights.
-    shipped = recipe(root, 'sskd_detection_new_head').train_cfg
-    for phase in ('mimic', 'head', 'finetune'):
-        assert made.train_cfg[phase] == shipped[phase]
 
 
 def test_what_is_missing(make, own_project, tmp_path):
