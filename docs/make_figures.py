@@ -155,7 +155,10 @@ def dots(table, columns, names=None, titles=None):
         ax.set_title(title)
         ax.margins(x=.35)
         ax.grid(axis='x', alpha=.25)
-        ax.locator_params(axis='x', nbins=2 if len(columns) > 2 else 3)
+        if len(columns) > 2:
+            ax.locator_params(axis='x', nbins=2, steps=[1, 5, 10])
+        else:
+            ax.locator_params(axis='x', nbins=3)
 
 
 def bars(table, columns, names=None, titles=None, one_scale=True):
@@ -266,8 +269,7 @@ def bccd():
 
 def bccd_detectors():
     table = Table('detection', 'Three detectors, at equal FLOPs')
-    names = [n for n in table.rows if not n.startswith('the same')]
-    dots(table, table.columns, names)
+    dots(table, table.columns)
 
 
 def bccd_weights():
