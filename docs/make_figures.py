@@ -156,7 +156,7 @@ def dots(table, columns, names=None, titles=None):
         ax.margins(x=.35)
         ax.grid(axis='x', alpha=.25)
         if len(columns) > 2:
-            ax.locator_params(axis='x', nbins=2, steps=[1, 5, 10])
+            ax.locator_params(axis='x', nbins=2, min_n_ticks=1)
         else:
             ax.locator_params(axis='x', nbins=3)
 
@@ -181,44 +181,6 @@ def bars(table, columns, names=None, titles=None, one_scale=True):
         ax.set(xlim=(0, top * 1.35), xticks=[])
         ax.spines['bottom'].set_visible(False)
         ax.axvline(0, color=TEXT, linewidth=1)
-
-
-def curves(tables, titles, label_x):
-    """A line for each row over its columns, whose heads are numbers: for what
-    a score costs. Rows that have the same name look the same in each."""
-    figure, axes = plt.subplots(
-        1,
-        len(tables),
-        squeeze=False,
-        figsize=(WIDTH, 3.1 + .2 * len(tables[0].rows)),
-        layout='constrained')
-    names = list(dict.fromkeys(n for table in tables for n in table.rows))
-    marks = dict(zip(names, 'os^vDPX<>'))
-    for ax, table, title in zip(axes[0], tables, titles):
-        x = [float(column) for column in table.columns]
-        for name, cells in table.rows.items():
-            run = [(at, cell) for at, cell in zip(x, cells) if cell]
-            ax.plot(
-                [at for at, _ in run], [number(cell) for _, cell in run],
-                marks[name] + '-',
-                color=colour(name),
-                markersize=5,
-                label=name)
-            at, cell = run[-1]
-            ax.annotate(
-                label(cell), (at, number(cell)),
-                xytext=(6, 0),
-                textcoords='offset points',
-                va='center',
-                fontsize=8,
-                color=colour(name))
-        ax.set(title=title, xscale='log', xticks=x, xlabel=label_x)
-        ax.set_xticklabels(table.columns)
-        ax.minorticks_off()
-        ax.margins(x=.3)
-        ax.grid(axis='y', alpha=.25)
-    figure.legend(
-        *axes[0, 0].get_legend_handles_labels(), loc='outside lower center')
 
 
 def shares(table):
