@@ -1,5 +1,5 @@
-# Joint features and KD, with the weights that were best on held-out images of
-# CIFAR-10 (docs/benchmarks.md).
+# Joint features and KD, with the weights that were best for ResNet-20 on
+# held-out images of CIFAR-10 (docs/benchmarks.md).
 _base_ = './features.py'
 
 model = dict(
